@@ -1,0 +1,111 @@
+//! Administration from the command line: one way in, whether a gateway runs or not.
+
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use super::control::{self, Answer, Command};
+use super::{DataDir, DataDirError, StartError, build, data_dir, issuer};
+use crate::clock::Clock;
+use crate::config::{Config, LogOutput, StoreUrl};
+use crate::telemetry::Telemetry;
+
+/// Why a command could not be carried out.
+#[derive(Debug, Error)]
+pub enum AdministrationError {
+    /// The store, the keys or the data folder.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// A gateway runs and does not answer.
+    #[error("a gateway runs on this data folder and does not answer on {socket}: {cause}")]
+    Silent {
+        /// The control socket.
+        socket: String,
+        /// Why not.
+        cause: io::Error,
+    },
+    /// An in-memory store is inside of its gateway.
+    #[error("the store is in memory: there is nothing to administer from outside")]
+    Memory,
+    /// Cannot become the owner of the data folder.
+    #[error("cannot become the owner of the data folder: {0}")]
+    Owner(#[source] io::Error),
+}
+
+/// Asks the running gateway, or works on the store when none runs.
+pub fn administer(config: Config, command: Command) -> Result<Answer, AdministrationError> {
+    if config.store == StoreUrl::Memory {
+        return Err(AdministrationError::Memory);
+    }
+    become_owner(&config.server.data_dir)?;
+    match DataDir::open(&config.server.data_dir) {
+        Ok(held) => {
+            let answer = on_the_store(config, command);
+            drop(held);
+            answer
+        }
+        Err(DataDirError::Held { .. }) => over_the_socket(&config, &command),
+        Err(other) => Err(StartError::from(other).into()),
+    }
+}
+
+fn on_the_store(mut config: Config, command: Command) -> Result<Answer, AdministrationError> {
+    // Standard output is for the answer; what is audited is told beside it.
+    if config.log.audit_output == LogOutput::Stdout {
+        config.log.audit_output = LogOutput::Stderr;
+    }
+    config.log.access = false;
+    let telemetry = Telemetry::open(&config.log, &Clock::system()).map_err(StartError::Log)?;
+    let issuer = issuer(&config, &config.server.listen);
+    let auth = build(&config, &Clock::system(), (&telemetry, issuer))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let answer = runtime.map_err(StartError::from)?.block_on(control::run(&auth, command));
+    telemetry.flush();
+    Ok(answer)
+}
+
+/// A gateway that is just starting or stopping holds the lock without listening: it gets a second.
+fn over_the_socket(config: &Config, command: &Command) -> Result<Answer, AdministrationError> {
+    const TRIES: u32 = 20;
+    let socket = data_dir::control_socket(&config.server.data_dir);
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match control::ask(&socket, command) {
+            Ok(answer) => return Ok(answer),
+            Err(cause) if tries >= TRIES || !is_early(&cause) => {
+                let socket = socket.display().to_string();
+                return Err(AdministrationError::Silent { socket, cause });
+            }
+            Err(_) => pause(Duration::from_millis(50)),
+        }
+    }
+}
+
+fn is_early(cause: &io::Error) -> bool {
+    matches!(cause.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the command line has nothing else to do meanwhile")]
+fn pause(time: Duration) {
+    std::thread::sleep(time);
+}
+
+/// As root: begins again as the owner of the folder, so that no file is left which the service
+/// cannot write.
+fn become_owner(data_dir: &Path) -> Result<(), AdministrationError> {
+    let Ok(folder) = data_dir.metadata() else {
+        return Ok(());
+    };
+    if folder.uid() == 0 || !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let program = std::env::current_exe().map_err(AdministrationError::Owner)?;
+    let mut again = std::process::Command::new(program);
+    again.args(std::env::args_os().skip(1)).uid(folder.uid()).gid(folder.gid());
+    Err(AdministrationError::Owner(again.exec()))
+}

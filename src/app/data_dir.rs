@@ -1,0 +1,99 @@
+//! The data folder: made private, and held by one gateway at a time.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+/// A data folder, locked for as long as this lives.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    _lock: File,
+}
+
+/// Why a data folder cannot be used.
+#[derive(Debug, Error)]
+pub enum DataDirError {
+    /// It cannot be made or written.
+    #[error(
+        "cannot use the data folder {path}: {cause}; give it to the user that runs portcullis (chown), or set server.data_dir"
+    )]
+    Unusable {
+        /// The folder.
+        path: String,
+        /// Why not.
+        cause: io::Error,
+    },
+    /// Another process holds it.
+    #[error(
+        "another portcullis uses the data folder {path}; stop it, or set another server.data_dir"
+    )]
+    Held {
+        /// The folder.
+        path: String,
+    },
+    /// Its control socket would have too long a path.
+    #[error(
+        "the path of the control socket {path} is longer than the 107 bytes a socket may have; choose a shorter server.data_dir"
+    )]
+    PathTooLong {
+        /// The socket.
+        path: String,
+    },
+}
+
+impl DataDir {
+    /// Makes the folder if it is missing (mode 0700), and locks it.
+    pub fn open(path: &Path) -> Result<Self, DataDirError> {
+        let socket = path.join(SOCKET);
+        if socket.as_os_str().len() > LONGEST_SOCKET {
+            return Err(DataDirError::PathTooLong { path: socket.display().to_string() });
+        }
+        let unusable = |cause| DataDirError::Unusable { path: path.display().to_string(), cause };
+        make(path).map_err(unusable)?;
+        let lock = fs::OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(path.join("lock"))
+            .map_err(unusable)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => {
+                Err(DataDirError::Held { path: path.display().to_string() })
+            }
+            Err(TryLockError::Error(cause)) => Err(unusable(cause)),
+        }
+    }
+
+    /// Where the running gateway listens for the command line.
+    pub fn control_socket(&self) -> PathBuf {
+        control_socket(&self.path)
+    }
+}
+
+/// The control socket of a data folder.
+pub(super) fn control_socket(data_dir: &Path) -> PathBuf {
+    data_dir.join(SOCKET)
+}
+
+fn make(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    fs::DirBuilder::new().mode(0o700).create(path)?;
+    // Keys and hashes lie here: an operator's `git add .` must not pick them up.
+    fs::File::create_new(path.join(".gitignore"))?.write_all(b"*\n")
+}
+
+const SOCKET: &str = "control.sock";
+
+/// `sun_path` less its final NUL.
+const LONGEST_SOCKET: usize = 107;

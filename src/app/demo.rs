@@ -1,0 +1,187 @@
+//! The demo: a gateway before a tiny application, two users, nothing kept.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
+use std::thread;
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+
+use super::{Running, StartError, start};
+use crate::clock::Clock;
+use crate::config::{self, Environment, Report};
+use crate::secret;
+
+/// A demo that runs.
+#[derive(Debug)]
+pub struct Demo {
+    /// The gateway.
+    pub running: Running,
+    /// Password of `alice`, who has the role `user`.
+    pub alice: String,
+    /// Password of `admin`, who has the role `admin`.
+    pub admin: String,
+}
+
+impl Demo {
+    /// What to try, for whoever looks at the terminal.
+    pub fn welcome(&self) -> String {
+        let port = self.running.addresses().first().map_or(0, SocketAddr::port);
+        WELCOME
+            .replace("ORIGIN", &format!("http://localhost:{port}"))
+            .replace("ALICE", &self.alice)
+            .replace("ADMIN", &self.admin)
+    }
+}
+
+/// Why the demo did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum DemoError {
+    /// The gateway does not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The sample application does not start.
+    #[error("cannot start the sample application: {0}")]
+    Sample(#[from] io::Error),
+    /// The embedded configuration is wrong, which a test excludes.
+    #[error("the embedded configuration is wrong:\n{0}")]
+    Config(String),
+}
+
+/// Starts the sample application and a gateway before it.
+pub fn demo(listen: SocketAddr) -> Result<Demo, DemoError> {
+    let sample = sample_application()?;
+    let (alice, admin) = (password(), password());
+    let text = TEMPLATE
+        .replace("LISTEN", &listen.to_string())
+        .replace("PORT", &listen.port().to_string())
+        .replace("SAMPLE", &sample.to_string())
+        .replace("ALICE", &alice)
+        .replace("ADMIN", &admin);
+    let loaded = config::read(&text, Path::new("demo.toml"), &Environment::fixed([]))
+        .map_err(|report: Report| DemoError::Config(report.render(config::Style::Plain)))?;
+    let running = start(loaded.config, &Clock::system())?;
+    Ok(Demo { running, alice, admin })
+}
+
+/// A password of 20 characters out of 32 that are easily typed: 100 bits.
+pub fn password() -> String {
+    const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    let letter = |byte: &u8| LETTERS.get(usize::from(byte % 32)).copied().map(char::from);
+    secret::random::<20>().iter().filter_map(letter).collect()
+}
+
+/// Starts an application that has no login of its own and shows who it was told is there.
+fn sample_application() -> io::Result<SocketAddr> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    listener.set_nonblocking(true)?;
+    let address = listener.local_addr()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let serve = async move {
+        let Ok(listener) = tokio::net::TcpListener::from_std(listener) else {
+            return;
+        };
+        while let Ok((stream, _)) = listener.accept().await {
+            let connection = http1::Builder::new().serve_connection(
+                TokioIo::new(stream),
+                service_fn(|request| async move { Ok::<_, Infallible>(page(&request)) }),
+            );
+            tokio::spawn(connection);
+        }
+    };
+    thread::Builder::new().name("sample".to_owned()).spawn(move || runtime.block_on(serve))?;
+    Ok(address)
+}
+
+fn page(request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    let said = |name| header(request.headers(), name);
+    let text = format!(
+        "{} {}\nRemote-User: {}\nRemote-Groups: {}\n",
+        request.method(),
+        request.uri().path(),
+        said("remote-user"),
+        said("remote-groups"),
+    );
+    let mut answer = Response::new(Full::new(Bytes::from(text)));
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+    answer.headers_mut().insert(CONTENT_TYPE, plain);
+    answer
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("(not told)")
+}
+
+/// The configuration of the demo; the words in capitals are filled in.
+const TEMPLATE: &str = r#"
+[server]
+listen = "LISTEN"
+public_url = "http://localhost:PORT"
+admin = "off"
+
+[log]
+access = false
+audit_output = "file:/dev/null"
+
+[store]
+url = "sqlite::memory:"
+
+[auth]
+roles = ["admin", "user"]
+
+[[bootstrap]]
+name = "alice"
+roles = ["user"]
+password = "ALICE"
+
+[[bootstrap]]
+name = "admin"
+roles = ["admin"]
+password = "ADMIN"
+
+[upstreams.sample]
+servers = ["http://SAMPLE"]
+
+[[routes]]
+path = "/"
+access = "public"
+upstream = "sample"
+
+[[routes]]
+path = "/private/*"
+upstream = "sample"
+
+[[routes]]
+path = "/admin/*"
+roles = ["admin"]
+upstream = "sample"
+"#;
+
+/// The words in capitals are filled in.
+const WELCOME: &str = r#"Portcullis stands before a small application that has no login of its own.
+
+    ORIGIN
+
+    user alice, password ALICE    (role user)
+    user admin, password ADMIN    (role admin)
+
+Try it from another terminal:
+
+    curl ORIGIN/                     # open to everybody
+    curl -i ORIGIN/private/hello     # 401: sign in first
+
+    curl -s -c jar -X POST ORIGIN/auth/login \
+      -H 'Content-Type: application/json' -d '{"username":"alice","password":"ALICE"}'
+    curl -b jar ORIGIN/private/hello # alice, as the application is told
+    curl -b jar ORIGIN/admin/        # 403: alice is no admin
+    curl -b jar ORIGIN/auth/me
+
+Nothing is kept: users and sessions end with this process. Ctrl-C stops it."#;

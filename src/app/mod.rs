@@ -1,0 +1,305 @@
+//! Builds everything from a [`Config`], starts the workers, and stops it all in order.
+//!
+//! What is built here is lent to the layers below; nothing below builds itself.
+
+mod admin;
+pub mod administration;
+pub mod control;
+mod data_dir;
+pub mod demo;
+mod office;
+mod signals;
+mod worker;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use thiserror::Error;
+use tokio::sync::watch;
+
+pub use data_dir::{DataDir, DataDirError};
+
+use crate::auth::{Auth, Changes, Parts, UserError};
+use crate::clock::Clock;
+use crate::config::{Config, StoreUrl};
+use crate::gateway;
+use crate::limit::Limits;
+use crate::password::{Bounds, Hasher};
+use crate::revocation::Revocations;
+use crate::secret::{self, Secret};
+use crate::server::{self, Slots};
+use crate::store::{OpenError, Place, Store, Unavailable};
+use crate::telemetry::Telemetry;
+use crate::token::{Algorithm, KeyError, KeyRing, MasterKey, MasterKeys};
+
+/// Why a gateway did not start. Nothing is left half-done.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The data folder cannot be used.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// An address cannot be listened on.
+    #[error("{0}")]
+    Listen(#[from] server::ListenError),
+    /// The admin listener's address cannot be listened on.
+    #[error(
+        "cannot listen on {address} for server.admin: {cause}; choose another address, or \"off\""
+    )]
+    Admin {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        cause: io::Error,
+    },
+    /// A log cannot be written.
+    #[error("cannot open the log: {0}; see log.output and log.audit_output")]
+    Log(#[source] io::Error),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// The master key's file is gone, and the store has rows that need it.
+    #[error(
+        "the master key {file} is missing, and the store {store} has users or sessions that were made \
+         with it; put the file back from your backup (without it every session would end)"
+    )]
+    MasterKeyMissing {
+        /// Where it should be.
+        file: String,
+        /// The store.
+        store: String,
+    },
+    /// A key cannot be read or made.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The store answers no question right after it was opened.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// A user of the configuration cannot be created.
+    #[error("cannot create a [[bootstrap]] user: {0}")]
+    Bootstrap(#[source] UserError),
+    /// A thread or a socket of our own cannot be made.
+    #[error("cannot start: {0}")]
+    Machine(#[from] io::Error),
+    /// The list of master keys is empty, or an id stands twice.
+    #[error(
+        "sessions.master_keys needs at least one key, each with an id of its own from 1 to 255"
+    )]
+    MasterKeys,
+    /// The routes do not compile, which `check` tells better.
+    #[error("the routes contradict each other; `portcullis check` shows where")]
+    Routes,
+}
+
+/// A running gateway. Dropping it stops it at once; [`Running::stop`] lets requests end first.
+#[derive(Debug)]
+pub struct Running {
+    addresses: Vec<SocketAddr>,
+    admin: Option<SocketAddr>,
+    users: usize,
+    auth: Auth,
+    telemetry: Telemetry,
+    phase: watch::Sender<Phase>,
+    workers: Vec<JoinHandle<()>>,
+    office: Option<JoinHandle<()>>,
+    _data_dir: Option<DataDir>,
+}
+
+/// What the threads of a gateway are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Accept and serve.
+    Serving,
+    /// Accept nothing more, let requests in flight end.
+    Draining,
+    /// End now.
+    Stopped,
+}
+
+impl Running {
+    /// The addresses listened on, as bound, in the order of `server.listen`.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The admin listener's address, as bound.
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.admin
+    }
+
+    /// Whether nobody can log in, since there were no users at the start.
+    pub fn has_no_users(&self) -> bool {
+        self.users == 0
+    }
+
+    /// The use cases, for what the process administers itself.
+    pub fn auth(&self) -> &Auth {
+        &self.auth
+    }
+
+    /// Writes out every queued line of the logs.
+    pub fn flush_logs(&self) {
+        self.telemetry.flush();
+    }
+
+    /// Lets requests in flight end, at most `drain_timeout` long, then ends.
+    pub fn stop(self) {
+        self.phase.send_replace(Phase::Draining);
+        self.wait();
+    }
+
+    /// Serves until SIGTERM or SIGINT, then drains; a second one ends at once. SIGHUP opens the log
+    /// files again.
+    pub fn until_signalled(self) -> io::Result<()> {
+        signals::watch(self.phase.clone(), self.telemetry.clone())?;
+        self.wait();
+        Ok(())
+    }
+
+    fn wait(mut self) {
+        for worker in self.workers.drain(..) {
+            // A worker that panicked has told so itself.
+            let _ = worker.join();
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.phase.send_replace(Phase::Stopped);
+        for thread in self.workers.drain(..).chain(self.office.take()) {
+            // A thread that panicked has told so itself.
+            let _ = thread.join();
+        }
+        self.telemetry.flush();
+    }
+}
+
+/// Starts a gateway: everything that can fail has been tried before this returns.
+pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
+    let config = Arc::new(config);
+    let data_dir = match config.store {
+        StoreUrl::Memory => None,
+        StoreUrl::Sqlite(_) => Some(DataDir::open(&config.server.data_dir)?),
+    };
+    let listeners = server::listen(&config.server.listen, config.server.workers)?;
+    let admin = office::listen(config.server.admin)?;
+    let telemetry = Telemetry::open(&config.log, clock).map_err(StartError::Log)?;
+    let addresses: Vec<_> = listeners.iter().map(|listener| listener.address).collect();
+    let auth = build(&config, clock, (&telemetry, issuer(&config, &addresses)))?;
+    let users = block_on(bootstrap(&auth, &config))??;
+    let (phase, watching) = watch::channel(Phase::Serving);
+    let slots = Slots::new(config.server.max_connections, config.server.max_connections_per_ip);
+    let office = office::Office {
+        auth: auth.clone(),
+        telemetry: telemetry.clone(),
+        slots: Arc::clone(&slots),
+        clock: clock.clone(),
+    };
+    let socket = data_dir.as_ref().map(DataDir::control_socket);
+    let mut running = Running {
+        admin: admin.as_ref().and_then(|listener| listener.local_addr().ok()),
+        addresses,
+        users,
+        auth: auth.clone(),
+        telemetry: telemetry.clone(),
+        phase,
+        workers: Vec::new(),
+        office: None,
+        _data_dir: data_dir,
+    };
+    let lent = worker::Lent { config, auth, telemetry, slots, watching: watching.clone() };
+    running.workers = worker::spawn_all(&lent, listeners)?;
+    running.office = Some(office::spawn(office, (admin, socket), watching)?);
+    Ok(running)
+}
+
+fn block_on<F: Future>(future: F) -> io::Result<F::Output> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(runtime.block_on(future))
+}
+
+/// The use cases of a configuration, for the gateway and for the command line without one.
+///
+/// Loads or makes the keys, opens the store, loads what has ended, creates the bootstrap users.
+pub(crate) fn build(
+    config: &Config,
+    clock: &Clock,
+    (telemetry, issuer): (&Telemetry, String),
+) -> Result<Auth, StartError> {
+    let masters = master_keys(config)?;
+    let place = place(config);
+    let store = Store::open(place, &masters.check_values(), clock)?;
+    let ring = ring(config)?;
+    let passwords = &config.passwords;
+    let bounds = Bounds { threads: passwords.concurrent, queue: passwords.queue };
+    let auth = Auth::new(Parts {
+        rules: Parts::rules(config, issuer),
+        store,
+        ring,
+        masters,
+        hasher: Hasher::start(passwords.cost, bounds)?,
+        limits: Limits::new(&config.rate_limits, clock),
+        revocations: Arc::new(Revocations::default()),
+        telemetry: telemetry.clone(),
+        clock: clock.clone(),
+        sessions: config.sessions.clone(),
+        changes: Changes::default(),
+        full_address: config.log.full_address,
+        passwords: passwords.clone(),
+        roles: config.auth.roles.clone(),
+    });
+    block_on(auth.load_revocations())??;
+    Ok(auth)
+}
+
+async fn bootstrap(auth: &Auth, config: &Config) -> Result<usize, StartError> {
+    auth.users().bootstrap(&config.bootstrap).await.map_err(StartError::Bootstrap)?;
+    Ok(auth.store().users().await?.len())
+}
+
+fn place(config: &Config) -> Place<'_> {
+    match &config.store {
+        StoreUrl::Sqlite(path) => Place::File(path),
+        StoreUrl::Memory => Place::Memory,
+    }
+}
+
+/// The issuer when none is written: the origin that browsers see.
+pub(crate) fn issuer(config: &Config, bound: &[SocketAddr]) -> String {
+    let origins = gateway::public_origins(config, bound);
+    origins.first().map_or_else(|| "portcullis".to_owned(), ToString::to_string)
+}
+
+fn ring(config: &Config) -> Result<KeyRing, KeyError> {
+    let tokens = &config.tokens;
+    match (tokens.algorithm, &config.store) {
+        (Algorithm::Hs256, _) => KeyRing::shared(&tokens.secrets),
+        (algorithm, StoreUrl::Memory) => KeyRing::ephemeral(algorithm),
+        (algorithm, StoreUrl::Sqlite(_)) => KeyRing::open(&tokens.key_dir, algorithm),
+    }
+}
+
+/// Reads the master keys. One is made only for a store without rows: for any other, a new key
+/// would end every session.
+fn master_keys(config: &Config) -> Result<MasterKeys, StartError> {
+    if config.store == StoreUrl::Memory {
+        let key = MasterKey { id: 1, key: Secret::new(secret::random::<32>()) };
+        return MasterKeys::new(vec![key]).ok_or(StartError::MasterKeys);
+    }
+    let mut keys = Vec::new();
+    for (at, (id, file)) in config.sessions.master_keys.iter().enumerate() {
+        if at == 0 && !file.exists() {
+            if !Store::is_empty_at(place(config))? {
+                let file = file.display().to_string();
+                let store = format!("{:?}", config.store);
+                return Err(StartError::MasterKeyMissing { file, store });
+            }
+            keys.push(MasterKey::create(*id, file)?);
+        } else {
+            keys.push(MasterKey::read(*id, file)?);
+        }
+    }
+    MasterKeys::new(keys).ok_or(StartError::MasterKeys)
+}

@@ -1,0 +1,128 @@
+//! The office: one thread with a runtime for everything slow. The admin listener, the control
+//! socket, the sweep.
+
+use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::{Phase, StartError, admin, control};
+use crate::auth::Auth;
+use crate::clock::Clock;
+use crate::server::Slots;
+use crate::telemetry::{Gauge, Telemetry};
+
+/// What the office works with.
+#[derive(Clone, Debug)]
+pub(super) struct Office {
+    pub(super) auth: Auth,
+    pub(super) telemetry: Telemetry,
+    pub(super) slots: Arc<Slots>,
+    pub(super) clock: Clock,
+}
+
+/// Binds the admin listener, if there is one.
+pub(super) fn listen(address: Option<SocketAddr>) -> Result<Option<TcpListener>, StartError> {
+    let Some(address) = address else {
+        return Ok(None);
+    };
+    let bind = || {
+        let listener = TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    };
+    bind().map(Some).map_err(|cause| StartError::Admin { address, cause })
+}
+
+/// Starts the thread. It ends when the gateway has stopped.
+pub(super) fn spawn(
+    office: Office,
+    (admin, socket): (Option<TcpListener>, Option<PathBuf>),
+    watching: watch::Receiver<Phase>,
+) -> Result<JoinHandle<()>, StartError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let control = {
+        let _inside = runtime.enter();
+        socket.as_deref().map(control::listen).transpose()?
+    };
+    let work = async move {
+        let stopped = stopped(watching.clone());
+        tokio::select! {
+            () = stopped => {}
+            () = admin::serve(&office, admin, watching) => {}
+            () = control::serve(&office.auth, control) => {}
+            () = office.keep_house() => {}
+        }
+    };
+    Ok(Builder::new().name("office".to_owned()).spawn(move || runtime.block_on(work))?)
+}
+
+async fn stopped(mut watching: watch::Receiver<Phase>) {
+    // An error means that the gateway is gone: stopped too.
+    let _ = watching.wait_for(|phase| *phase == Phase::Stopped).await;
+}
+
+impl Office {
+    /// Sweeps what is long over, and keeps the gauges; both may be late, and nothing depends on them.
+    async fn keep_house(&self) {
+        let mut minute = tokio::time::interval(Duration::from_secs(60));
+        minute.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        for minutes in 0_u64.. {
+            minute.tick().await;
+            self.auth.revocations().sweep(self.clock.now());
+            if minutes % 60 == 0 {
+                self.sweep().await;
+            }
+        }
+    }
+
+    async fn sweep(&self) {
+        loop {
+            match self.auth.store().sweep().await {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(unavailable) => {
+                    tracing::warn!("the hourly sweep did not end: {unavailable}");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Measures what is only worth a look when somebody asks.
+    pub(super) async fn measure(&self) {
+        let set = |gauge, count: Option<u32>| {
+            self.telemetry.set(gauge, f64::from(count.unwrap_or(u32::MAX)));
+        };
+        set(Gauge::RevocationSetSize, self.auth.revocations().len().try_into().ok());
+        set(Gauge::PasswordHashQueue, self.auth.logins_waiting().try_into().ok());
+        set(Gauge::Connections, self.slots.taken().try_into().ok());
+        let sessions = self.auth.store().live_sessions().await;
+        set(Gauge::StoreUp, Some(sessions.is_ok().into()));
+        if let Ok(sessions) = sessions {
+            set(Gauge::SessionsActive, Some(sessions));
+        }
+    }
+}
+
+/// Serves an accepted connection in a task of its own.
+pub(super) async fn start<F>(accepted: io::Result<F>)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    match accepted {
+        Ok(connection) => {
+            tokio::spawn(connection);
+        }
+        // Out of file descriptors, most likely: they come back.
+        Err(cause) => {
+            tracing::warn!("cannot accept a connection: {cause}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}

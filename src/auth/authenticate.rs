@@ -1,0 +1,115 @@
+//! Who sends a request: which credential is ours, and whether it counts.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::{Auth, Parts};
+use crate::identity::{Caller, Why};
+use crate::request::CookieValue;
+use crate::revocation::Standing;
+use crate::token::{BadToken, Verified};
+
+/// What came along with a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Credentials<'a> {
+    /// The access cookie.
+    pub access: &'a CookieValue,
+    /// The value of `Authorization: Bearer`, whoever made it.
+    pub bearer: Option<&'a str>,
+}
+
+/// Which credential decided who the caller is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DecidedBy {
+    /// There was none of ours.
+    Nothing,
+    /// A cookie, so that the origin rule applies.
+    Cookie,
+    /// A Bearer token of ours.
+    Bearer,
+}
+
+/// Who the caller is and how that is known.
+#[derive(Debug)]
+pub struct Authentication {
+    /// Who.
+    pub caller: Caller,
+    /// By what.
+    pub by: DecidedBy,
+    /// What the access token said, for a known caller.
+    pub verified: Option<Verified>,
+    /// A Bearer value came along that is not ours: it belongs to the application.
+    pub foreign_bearer: bool,
+}
+
+impl Auth {
+    /// Decides who sends a request. Ours as Bearer decides alone, else the cookie; the set of ended
+    /// sessions is asked after every good token.
+    pub fn authenticate(&self, credentials: Credentials<'_>) -> Authentication {
+        let ours = credentials.bearer.filter(|value| self.is_ours(value));
+        if let Some(token) = ours {
+            return self.parts.examine(token, DecidedBy::Bearer);
+        }
+        let mut found = match credentials.access {
+            CookieValue::One(token) => self.parts.examine(token, DecidedBy::Cookie),
+            CookieValue::Absent => anonymous(Why::NoCredential, DecidedBy::Nothing),
+            CookieValue::Doubled => anonymous(Why::Invalid, DecidedBy::Nothing),
+        };
+        found.foreign_bearer = credentials.bearer.is_some();
+        found
+    }
+
+    /// Whether the value of an `Authorization` header holds a credential of ours, by whichever
+    /// scheme and valid or not; such a one never reaches an upstream.
+    pub fn owns(&self, authorization: &[u8]) -> bool {
+        let Ok(value) = std::str::from_utf8(authorization) else {
+            return false;
+        };
+        let (scheme, rest) = value.trim().split_once([' ', '\t']).unwrap_or(("", value));
+        let rest = rest.trim();
+        if self.is_ours(rest) {
+            return true;
+        }
+        scheme.eq_ignore_ascii_case("basic") && self.owns_basic(rest)
+    }
+
+    fn owns_basic(&self, encoded: &str) -> bool {
+        let decoded = STANDARD.decode(encoded).unwrap_or_default();
+        let pair = String::from_utf8_lossy(&decoded);
+        let (user, password) = pair.split_once(':').unwrap_or((&pair, ""));
+        self.is_ours(user) || self.is_ours(password)
+    }
+
+    /// Whether a Bearer value is, or claims to be, one of ours; such a one never reaches an upstream.
+    pub fn is_ours(&self, bearer: &str) -> bool {
+        self.parts.ring.claims_ours(bearer, &self.parts.rules)
+    }
+}
+
+impl Parts {
+    fn examine(&self, token: &str, by: DecidedBy) -> Authentication {
+        match self.ring.verify(token, &self.rules, self.clock.now()) {
+            Ok(verified) => self.standing(verified, by),
+            Err(BadToken::Expired(_)) => anonymous(Why::Expired, by),
+            Err(BadToken::Invalid) => anonymous(Why::Invalid, by),
+        }
+    }
+
+    fn standing(&self, verified: Verified, by: DecidedBy) -> Authentication {
+        match self.revocations.standing(verified.identity.session, verified.version) {
+            Standing::Good => Authentication {
+                caller: Caller::Known(verified.identity.clone()),
+                by,
+                verified: Some(verified),
+                foreign_bearer: false,
+            },
+            // From before a change of roles: a refresh gives one with the new ones.
+            Standing::Stale => anonymous(Why::Expired, by),
+            Standing::Ended => anonymous(Why::Revoked, by),
+        }
+    }
+}
+
+fn anonymous(why: Why, by: DecidedBy) -> Authentication {
+    Authentication { caller: Caller::Anonymous(why), by, verified: None, foreign_bearer: false }
+}

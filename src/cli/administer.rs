@@ -1,0 +1,192 @@
+//! `user`, `session` and `hash`: through the control socket when a gateway runs, else on the store.
+
+use std::io::{self, BufRead, IsTerminal, Read, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use super::args::{PasswordSource, SessionCommand, UserCommand};
+use super::output::Output;
+use crate::app::administration;
+use crate::app::control::{Answer, Command, NewUser, SessionView, UserView, Which};
+use crate::app::demo;
+use crate::password::{Cost, Password, PasswordHash};
+use crate::secret::Secret;
+
+pub(super) fn user(output: &Output, file: Option<&Path>, command: UserCommand) -> ExitCode {
+    let as_json =
+        matches!(command, UserCommand::List { json: true } | UserCommand::Show { json: true, .. });
+    match order(output, command) {
+        Ok(order) => carry_out(output, file, (order, as_json)),
+        Err(code) => code,
+    }
+}
+
+pub(super) fn session(output: &Output, file: Option<&Path>, command: SessionCommand) -> ExitCode {
+    match command {
+        SessionCommand::List { user, json } => {
+            carry_out(output, file, (Command::SessionList { user }, json))
+        }
+        SessionCommand::Revoke { id, user, all: _ } => {
+            let which = match (id, user) {
+                (Some(id), _) => Which::One(id),
+                (None, Some(user)) => Which::User(user),
+                (None, None) => Which::All,
+            };
+            carry_out(output, file, (Command::SessionRevoke(which), false))
+        }
+    }
+}
+
+pub(super) fn hash(output: &Output) -> ExitCode {
+    let typed = match read_line() {
+        Ok(typed) => Secret::from(typed),
+        Err(cause) => return output.could_not(format!("cannot read standard input: {cause}")),
+    };
+    let hash = Password::new(&typed).map(|password| PasswordHash::create(&password, Cost::DEFAULT));
+    match hash {
+        Some(Ok(hash)) => {
+            output.say(hash.as_str());
+            ExitCode::SUCCESS
+        }
+        Some(Err(cause)) => output.refuse(cause),
+        None => output.refuse("no password: give one line of at most 1024 bytes on standard input"),
+    }
+}
+
+fn order(output: &Output, command: UserCommand) -> Result<Command, ExitCode> {
+    Ok(match command {
+        UserCommand::Add { name, roles, full_name, email, password } => {
+            let password = read_password(output, &password)?;
+            Command::UserAdd(NewUser { user: name, name: full_name, email, roles, password })
+        }
+        UserCommand::List { .. } => Command::UserList,
+        UserCommand::Show { name, .. } => Command::UserShow { user: name },
+        UserCommand::Passwd { name, password } => {
+            Command::UserPasswd { user: name, password: read_password(output, &password)? }
+        }
+        UserCommand::Roles { name, roles } => Command::UserRoles { user: name, roles },
+        UserCommand::Disable { name } => Command::UserDisable { user: name },
+        UserCommand::Enable { name } => Command::UserEnable { user: name },
+        UserCommand::Delete { name, free_name } => Command::UserDelete { user: name, free_name },
+    })
+}
+
+fn carry_out(output: &Output, file: Option<&Path>, (command, json): (Command, bool)) -> ExitCode {
+    let loaded = match output.load(file) {
+        Ok(loaded) => loaded,
+        Err(code) => return code,
+    };
+    match administration::administer(loaded.config, command) {
+        Ok(answer) => print(output, &answer, json),
+        Err(error) => output.could_not(error),
+    }
+}
+
+fn print(output: &Output, answer: &Answer, json: bool) -> ExitCode {
+    match answer {
+        Answer::Done(text) => output.say(text),
+        Answer::Refused(text) => return output.refuse(text),
+        Answer::Users(users) if json => output.say(to_json(users)),
+        Answer::Sessions(sessions) if json => output.say(to_json(sessions)),
+        Answer::Users(users) => output.say(table(users.iter().map(user_row), &USER_HEAD)),
+        Answer::Sessions(sessions) => {
+            output.say(table(sessions.iter().map(session_row), &SESSION_HEAD));
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+pub(super) fn to_json(value: &impl Serialize) -> String {
+    serde_json::to_string_pretty(value).unwrap_or_default()
+}
+
+const USER_HEAD: [&str; 5] = ["NAME", "ROLES", "FULL NAME", "E-MAIL", "STATE"];
+
+fn user_row(user: &UserView) -> [String; 5] {
+    [
+        user.username.clone(),
+        user.roles.join(","),
+        user.name.clone().unwrap_or_default(),
+        user.email.clone().unwrap_or_default(),
+        if user.disabled { "disabled".to_owned() } else { String::new() },
+    ]
+}
+
+const SESSION_HEAD: [&str; 5] = ["ID", "USER", "DEVICE", "NETWORK", "LAST SEEN"];
+
+fn session_row(session: &SessionView) -> [String; 5] {
+    let device = session.device_name.as_ref().or(session.user_agent.as_ref());
+    [
+        session.id.clone(),
+        session.username.clone(),
+        device.cloned().unwrap_or_default(),
+        session.ip_prefix.clone().unwrap_or_default(),
+        session.last_seen_at.clone(),
+    ]
+}
+
+/// Columns as wide as their widest cell. Control characters of clients are not let to the terminal.
+pub(super) fn table<const N: usize>(
+    rows: impl Iterator<Item = [String; N]>,
+    head: &[&str; N],
+) -> String {
+    let mut lines = vec![head.map(str::to_owned)];
+    lines.extend(rows.map(|row| row.map(|cell| cell.replace(char::is_control, "?"))));
+    let widths: Vec<usize> = (0..N)
+        .map(|at| lines.iter().filter_map(|line| line.get(at)).map(|c| c.chars().count()).max())
+        .map(Option::unwrap_or_default)
+        .collect();
+    let padded = |line: &[String; N]| {
+        let cells = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    lines.iter().map(padded).collect::<Vec<_>>().join("\n")
+}
+
+fn read_password(output: &Output, source: &PasswordSource) -> Result<String, ExitCode> {
+    if source.generate {
+        let password = demo::password();
+        output.say(format!("password: {password}"));
+        return Ok(password);
+    }
+    let read =
+        if source.password_stdin || !io::stdin().is_terminal() { read_line() } else { prompt() };
+    read.map_err(|cause| output.could_not(format!("cannot read a password: {cause}")))
+}
+
+/// The first line of standard input.
+fn read_line() -> io::Result<String> {
+    let mut line = String::new();
+    io::stdin().lock().take(4096).read_line(&mut line)?;
+    Ok(line.trim_end_matches(['\n', '\r']).to_owned())
+}
+
+/// Asks twice, without showing what is typed.
+fn prompt() -> io::Result<String> {
+    let ask = |question: &str| {
+        let mut terminal = io::stderr().lock();
+        terminal.write_all(question.as_bytes())?;
+        terminal.flush()?;
+        drop(terminal);
+        let line = unseen()?;
+        io::stderr().lock().write_all(b"\n")?;
+        Ok::<_, io::Error>(line)
+    };
+    let first = ask("Password: ")?;
+    if first == ask("Once more: ")? { Ok(first) } else { Err(io::Error::other("the two differ")) }
+}
+
+/// A line from the terminal with its echo off, which is on again whatever happens.
+fn unseen() -> io::Result<String> {
+    use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+    let stdin = io::stdin();
+    let before = tcgetattr(&stdin)?;
+    let mut quiet = before.clone();
+    quiet.local_modes.remove(LocalModes::ECHO);
+    tcsetattr(&stdin, OptionalActions::Now, &quiet)?;
+    let line = read_line();
+    tcsetattr(&stdin, OptionalActions::Now, &before)?;
+    line
+}

@@ -1,0 +1,213 @@
+//! `check`, `explain`, `routes`, `show` and `version`: the configuration, looked at from all sides.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use http::Method;
+use serde::Serialize;
+
+use super::REFUSED;
+use super::administer::{table, to_json};
+use super::args;
+use super::output::{Output, code_of, find};
+use crate::config::{self, Config, Loaded, Style, explain_code};
+use crate::gateway::{self, Question, Snapshot};
+use crate::identity::{Role, Username};
+use crate::policy::{Access, Route, Target};
+use crate::request::{Host, Origin};
+
+pub(super) fn check(output: &Output, file: Option<&Path>, json: bool) -> ExitCode {
+    if json {
+        return check_for_machines(output, file);
+    }
+    let loaded = match output.load(file) {
+        Ok(loaded) => loaded,
+        Err(code) => return code,
+    };
+    output.warn(&loaded);
+    match test(&loaded.config) {
+        Ok(tests) => {
+            let file = loaded.config.file.display();
+            let routes = loaded.config.routes.len();
+            output.say(format!("{file}: fine; {routes} routes, {tests} tests passed."));
+            ExitCode::SUCCESS
+        }
+        Err(red) => {
+            output.complain(red);
+            ExitCode::from(REFUSED)
+        }
+    }
+}
+
+fn check_for_machines(output: &Output, file: Option<&Path>) -> ExitCode {
+    let file = match find(file) {
+        Ok(file) => file,
+        Err(text) => return output.could_not(text),
+    };
+    let loaded = match config::load(&file, &config::Environment::process()) {
+        Ok(loaded) => loaded,
+        Err(report) => {
+            output.say(report.render(Style::Json).trim_end());
+            return code_of(&report);
+        }
+    };
+    output.say(loaded.warnings.render(Style::Json).trim_end());
+    match test(&loaded.config) {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(red) => output.refuse(red),
+    }
+}
+
+/// Runs the `[[tests]]`: how many there are, or a line for each that fails.
+pub(super) fn test(config: &Config) -> Result<usize, String> {
+    let snapshot = compile(config).map_err(str::to_owned)?;
+    let red = gateway::run_tests(&snapshot, &config.tests);
+    if red.is_empty() { Ok(config.tests.len()) } else { Err(red.join("\n")) }
+}
+
+pub(super) fn explain(output: &Output, file: Option<&Path>, asked: &args::Question) -> ExitCode {
+    let Some(target) = &asked.target else {
+        return match explain_code(&asked.method) {
+            Some(text) => {
+                output.say(text);
+                ExitCode::SUCCESS
+            }
+            None => output.could_not(format!(
+                "{} is no error code; for a request give a method and a path",
+                asked.method
+            )),
+        };
+    };
+    let loaded = match output.load(file) {
+        Ok(loaded) => loaded,
+        Err(code) => return code,
+    };
+    let question = match question(asked, target) {
+        Ok(question) => question,
+        Err(text) => return output.could_not(text),
+    };
+    let snapshot = match compile(&loaded.config) {
+        Ok(snapshot) => snapshot,
+        Err(text) => return output.could_not(text),
+    };
+    let explanation = gateway::explain(&snapshot, &question);
+    output.say(if asked.json { to_json(&explanation) } else { explanation.to_string() });
+    if explanation.status == 200 { ExitCode::SUCCESS } else { ExitCode::from(REFUSED) }
+}
+
+fn question(asked: &args::Question, target: &str) -> Result<Question, String> {
+    let method = Method::from_bytes(asked.method.as_bytes())
+        .map_err(|_invalid| format!("{} is no method", asked.method))?;
+    let (host, target) = split(target)?;
+    let roles: Vec<Role> = asked
+        .roles
+        .iter()
+        .map(|role| Role::new(role).map_err(|bad| bad.to_string()))
+        .collect::<Result<_, _>>()?;
+    let name = asked.user.as_deref().unwrap_or("somebody");
+    let name = Username::new(name).map_err(|bad| bad.to_string())?;
+    let known = !asked.anonymous && (asked.user.is_some() || !roles.is_empty());
+    Ok(Question { method, host, target, caller: known.then_some((name, roles)) })
+}
+
+/// Host and target of a URL; a path stands for itself.
+fn split(target: &str) -> Result<(Option<Host>, String), String> {
+    let Some((scheme, rest)) = target.split_once("://") else {
+        return Ok((None, target.to_owned()));
+    };
+    let (authority, path) = match rest.split_once('/') {
+        Some((authority, path)) => (authority, format!("/{path}")),
+        None => (rest, "/".to_owned()),
+    };
+    let known = Origin::read(&format!("{scheme}://{authority}")).is_some();
+    let host = Host::read(authority).ok().filter(|_| known);
+    host.map(|host| (Some(host), path)).ok_or_else(|| format!("{target} is no http or https URL"))
+}
+
+pub(super) fn routes(output: &Output, file: Option<&Path>, json: bool) -> ExitCode {
+    let loaded = match output.load(file) {
+        Ok(loaded) => loaded,
+        Err(code) => return code,
+    };
+    let rows: Vec<_> =
+        loaded.config.routes.iter().map(|route| RouteRow::of(route, &loaded)).collect();
+    output.say(if json {
+        to_json(&rows)
+    } else {
+        table(rows.iter().map(RouteRow::cells), &["MATCH", "WHO", "UPSTREAM", "TOLD BY", "NAME"])
+    });
+    ExitCode::SUCCESS
+}
+
+#[derive(Serialize)]
+struct RouteRow {
+    name: String,
+    matches: String,
+    who: String,
+    upstream: String,
+    identity: String,
+}
+
+impl RouteRow {
+    fn of(route: &Route, loaded: &Loaded) -> Self {
+        let upstream = match route.target {
+            Target::Upstream(upstream) => loaded.config.upstreams.get(upstream.0),
+            Target::Endpoint(_) => None,
+        };
+        let told: Vec<_> = route.identity.names().map(ToString::to_string).collect();
+        Self {
+            name: route.name.to_string(),
+            matches: matches(route),
+            who: who(route),
+            upstream: upstream.map(|upstream| upstream.name.to_string()).unwrap_or_default(),
+            identity: told.join(" "),
+        }
+    }
+
+    fn cells(&self) -> [String; 5] {
+        let Self { name, matches, who, upstream, identity } = self;
+        [matches.clone(), who.clone(), upstream.clone(), identity.clone(), name.clone()]
+    }
+}
+
+fn matches(route: &Route) -> String {
+    let hosts: Vec<_> = route.hosts.iter().map(ToString::to_string).collect();
+    let methods: Vec<_> = route.methods.iter().flatten().map(Method::as_str).collect();
+    let hosts = hosts.join("|");
+    let methods = if methods.is_empty() { String::new() } else { methods.join("|") + " " };
+    format!("{methods}{hosts}{}", route.pattern)
+}
+
+/// Public routes are written large, so that one that is open by accident is seen.
+fn who(route: &Route) -> String {
+    match route.rule.access {
+        Access::Public => return "PUBLIC".to_owned(),
+        Access::Optional => return "everybody, told if known".to_owned(),
+        Access::SignedIn => {}
+    }
+    let roles = route.rule.roles.iter().map(|role| format!("role {role}"));
+    let users = route.rule.users.iter().map(|user| format!("user {user}"));
+    let who: Vec<_> = roles.chain(users).collect();
+    if who.is_empty() { "signed in".to_owned() } else { who.join(" or ") }
+}
+
+pub(super) fn show(output: &Output, file: Option<&Path>) -> ExitCode {
+    match output.load(file) {
+        Ok(loaded) => {
+            output.say(config::masked(&loaded.config).trim_end());
+            ExitCode::SUCCESS
+        }
+        Err(code) => code,
+    }
+}
+
+pub(super) fn version(output: &Output) -> ExitCode {
+    output.say(format!("portcullis {}", env!("CARGO_PKG_VERSION")));
+    ExitCode::SUCCESS
+}
+
+fn compile(config: &Config) -> Result<Snapshot, &'static str> {
+    Snapshot::compile(&Arc::new(config.clone()), &config.server.listen)
+        .map_err(|_conflicts| "the routes contradict each other")
+}

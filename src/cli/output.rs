@@ -1,0 +1,88 @@
+//! Where a command prints: answers to standard output, problems to standard error.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use super::{COULD_NOT, REFUSED};
+use crate::config::{self, Environment, Loaded, Report, Severity, Style};
+
+/// The two streams, and whether people look at them.
+#[derive(Debug)]
+pub(super) struct Output {
+    colour: bool,
+}
+
+impl Output {
+    pub(super) fn of_process() -> Self {
+        let plain = Environment::process().variable("NO_COLOR").is_some_and(|set| !set.is_empty());
+        Self { colour: io::stderr().is_terminal() && !plain }
+    }
+
+    /// Prints an answer. A reader that went away is no failure of ours.
+    pub(super) fn say(&self, text: impl AsRef<str>) {
+        let _ = write_line(io::stdout().lock(), text.as_ref());
+    }
+
+    /// Prints a problem.
+    pub(super) fn complain(&self, text: impl AsRef<str>) {
+        let _ = write_line(io::stderr().lock(), text.as_ref());
+    }
+
+    /// Prints a problem that begins with "error: ", and gives the exit code.
+    pub(super) fn refuse(&self, text: impl std::fmt::Display) -> ExitCode {
+        self.complain(format!("error: {text}"));
+        ExitCode::from(REFUSED)
+    }
+
+    /// The same, when what was asked for could not be looked at.
+    pub(super) fn could_not(&self, text: impl std::fmt::Display) -> ExitCode {
+        self.complain(format!("error: {text}"));
+        ExitCode::from(COULD_NOT)
+    }
+
+    /// How reports look here.
+    pub(super) fn style(&self) -> Style {
+        if self.colour { Style::Colour } else { Style::Plain }
+    }
+
+    /// Loads the configuration, or tells what is wrong with it.
+    pub(super) fn load(&self, file: Option<&Path>) -> Result<Loaded, ExitCode> {
+        let file = find(file).map_err(|text| self.could_not(text))?;
+        config::load(&file, &Environment::process()).map_err(|report| {
+            self.complain(report.render(self.style()).trim_end());
+            code_of(&report)
+        })
+    }
+
+    /// Prints the warnings of a configuration.
+    pub(super) fn warn(&self, loaded: &Loaded) {
+        if loaded.warnings.count(Severity::Warning) > 0 {
+            self.complain(loaded.warnings.render(self.style()).trim_end());
+        }
+    }
+}
+
+/// The file asked for, else the first of the usual places.
+pub(super) fn find(file: Option<&Path>) -> Result<PathBuf, String> {
+    if let Some(file) = file {
+        return Ok(file.to_owned());
+    }
+    let found = USUAL_PLACES.iter().map(Path::new).find(|place| place.exists());
+    found.map(Path::to_owned).ok_or_else(|| {
+        format!("there is no {}; name one with -c FILE", USUAL_PLACES.join(" and no "))
+    })
+}
+
+/// The exit code of a configuration that cannot be used.
+pub(super) fn code_of(report: &Report) -> ExitCode {
+    ExitCode::from(if report.is_unreadable() { COULD_NOT } else { REFUSED })
+}
+
+fn write_line(mut to: impl Write, text: &str) -> io::Result<()> {
+    to.write_all(text.as_bytes())?;
+    to.write_all(b"\n")?;
+    to.flush()
+}
+
+const USUAL_PLACES: [&str; 2] = ["gateway.toml", "/etc/portcullis/gateway.toml"];

@@ -1,0 +1,318 @@
+//! The codes of problems. A code is for ever: once given, it keeps its meaning.
+
+/// What `portcullis explain E011` tells.
+#[derive(Debug)]
+pub(super) struct Code {
+    pub(super) id: &'static str,
+    says: &'static str,
+}
+
+/// The longer explanation of a code such as `E011`, with an example; none: there is no such code.
+pub fn explain_code(code: &str) -> Option<&'static str> {
+    ALL.iter().find(|known| known.id.eq_ignore_ascii_case(code)).map(|known| known.says)
+}
+
+macro_rules! codes {
+    ($($name:ident $id:literal $says:literal)*) => {
+        $(pub(super) const $name: Code = Code { id: $id, says: $says };)*
+        /// Every code there is.
+        pub(super) const ALL: &[&Code] = &[$(&$name),*];
+    };
+}
+
+codes! {
+UNREADABLE "E001"
+"The configuration file itself could not be read: it is not there, this user may not read it, or it
+is not UTF-8. Nothing is known about what it says.
+
+    portcullis check -c /etc/portcullis/gateway.toml"
+
+SYNTAX "E002"
+"The text is not TOML (https://toml.io), so what stands there means nothing. Every such place is told
+in one run. While there are any, only what can be judged line by line is told besides; more may come
+to light once the text can be read.
+
+    listen = \"127.0.0.1:8080     # the closing quote is missing"
+
+NAMED_FILE "E003"
+"A file that the configuration names (a secret, an included file, a list of passwords) could not be
+read. Relative names begin at the folder of the main configuration file.
+
+    password_file = \"/run/secrets/admin_password\"     # must exist, and be readable for the gateway's user"
+
+UNKNOWN_KEY "E011"
+"A key that does not exist there. Nothing is silently ignored: a misspelt key would otherwise leave a
+door open that its writer believes shut.
+
+    [[routes]]
+    path = \"/admin/*\"
+    role = [\"admin\"]       # the key is `roles`"
+
+NOT_YET "E012"
+"The key or value belongs to a feature that is planned and not part of this version. It is refused
+rather than ignored, since the gateway would not do what the file says. Take it out, or wait for a
+version that has it."
+
+WRONG_TYPE "E013"
+"The value has another type than the key asks for.
+
+    strict_paths = \"yes\"     # must be true or false, without quotes
+    workers = \"4\"            # must be a number, without quotes"
+
+BARE_NUMBER "E014"
+"Durations, sizes and rates are strings with their unit, because a bare number means seconds to one
+reader and milliseconds to the next.
+
+    idle = 75           # 75 what?
+    idle = \"75s\"        # units: ms, s, m, h, d; B, KiB, MiB, GiB; /second, /minute, /hour, /day"
+
+BAD_VALUE "E015"
+"The value has the right type, and does not say anything that the key understands. The message names
+what it understands, and the help gives examples."
+
+OUT_OF_BOUNDS "E016"
+"A number, duration or size beyond what is sensible. The bounds keep out what would make the gateway
+unsafe (an access token that lives for a day) or useless (a time-out of nothing).
+
+    access_ttl = \"2h\"     # from 1m to 60m"
+
+MISSING "E017"
+"A key without which its table says nothing, and that has no default.
+
+    [[routes]]
+    upstream = \"api\"      # for which path?"
+
+BOTH "E018"
+"Two keys that say the same thing, so that it cannot be told which one holds. Every secret key has a
+twin that names a file, and only one of the two may be written.
+
+    password      = \"...\"
+    password_file = \"/run/secrets/password\""
+
+DUPLICATE "E019"
+"A name that must be the only one of its kind is used twice, perhaps in an included file. A route's
+name is its path unless it has a `name`.
+
+    [[routes]]
+    path = \"/reports\"
+    methods = [\"GET\"]
+    [[routes]]
+    name = \"upload reports\"     # else both would be named \"/reports\"
+    path = \"/reports\"
+    methods = [\"POST\"]"
+
+UNSET "E021"
+"A string names an environment variable that is not set (or, with `:?`, is empty).
+
+    secret = \"${JWT_SECRET}\"                 # must be set
+    issuer = \"${ISSUER:-https://example.com}\"  # has a default
+    secret = \"${JWT_SECRET:?see the handbook}\" # tells what to do"
+
+PLACEHOLDER "E022"
+"`${` begins the name of an environment variable, which consists of letters, digits and `_` and does
+not begin with a digit. A `$` without `{` is a plain dollar, so hashes need no escapes.
+
+    \"${NAME}\"  \"${NAME:-default}\"  \"${NAME:?message}\""
+
+NO_PUBLIC_URL "E030"
+"Somebody beyond this machine can reach the gateway, and it does not know by which origin. The origin
+is needed for cookies, for the issuer of tokens, and to tell the gateway's own pages from others.
+
+    [server]
+    listen     = \"0.0.0.0:8080\"
+    public_url = \"https://apps.example.com\"     # what stands in the browser's address bar"
+
+PLAIN_HTTP "E031"
+"An origin by plain http that is not on this machine. Browsers keep Secure cookies only for https and
+for loopback, so every login would be forgotten at once and lead back to the login page.
+
+    public_url = \"https://apps.example.com\"     # a TLS proxy in front, this gateway plain behind it
+
+In a network where nobody can listen, cookies can do without Secure:
+
+    [cookies]
+    insecure = \"trusted-network\""
+
+INSECURE_ELSEWHERE "E032"
+"`cookies.insecure = true` is for trying things out on loopback, where some browsers drop Secure
+cookies. The origin is not on loopback, where it would only take protection away."
+
+ORIGIN_CLASH "E033"
+"Two served origins have the same host and differ only in their scheme. A request tells its host and
+port, and its scheme is taken from the origin, so there must be one answer.
+
+    public_url     = \"https://apps.example.com\"
+    public_origins = [\"http://apps.example.com\"]"
+
+RETRY_WINDOW "E041"
+"Within `sessions.retry_window.cookie` a refresh token that was just replaced is answered again, so
+that lost replies and parallel tabs sign nobody out. It must stay at or below a quarter of
+`tokens.access_ttl`: only then does a stolen token meet its owner's soon enough to be noticed."
+
+LIFETIMES "E042"
+"A session has two ends: when it was idle too long, and an absolute one. An idle end beyond the
+absolute one is never reached, so one of the two is not what its writer meant."
+
+IDLE_SECRET "E043"
+"`tokens.secret` is the shared secret of HS256. The other algorithms sign with private keys that the
+gateway makes and keeps in `tokens.key_dir`; a secret beside them protects nothing."
+
+NO_SECRET "E044"
+"HS256 signs with a secret that you give.
+
+    [tokens]
+    algorithm = \"HS256\"
+    secret    = \"${JWT_SECRET}\"     # or [new, old] while you change it, or secret_file"
+
+WEAK_SECRET "E045"
+"Whoever has one access token can try secrets on it at home, millions a second, and with the right
+one make tokens for any user and role. A secret has at least 32 bytes, is no placeholder out of an
+example, and is not one character repeated.
+
+    openssl rand -base64 48"
+
+AUDIENCE "E046"
+"An upstream has the name that access tokens carry as their audience. Assertions made for that
+upstream would then pass for access tokens. Rename the upstream, or set `tokens.audience`."
+
+UNDEFINED_ROLE "E051"
+"`auth.roles` is the closed list of roles. A rule for a role that nobody can have would shut everybody
+out, and a misspelt one is noticed only by those who should have got in.
+
+    [auth]
+    roles = [\"admin\", \"editor\", \"user\"]"
+
+UNDEFINED_UPSTREAM "E052"
+"A route leads to an upstream that has no table. Name one that has, or write its URL.
+
+    [upstreams.api]
+    servers = [\"http://10.0.0.11:8080\"]
+    [[routes]]
+    path     = \"/api/*\"
+    upstream = \"api\""
+
+UNDEFINED_IDENTITY "E053"
+"A route names a set of identity headers that there is not. Built in are `default` (Remote-User and
+its kin), `radicale` and `none`; `[identity.NAME]` makes others."
+
+UNDEFINED_ROUTE "E054"
+"A test or an `overrides` names a route that there is not. A route's name is its `name`, else its path
+as it is written."
+
+UNFIT_PASSWORD "E055"
+"A bootstrap user's password is judged like any other that is set: at least `passwords.min_length`
+characters, at most 1024 bytes, and not in the blocklist. A `hash` is taken as it is."
+
+BAD_HASH "E056"
+"Not a password hash that can be checked at login. `portcullis hash` makes one.
+
+    hash = \"$argon2id$v=19$m=19456,t=2,p=1$...$...\""
+
+BAD_PATH "E060"
+"Not a path pattern. A pattern begins with a slash; a segment is literal or `{name}`; the last one may
+be `*`, for the path before it and everything below. It has no query, and no `.` or `..` segments.
+
+    \"/\"  \"/about\"  \"/api/{version}/users\"  \"/admin/*\""
+
+ON_AUTH_PATH "E061"
+"Everything at or below `auth.path` is the gateway's own, on every host, so that no application can
+stand where passwords are typed."
+
+TIE "E062"
+"Two routes match the same requests, and neither is more specific. The order of the file never
+decides: a rule must not change because a line moved.
+
+    [[routes]]
+    path  = \"/admin/*\"
+    roles = [\"admin\"]
+    [[routes]]
+    path   = \"/admin/*\"      # the same requests: which rule?
+    access = \"public\""
+
+MIXED_HOSTS "E063"
+"Some routes name a host and others do not. Those without could be meant for every host or only for
+the first one, so either none names a host, or all do; `host = \"*\"` is every host."
+
+LENIENT "E064"
+"A route of one host is open where a route for every host (`host = \"*\"`) asks for a login, a role or
+a method. If that is meant, the route says so.
+
+    [[routes]]
+    name  = \"everywhere\"
+    host  = \"*\"
+    path  = \"/internal/*\"
+    roles = [\"admin\"]
+    [[routes]]
+    host      = \"status.example.com\"
+    path      = \"/internal/health\"
+    access    = \"public\"
+    overrides = \"everywhere\""
+
+STRIP_PREFIX "E065"
+"`strip_prefix` is cut from the front of every path that the route takes, so it must be the literal
+beginning of the route's own path, on whole segments.
+
+    path = \"/cal/*\"
+    strip_prefix = \"/cal\"      # not \"/ca\", not \"/cal/\", not \"/{x}\""
+
+ACCESS "E066"
+"A route says both that nobody needs to sign in and who may come in, or it lists nobody. One of the
+two is not meant. Without `access` a route is for those who are signed in; with `roles` or `users`,
+for these alone."
+
+METHODS "E067"
+"Methods are compared exactly, and are upper case. CONNECT, TRACE and TRACK never reach an
+application.
+
+    methods = [\"GET\", \"POST\", \"PROPFIND\"]"
+
+RESERVED_HEADER "E068"
+"A route's `headers` cannot set or remove what the gateway itself answers for: headers of one
+connection, the framing of the body, Host, cookies, forwarding headers, and those that tell an
+application who the caller is."
+
+IDENTITY_HEADER "E069"
+"A header that cannot tell an application who the caller is, because it means something else, because
+the gateway writes it, or because this identity writes it already. Names that differ only in case, or
+in `-`, `_` and `.`, are one to many applications."
+
+SEPARATOR "E070"
+"Roles are joined into one header by the separator. If a role's name could hold it, one role could be
+read as two. Names of roles consist of lower-case letters, digits and `. _ : -`, so a separator needs
+some other character.
+
+    roles = { header = \"Remote-Groups\", separator = \"|\" }"
+
+PUBLIC_BELOW "W001"
+"A route is public below a prefix that asks for a login. That is legal, and how files become public;
+it is also how a door is left open by accident, so it is told at every start. Below a guarded `/*` it
+is the usual thing, and not told."
+
+INSECURE "W002"
+"`cookies.insecure` takes the Secure attribute and the `__Host-` prefix from the gateway's cookies.
+On loopback that is for trying things out. Elsewhere whoever can listen can take sessions over."
+
+TOKEN_IN_BODY "W003"
+"Browsers get the access token in the JSON of a login as well. Scripts can then send it to other
+places, and so can a script that an attacker slipped into the page. The cookie needs no script."
+
+UNREACHABLE "W004"
+"Two paths that many servers read as one, since they differ only in case or the final slash. A request
+must be permitted under every reading of its path, so the stricter rule holds for both."
+
+OPEN_LISTENER "W005"
+"The gateway listens on all addresses, and does not speak TLS itself. That is right behind a TLS proxy
+or in a container whose port nobody else reaches, and wrong everywhere else."
+
+STRIPS_INTO "W006"
+"A route cuts off its prefix, and what remains is a path of the same application that another route
+guards more strictly. The application sees the short path alone, and cannot tell the difference.
+
+    path = \"/app/*\"            # lets everyone who is signed in come to ...
+    strip_prefix = \"/app\"
+    upstream = \"api\"
+    ...
+    path  = \"/admin/*\"         # ... what this route guards, by asking for /app/admin
+    roles = [\"admin\"]
+    upstream = \"api\""
+}

@@ -1,0 +1,51 @@
+//! What the file may ask of the machine around it: variables, and how many cores there are.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// The surroundings of a configuration. The only code that reads environment variables.
+#[derive(Clone)]
+pub struct Environment {
+    variables: Variables,
+    cores: usize,
+}
+
+#[derive(Clone)]
+enum Variables {
+    Process,
+    Fixed(BTreeMap<String, String>),
+}
+
+impl Environment {
+    /// Of this process.
+    pub fn process() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self { variables: Variables::Process, cores }
+    }
+
+    /// With exactly these variables and two cores: for tests and the demo.
+    pub fn fixed(variables: impl IntoIterator<Item = (String, String)>) -> Self {
+        Self { variables: Variables::Fixed(variables.into_iter().collect()), cores: 2 }
+    }
+
+    /// A variable's value; none when it is unset or not UTF-8.
+    #[expect(clippy::disallowed_methods, reason = "this is the home of environment variables")]
+    pub fn variable(&self, name: &str) -> Option<String> {
+        match &self.variables {
+            Variables::Process => std::env::var(name).ok(),
+            Variables::Fixed(variables) => variables.get(name).cloned(),
+        }
+    }
+
+    /// Cores of the machine: what "auto" counts.
+    pub const fn cores(&self) -> usize {
+        self.cores
+    }
+}
+
+/// Values may be secrets, so none is shown.
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Environment").field("cores", &self.cores).finish_non_exhaustive()
+    }
+}

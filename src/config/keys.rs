@@ -1,0 +1,268 @@
+//! Every key of the file, section by section: those that work, and those that are promised.
+//!
+//! "Unknown key", "did you mean" and the reference in `docs/reference/config.md` all follow from
+//! these tables; a test holds the readers and the reference to them.
+
+/// The keys of one table of the file.
+#[derive(Debug)]
+pub(super) struct Keys {
+    /// How the reference and the messages call the table.
+    pub(super) table: &'static str,
+    /// Keys that work.
+    pub(super) built: &'static [&'static str],
+    /// Keys that are refused as "not supported yet".
+    pub(super) later: &'static [&'static str],
+}
+
+/// The top of the main file.
+pub(super) const ROOT: Keys = Keys {
+    table: "the file",
+    built: &[
+        "server",
+        "log",
+        "store",
+        "tokens",
+        "sessions",
+        "cookies",
+        "passwords",
+        "rate_limits",
+        "auth",
+        "bootstrap",
+        "identity",
+        "upstreams",
+        "routes",
+        "tests",
+        "include",
+    ],
+    later: &["cluster", "cors"],
+};
+
+/// The top of an included file.
+pub(super) const INCLUDED: Keys = Keys {
+    table: "an included file",
+    built: &["identity", "upstreams", "routes", "tests"],
+    later: &["cors"],
+};
+
+pub(super) const SERVER: Keys = Keys {
+    table: "[server]",
+    built: &[
+        "listen",
+        "public_url",
+        "public_origins",
+        "trusted_proxies",
+        "data_dir",
+        "max_body",
+        "max_connections",
+        "max_connections_per_ip",
+        "limits",
+        "timeouts",
+        "strict_paths",
+        "admin",
+        "workers",
+    ],
+    later: &["client_ip", "tls", "http_redirect", "hsts"],
+};
+pub(super) const MAX_BODY: Keys =
+    Keys { table: "server.max_body", built: &["signed_in", "public"], later: &[] };
+pub(super) const LIMITS: Keys = Keys {
+    table: "server.limits",
+    built: &["target", "headers", "fields", "body_min_rate"],
+    later: &[],
+};
+pub(super) const TIMEOUTS: Keys = Keys {
+    table: "server.timeouts",
+    built: &["header", "idle", "drain"],
+    later: &["tls_handshake"],
+};
+
+pub(super) const LOG: Keys = Keys {
+    table: "[log]",
+    built: &["format", "level", "access", "output", "audit_output", "address"],
+    later: &[],
+};
+pub(super) const STORE: Keys =
+    Keys { table: "[store]", built: &["url"], later: &["password", "password_file"] };
+
+pub(super) const TOKENS: Keys = Keys {
+    table: "[tokens]",
+    built: &[
+        "algorithm",
+        "secret",
+        "secret_file",
+        "key_dir",
+        "issuer",
+        "audience",
+        "access_ttl",
+        "access_jitter",
+        "leeway",
+        "sub",
+    ],
+    later: &["rotate_every"],
+};
+pub(super) const SESSIONS: Keys = Keys {
+    table: "[sessions]",
+    built: &[
+        "remember_default",
+        "remember_idle",
+        "remember_absolute",
+        "idle",
+        "absolute",
+        "retry_window",
+        "max_per_user",
+        "reauth_max_age",
+        "master_keys",
+    ],
+    later: &["max_revocation_lag"],
+};
+pub(super) const RETRY_WINDOW: Keys =
+    Keys { table: "sessions.retry_window", built: &["cookie", "keyed"], later: &[] };
+pub(super) const MASTER_KEY: Keys =
+    Keys { table: "sessions.master_keys", built: &["id", "file"], later: &[] };
+
+pub(super) const COOKIES: Keys = Keys {
+    table: "[cookies]",
+    built: &["same_site", "insecure", "access_token_in_body", "allow_browser_body"],
+    later: &["domain", "embed"],
+};
+pub(super) const PASSWORDS: Keys = Keys {
+    table: "[passwords]",
+    built: &["argon2", "concurrent", "queue", "min_length", "blocklist_file"],
+    later: &["queue_per_network"],
+};
+pub(super) const ARGON2: Keys =
+    Keys { table: "passwords.argon2", built: &["memory", "passes", "lanes"], later: &[] };
+pub(super) const RATE_LIMITS: Keys = Keys {
+    table: "[rate_limits]",
+    built: &[
+        "login_per_ip",
+        "login_per_network",
+        "login_per_username",
+        "login_per_user",
+        "refresh_per_session",
+        "refresh_per_ip",
+        "sessions_per_session",
+        "auth_per_ip",
+    ],
+    later: &["strict_max_failures", "admin_per_user"],
+};
+pub(super) const RATE: Keys = Keys { table: "a rate", built: &["burst", "every"], later: &[] };
+
+pub(super) const AUTH: Keys = Keys {
+    table: "[auth]",
+    built: &["path", "roles"],
+    later: &["admin_role", "cors", "after_logout", "page"],
+};
+pub(super) const BOOTSTRAP: Keys = Keys {
+    table: "[[bootstrap]]",
+    built: &["name", "roles", "password", "password_file", "hash"],
+    later: &[],
+};
+
+pub(super) const IDENTITY: Keys = Keys {
+    table: "[identity.NAME]",
+    built: &["user", "roles", "name", "email"],
+    later: &["proof", "jwt", "app_cookies"],
+};
+pub(super) const IDENTITY_ROLES: Keys =
+    Keys { table: "identity.NAME.roles", built: &["header", "separator"], later: &[] };
+
+pub(super) const UPSTREAM: Keys = Keys {
+    table: "[upstreams.NAME]",
+    built: &["servers", "timeouts", "max_connections", "max_idle", "header_case", "tolerate"],
+    later: &["balance", "health", "eject", "retries", "tls"],
+};
+pub(super) const UPSTREAM_TIMEOUTS: Keys =
+    Keys { table: "upstreams.NAME.timeouts", built: &["connect", "response", "idle"], later: &[] };
+
+pub(super) const ROUTE: Keys = Keys {
+    table: "[[routes]]",
+    built: &[
+        "name",
+        "host",
+        "path",
+        "methods",
+        "access",
+        "roles",
+        "users",
+        "upstream",
+        "identity",
+        "strip_prefix",
+        "preserve_host",
+        "headers",
+        "bearer",
+        "on_denied",
+        "allow",
+        "strict_paths",
+        "access_log",
+        "overrides",
+    ],
+    later: &[
+        "cors",
+        "upgrades",
+        "basic",
+        "app_cookies",
+        "logout",
+        "cache",
+        "allow_ips",
+        "timeouts",
+        "rewrite_location",
+        "respond",
+        "max_body",
+        "max_revocation_lag",
+    ],
+};
+pub(super) const ROUTE_HEADERS: Keys =
+    Keys { table: "routes.headers", built: &["set", "remove"], later: &["set_response"] };
+
+pub(super) const TEST: Keys =
+    Keys { table: "[[tests]]", built: &["request", "as", "expect"], later: &[] };
+pub(super) const TEST_AS: Keys = Keys { table: "tests.as", built: &["roles", "user"], later: &[] };
+pub(super) const TEST_EXPECT: Keys =
+    Keys { table: "tests.expect", built: &["route", "upstream"], later: &[] };
+
+/// Every table, in the order of the reference.
+#[cfg(test)]
+pub(super) const ALL: &[&Keys] = &[
+    &ROOT,
+    &SERVER,
+    &MAX_BODY,
+    &LIMITS,
+    &TIMEOUTS,
+    &LOG,
+    &STORE,
+    &TOKENS,
+    &SESSIONS,
+    &RETRY_WINDOW,
+    &MASTER_KEY,
+    &COOKIES,
+    &PASSWORDS,
+    &ARGON2,
+    &RATE_LIMITS,
+    &RATE,
+    &AUTH,
+    &BOOTSTRAP,
+    &IDENTITY,
+    &IDENTITY_ROLES,
+    &UPSTREAM,
+    &UPSTREAM_TIMEOUTS,
+    &ROUTE,
+    &ROUTE_HEADERS,
+    &TEST,
+    &TEST_AS,
+    &TEST_EXPECT,
+];
+
+/// The known key that a writer most likely meant.
+pub(super) fn nearest<'a>(
+    written: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    let lower = written.to_lowercase().replace('-', "_");
+    known
+        .into_iter()
+        .map(|key| (key, strsim::normalized_damerau_levenshtein(&lower, key)))
+        .filter(|(_, likeness)| *likeness >= 0.6)
+        .max_by(|(_, one), (_, other)| one.total_cmp(other))
+        .map(|(key, _)| key)
+}

@@ -1,0 +1,102 @@
+//! Reads `gateway.toml` and secrets into a checked [`Config`] of plain values, every problem with
+//! its place and remedy. What limits, stores and upstreams are made of these values is theirs.
+//!
+//! The way through: text → spanned tree (`toml` gives every syntax error at once) → sections read
+//! key by key → [`Config`]. A reader never stops at a problem: it tells it and goes on with the
+//! default, so that one run shows every mistake. Nothing here prints.
+
+mod codes;
+mod conflicts;
+mod dangers;
+mod document;
+mod entry;
+mod environment;
+mod fill;
+mod forms;
+mod header_names;
+mod identities;
+mod include;
+mod keys;
+mod model;
+mod origins;
+mod people;
+mod policy_tests;
+mod problem;
+mod report;
+mod routes;
+mod section;
+mod server;
+mod show;
+mod tokens;
+mod tree;
+mod upstreams;
+mod value;
+mod veil;
+
+#[cfg(test)]
+mod tests;
+
+use std::iter;
+use std::path::Path;
+
+pub use codes::explain_code;
+pub use environment::Environment;
+pub use model::*;
+pub use problem::{Problem, Severity};
+pub use report::{Report, Style};
+pub use show::masked;
+
+use document::{Document, top};
+use report::Source;
+use section::Context;
+use tree::{Tree, with_syntax};
+
+/// A configuration that can be used.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// What it says.
+    pub config: Config,
+    /// What is legal and dangerous in it; empty when nothing is.
+    pub warnings: Report,
+}
+
+/// Reads a configuration file and all it names. An `Err` that [`Report::is_unreadable`] means that
+/// there was nothing to judge.
+pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Report> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => read(&text, path, environment),
+        Err(cause) => {
+            let problem = Problem::nowhere(
+                &codes::UNREADABLE,
+                format!("cannot read `{}`: {cause}", path.display()),
+            )
+            .help("name another file with `-c FILE`");
+            Err(Report::new(path, Vec::new(), vec![problem]))
+        }
+    }
+}
+
+/// Reads the text of a configuration as if it stood in `file`.
+pub fn read(text: &str, file: &Path, environment: &Environment) -> Result<Loaded, Report> {
+    let context = Context::new(file, environment);
+    let source = Source { path: file.to_owned(), text: text.to_owned() };
+    let tree = Tree::parse(&source, 0);
+    let main = top(&context, &tree, 0);
+    let included = include::read(&main, file);
+    let trees: Vec<_> =
+        included.iter().zip(1..).map(|(source, at)| Tree::parse(source, at)).collect();
+
+    let further = trees.iter().zip(1..).map(|(tree, at)| top(&context, tree, at));
+    let tops = iter::once(main).chain(further).collect();
+    let sources: Vec<&Source> = iter::once(&source).chain(&included).collect();
+    let config = Document { main, tops, sources: &sources }.read(file);
+
+    let trees: Vec<&Tree<'_>> = iter::once(&tree).chain(&trees).collect();
+    let problems = with_syntax(context.into_problems(), &trees, &sources);
+    let veiled = sources.iter().zip(&trees).map(|(source, tree)| tree.veiled(source)).collect();
+    let report = Report::new(file, veiled, problems);
+    if report.count(Severity::Error) > 0 {
+        return Err(report);
+    }
+    Ok(Loaded { config, warnings: report })
+}

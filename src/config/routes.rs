@@ -1,0 +1,381 @@
+//! `[[routes]]`: one table to one [`Route`], each key on its own. What routes mean to each other
+//! is judged by `conflicts` and `dangers`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use http::{HeaderName, HeaderValue, Method};
+
+use super::codes;
+use super::header_names::reserved_for_edits;
+use super::identities::Identities;
+use super::keys;
+use super::model::Server;
+use super::people::{Roles, username};
+use super::problem::{Place, Problem};
+use super::section::Section;
+use super::upstreams::Upstreams;
+use super::value::{Text, bad_value};
+use super::veil::is_secret_key;
+use crate::policy::{
+    Access, Allowances, BearerPolicy, HeaderEdits, OnDenied, PathPattern, Route, Rule, Target,
+};
+use crate::request::{HostName, HostPattern};
+
+/// What routes refer to.
+pub(super) struct World<'w> {
+    pub(super) server: &'w Server,
+    pub(super) roles: &'w Roles,
+    pub(super) identities: &'w Identities,
+    pub(super) upstreams: &'w mut Upstreams,
+}
+
+/// A route with the places of what others may quarrel with.
+pub(super) struct Draft {
+    pub(super) route: Route,
+    pub(super) place: Place,
+    pub(super) path: Place,
+    pub(super) host: Place,
+    pub(super) access: Place,
+    pub(super) overrides: Place,
+    edits: Vec<(HeaderName, Place)>,
+}
+
+pub(super) fn read(sections: &[Section<'_>], world: &mut World<'_>) -> Vec<Draft> {
+    let drafts: Vec<Draft> = sections.iter().filter_map(|section| draft(section, world)).collect();
+    if let Some(first) = sections.first() {
+        check_names(first, &drafts);
+        if drafts.len() == sections.len() {
+            check_overrides(first, &drafts);
+        }
+        check_edits(first, &drafts);
+    }
+    drafts
+}
+
+fn draft(section: &Section<'_>, world: &mut World<'_>) -> Option<Draft> {
+    let path = section.needed("path", "a route is for a path");
+    let pattern = path.as_ref().and_then(|text| pattern(section, text));
+    let name = name(section).or_else(|| path.map(|text| text.value.into()));
+    let upstream = world.upstreams.of(section);
+    let hosts = hosts(section);
+    let rule = rule(section, world.roles);
+    let (headers, edits) = headers(section.section("headers", &keys::ROUTE_HEADERS));
+    let route = Route {
+        methods: methods(section),
+        max_body: max_body(world.server, rule.access),
+        rule,
+        strict_paths: section.flag("strict_paths", world.server.strict_paths),
+        allow: allow(section),
+        bearer: section.choice("bearer", BearerPolicy::Any, &BEARER),
+        on_denied: section.choice("on_denied", OnDenied::Auto, &ON_DENIED),
+        identity: world.identities.of(section),
+        strip_prefix: strip_prefix(section, pattern.as_ref()),
+        preserve_host: section.flag("preserve_host", true),
+        headers,
+        access_log: section.flag("access_log", true),
+        overrides: section.text("overrides").map(|text| text.value.into()),
+        // Last, so that a route without them has all its other problems told.
+        name: name?,
+        hosts: hosts?,
+        pattern: pattern?,
+        target: Target::Upstream(upstream?),
+    };
+    Some(Draft {
+        route,
+        place: section.place,
+        path: section.place_of("path"),
+        host: section.place_of("host"),
+        access: section.place_of("access"),
+        overrides: section.place_of("overrides"),
+        edits,
+    })
+}
+
+/// The words of `access`.
+pub(super) const ACCESS: [(&str, Access); 3] =
+    [("signed in", Access::SignedIn), ("optional", Access::Optional), ("public", Access::Public)];
+/// The words of `bearer`.
+pub(super) const BEARER: [(&str, BearerPolicy); 2] =
+    [("any", BearerPolicy::Any), ("ours", BearerPolicy::Ours)];
+/// The words of `on_denied`.
+pub(super) const ON_DENIED: [(&str, OnDenied); 3] =
+    [("auto", OnDenied::Auto), ("401", OnDenied::Unauthorized), ("login", OnDenied::Login)];
+
+fn max_body(server: &Server, access: Access) -> Option<u64> {
+    match access {
+        Access::Public => server.max_body.public,
+        Access::Optional | Access::SignedIn => server.max_body.signed_in,
+    }
+}
+
+fn name(section: &Section<'_>) -> Option<Arc<str>> {
+    let text = section.text("name")?;
+    if text.value.is_empty() || text.value.chars().any(char::is_control) {
+        section
+            .tell(bad_value("name", &text, "a name").help("leave it out to be named by the path"));
+    }
+    Some(text.value.into())
+}
+
+fn pattern(section: &Section<'_>, text: &Text) -> Option<PathPattern> {
+    let tell = |cause: crate::policy::BadPattern| {
+        let problem = Problem::new(&codes::BAD_PATH, text.place, format!("`path` cannot be \"{}\"", text.shown))
+            .label(cause.to_string())
+            .help("for example \"/\", \"/about\", \"/api/{version}/users\", or \"/admin/*\" for /admin and all below it");
+        section.tell(problem);
+    };
+    PathPattern::read(&text.value).map_err(tell).ok()
+}
+
+fn rule(section: &Section<'_>, roles: &Roles) -> Rule {
+    let access = section.choice("access", Access::SignedIn, &ACCESS);
+    let users = section.texts("users").unwrap_or_default();
+    let rule = Rule {
+        access,
+        roles: roles.read(section, "roles").unwrap_or_default(),
+        users: users.iter().filter_map(|text| username(section, "users", text)).collect(),
+    };
+    for key in ["roles", "users"] {
+        check_people(section, key, access);
+    }
+    rule
+}
+
+/// A list of people that lets everybody in, or that is empty, does not say what its writer meant.
+fn check_people<'a>(section: &Section<'a>, key: &'a str, access: Access) {
+    let Some(list) = section.value(key) else {
+        return;
+    };
+    let problem = if access != Access::SignedIn {
+        Problem::new(
+            &codes::ACCESS,
+            section.place_of("access"),
+            format!("a route that asks nobody to sign in has `{key}`"),
+        )
+        .label("nobody is asked")
+        .also(list.place, "who would be let in")
+        .help(format!("take `access` out to admit these {key} alone, or take `{key}` out"))
+    } else if list.is_empty_list() {
+        Problem::new(&codes::ACCESS, list.place, format!("`{key}` names nobody"))
+            .label("an empty list")
+            .because("it could mean nobody or everybody")
+            .help(format!("leave `{key}` out to admit everyone who is signed in"))
+    } else {
+        return;
+    };
+    section.tell(problem);
+}
+
+/// None when there is a host and none of it can be read.
+fn hosts(section: &Section<'_>) -> Option<Vec<HostPattern>> {
+    let Some(value) = section.value("host") else {
+        return Some(Vec::new());
+    };
+    if value.is_empty_list() {
+        let problem = Problem::new(&codes::BAD_VALUE, value.place, "`host` names none");
+        section.tell(problem.label("an empty list").help("write `host = \"*\"` for every host"));
+    }
+    let texts = section.texts("host").unwrap_or_default();
+    let hosts: Vec<_> = texts.iter().filter_map(|text| host(section, text)).collect();
+    (!hosts.is_empty()).then_some(hosts)
+}
+
+fn host(section: &Section<'_>, text: &Text) -> Option<HostPattern> {
+    if text.value == "*" {
+        return Some(HostPattern::Any);
+    }
+    let read = match text.value.strip_prefix("*.") {
+        Some(parent) => HostName::new(parent).map(HostPattern::Wildcard),
+        None => HostName::new(&text.value).map(HostPattern::Exact),
+    };
+    let tell = |cause: crate::request::BadHost| {
+        let problem = bad_value("host", text, "the name of a host")
+            .because(cause.to_string())
+            .help("for example \"cal.example.com\", \"*.example.com\" (one label more), or \"*\"; the port is that of `public_url`");
+        section.tell(problem);
+    };
+    read.map_err(tell).ok()
+}
+
+fn methods(section: &Section<'_>) -> Option<Vec<Method>> {
+    let texts = section.texts("methods")?;
+    if texts.is_empty() && section.value("methods").is_some_and(|value| value.is_empty_list()) {
+        let problem =
+            Problem::new(&codes::METHODS, section.place_of("methods"), "`methods` names none")
+                .label("an empty list")
+                .help("leave `methods` out for every usual method");
+        section.tell(problem);
+    }
+    Some(texts.iter().filter_map(|text| method(section, text)).collect())
+}
+
+pub(super) fn method(section: &Section<'_>, text: &Text) -> Option<Method> {
+    let written = text.value.as_str();
+    let (label, help) = if matches!(written, "CONNECT" | "TRACE" | "TRACK") {
+        ("never forwarded", "take it out: CONNECT, TRACE and TRACK end at the gateway".to_owned())
+    } else if written.bytes().any(|byte| byte.is_ascii_lowercase()) {
+        ("methods are compared exactly", format!("write \"{}\"", written.to_ascii_uppercase()))
+    } else {
+        match Method::from_bytes(written.as_bytes()) {
+            Ok(method) => return Some(method),
+            Err(_) => ("not a method", "for example \"GET\", \"POST\", \"PROPFIND\"".to_owned()),
+        }
+    };
+    let problem = Problem::new(
+        &codes::METHODS,
+        text.place,
+        format!("\"{}\" cannot be a method here", text.shown),
+    );
+    section.tell(problem.label(label).help(help));
+    None
+}
+
+fn allow(section: &Section<'_>) -> Allowances {
+    let words = [("underscore_headers", 0), ("method_override", 1), ("non_utf8", 2)];
+    let allowed = section.choices("allow", &words);
+    Allowances {
+        underscore_headers: allowed.contains(&0),
+        method_override: allowed.contains(&1),
+        non_utf8: allowed.contains(&2),
+    }
+}
+
+fn strip_prefix(section: &Section<'_>, pattern: Option<&PathPattern>) -> Option<String> {
+    let text = section.text("strip_prefix")?;
+    let prefix = PathPattern::read(&text.value).ok().map(|prefix| prefix.as_str().to_owned());
+    let prefix = prefix.filter(|prefix| {
+        prefix.len() > 1 && !prefix.ends_with('/') && !prefix.contains(['{', '*'])
+    });
+    let pattern = pattern?.as_str();
+    let literal = prefix.filter(|prefix| {
+        pattern
+            .strip_prefix(prefix.as_str())
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    });
+    if literal.is_none() {
+        let problem = Problem::new(
+            &codes::STRIP_PREFIX,
+            text.place,
+            format!("`strip_prefix` \"{}\" does not begin this route's path", text.shown),
+        )
+        .label("not a literal prefix of the path, on whole segments")
+        .also(section.place_of("path"), "the path")
+        .because("what is cut off must be there in every request of the route")
+        .help("for example path = \"/cal/*\" with strip_prefix = \"/cal\"");
+        section.tell(problem);
+    }
+    literal
+}
+
+fn headers(section: Section<'_>) -> (HeaderEdits, Vec<(HeaderName, Place)>) {
+    let (mut edits, mut places) = (HeaderEdits::default(), Vec::new());
+    for (place, value) in section.section_entries("set") {
+        let name = header_name(&section, value.key, place);
+        let value = value.text().and_then(|text| header_value(&section, &text));
+        if let (Some(name), Some(mut value)) = (name, value) {
+            value.set_sensitive(value.is_sensitive() || is_secret_key(name.as_str()));
+            if edits.set.iter().any(|(known, _)| *known == name) {
+                let problem =
+                    Problem::new(&codes::DUPLICATE, place, format!("`{name}` is set twice"));
+                section.tell(
+                    problem.label("again").help("keep one of the two; case makes no difference"),
+                );
+            }
+            places.push((name.clone(), place));
+            edits.set.push((name, value));
+        }
+    }
+    for text in section.texts("remove").unwrap_or_default() {
+        if let Some(name) = header_name(&section, &text.value, text.place) {
+            places.push((name.clone(), text.place));
+            edits.remove.push(name);
+        }
+    }
+    (edits, places)
+}
+
+fn header_name(section: &Section<'_>, written: &str, place: Place) -> Option<HeaderName> {
+    let name = HeaderName::from_bytes(written.as_bytes()).ok();
+    if name.is_none() {
+        let problem =
+            Problem::new(&codes::BAD_VALUE, place, format!("`{written}` cannot name a header"));
+        section.tell(problem.label("not the name of a header").help("use letters, digits and `-`"));
+    }
+    name
+}
+
+/// What the environment filled in is a secret to every message.
+fn header_value(section: &Section<'_>, text: &Text) -> Option<HeaderValue> {
+    let Ok(mut value) = HeaderValue::from_str(&text.value) else {
+        let problem =
+            Problem::new(&codes::BAD_VALUE, text.place, "a header cannot have this value");
+        section
+            .tell(problem.label("holds a control character").help("headers are one line of text"));
+        return None;
+    };
+    value.set_sensitive(text.filled);
+    Some(value)
+}
+
+fn check_names(section: &Section<'_>, drafts: &[Draft]) {
+    let mut seen: BTreeMap<&str, Place> = BTreeMap::new();
+    for draft in drafts {
+        if let Some(first) = seen.insert(&draft.route.name, draft.place) {
+            let problem = Problem::new(
+                &codes::DUPLICATE,
+                draft.place,
+                format!("two routes are named `{}`", draft.route.name),
+            )
+            .label("again")
+            .also(first, "first here")
+            .because(
+                "names tell routes apart in logs, metrics and `explain`; the default is the path",
+            )
+            .help("give one of them another `name`");
+            section.tell(problem);
+        }
+    }
+}
+
+fn check_overrides(section: &Section<'_>, drafts: &[Draft]) {
+    for draft in drafts {
+        let Some(name) = &draft.route.overrides else {
+            continue;
+        };
+        if !drafts
+            .iter()
+            .any(|other| other.route.name == *name && other.route.hosts.contains(&HostPattern::Any))
+        {
+            let problem = Problem::new(
+                &codes::UNDEFINED_ROUTE,
+                draft.overrides,
+                format!("there is no route `{name}` for every host"),
+            )
+            .label("no such route")
+            .help("`overrides` names a route with `host = \"*\"`");
+            section.tell(problem);
+        }
+    }
+}
+
+/// An operator's header must not undo what the gateway promises an application.
+fn check_edits(section: &Section<'_>, drafts: &[Draft]) {
+    for draft in drafts {
+        for (name, place) in &draft.edits {
+            let identities = drafts.iter().flat_map(|draft| draft.route.identity.names());
+            let Some(why) = reserved_for_edits(name, identities) else {
+                continue;
+            };
+            let problem = Problem::new(
+                &codes::RESERVED_HEADER,
+                *place,
+                format!("a route cannot set or remove `{name}`"),
+            )
+            .label("the gateway's own")
+            .because(why)
+            .help("take it out");
+            section.tell(problem);
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Blots secrets out of the lines that a report shows, byte for byte, so that places still hold.
+
+use std::ops::Range;
+
+use toml::de::{DeTable, DeValue};
+
+/// The text with every secret blotted out.
+///
+/// Where the text is not TOML (`broken`) its tree cannot be relied on: every line that seems to
+/// begin a secret is blotted out as well.
+pub(super) fn veil(text: &str, tree: &DeTable<'_>, broken: bool) -> String {
+    let mut spans = Vec::new();
+    find_in_table(text, tree, &mut spans);
+    if broken {
+        find_in_lines(text, &mut spans);
+    }
+    let blotted = text.char_indices().flat_map(|(at, c)| {
+        let hidden = c != '\n' && spans.iter().any(|span| span.contains(&at));
+        let (shown, times) = if hidden { ('*', c.len_utf8()) } else { (c, 1) };
+        std::iter::repeat_n(shown, times)
+    });
+    blotted.collect()
+}
+
+/// Whether what a key or header holds must not be shown; near misses of such a name included.
+pub(super) fn is_secret_key(key: &str) -> bool {
+    const PARTS: [&str; 9] = [
+        "secret",
+        "password",
+        "passwd",
+        "passphrase",
+        "hash",
+        "authorization",
+        "credential",
+        "api-key",
+        "apikey",
+    ];
+    let key = key.to_lowercase().replace('_', "-");
+    let near = |word| strsim::normalized_damerau_levenshtein(&key, word) >= 0.65;
+    let named = PARTS.iter().any(|part| key.contains(part))
+        || key.ends_with("token")
+        || ["value", "pass", "pwd"].contains(&&*key);
+    !key.ends_with("-file") && (named || ["secret", "password", "hash"].into_iter().any(near))
+}
+
+fn find_in_table(text: &str, table: &DeTable<'_>, spans: &mut Vec<Range<usize>>) {
+    for (key, value) in table {
+        let inner = value.get_ref();
+        if !is_secret_key(key.get_ref()) || inner.is_table() {
+            find_in_value(text, inner, value.span(), spans);
+        } else if let Some(items) = inner.as_array() {
+            spans.extend(items.iter().filter_map(|item| hidden_part(text, item.span())));
+        } else {
+            spans.extend(hidden_part(text, value.span()));
+        }
+    }
+}
+
+fn find_in_value(
+    text: &str,
+    value: &DeValue<'_>,
+    span: Range<usize>,
+    spans: &mut Vec<Range<usize>>,
+) {
+    match value {
+        DeValue::Table(table) => find_in_table(text, table, spans),
+        DeValue::Array(items) => {
+            items.iter().for_each(|item| find_in_value(text, item.get_ref(), item.span(), spans));
+        }
+        DeValue::String(_) => {
+            let user = text.get(span.clone()).and_then(user_part);
+            spans.extend(user.map(|user| span.start + user.start..span.start + user.end));
+        }
+        DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_) => {}
+    }
+}
+
+/// All of a value, unless it only names a variable.
+fn hidden_part(text: &str, span: Range<usize>) -> Option<Range<usize>> {
+    let written = text.get(span.clone())?.trim_matches(['"', '\'']);
+    let variable = written.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
+    let name = variable.map(|inside| inside.split_once(":?").map_or(inside, |(name, _)| name));
+    let harmless =
+        name.is_some_and(|name| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'));
+    (!harmless).then_some(span)
+}
+
+/// `user:password` of a URL.
+fn user_part(written: &str) -> Option<Range<usize>> {
+    let start = written.find("://")?.checked_add(3)?;
+    let end = written.rfind('@').filter(|end| *end > start)?;
+    Some(start..end)
+}
+
+/// A URL without its `user:password`.
+pub(super) fn without_user(text: &str) -> String {
+    let mut shown = text.to_owned();
+    if let Some(user) = user_part(text) {
+        shown.replace_range(user, "***");
+    }
+    shown
+}
+
+/// What stands before an `@`, and whatever follows a word such as `secret`, to the end of the line, or beyond it where a list or
+/// a string of several lines begins.
+fn find_in_lines(text: &str, spans: &mut Vec<Range<usize>>) {
+    let part_of_word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    let mut at = 0;
+    for word in text.split_inclusive(|c| !part_of_word(c)) {
+        at += word.len();
+        if is_secret_key(word.trim_end_matches(|c| !part_of_word(c))) {
+            spans.push(at..at + length_of_secret(text.get(at..).unwrap_or("")));
+        }
+    }
+    let mut start = 0;
+    for line in text.split_inclusive('\n') {
+        let value = line.find('=').unwrap_or(0);
+        spans.extend(line.rfind('@').map(|end| start + value..start + end));
+        start += line.len();
+    }
+}
+
+fn length_of_secret(rest: &str) -> usize {
+    let line = rest.lines().next().unwrap_or("");
+    let quotes = ["\"\"\"", "'''"].into_iter().find(|quotes| line.contains(quotes));
+    if let Some(quotes) = quotes {
+        return rest
+            .match_indices(quotes)
+            .nth(1)
+            .map_or(rest.len(), |(end, _)| end)
+            .max(line.len());
+    }
+    if line.contains('[') && !line.contains(']') {
+        return rest.find(']').unwrap_or(rest.len());
+    }
+    line.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_secrets_are_known_by_their_likes() {
+        for key in [
+            "secret",
+            "password",
+            "pasword",
+            "Passwort",
+            "hash",
+            "Authorization",
+            "X-Api-Key",
+            "auth_token",
+            "value",
+        ] {
+            assert!(is_secret_key(key), "{key}");
+        }
+        for key in [
+            "secret_file",
+            "password_file",
+            "path",
+            "name",
+            "passes",
+            "listen",
+            "host",
+            "users",
+            "access",
+            "server",
+        ] {
+            assert!(!is_secret_key(key), "{key}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_blotted_out_byte_for_byte() {
+        for (text, expected) in [
+            ("secret = \"é\"\nx = 1", "secret = ****\nx = 1"),
+            ("secret = [\"a\", \"${B}\"]", "secret = [***, \"${B}\"]"),
+            ("secret = \"${B:-c}\"", "secret = *********"),
+            ("a = { password = \"x\", b = 1 }", "a = { password = ***, b = 1 }"),
+            ("u = \"http://a:b@c/\"", "u = \"http://***@c/\""),
+            ("secret = \"\"\"a\nb\"\"\"\n", "secret = ****\n****\n"),
+            ("secret_file = \"x\"", "secret_file = \"x\""),
+        ] {
+            let (tree, errors) = DeTable::parse_recoverable(text);
+            assert!(errors.is_empty());
+            assert_eq!(veil(text, tree.get_ref(), false), expected);
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! The body of an answer, ours or an upstream's, with the record of its exchange.
+
+use std::error::Error;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::Method;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+
+use crate::telemetry::Exchange;
+use crate::upstream::AnswerBody;
+
+/// What an answer says.
+#[derive(Debug)]
+pub(super) enum Content {
+    /// Said by the gateway itself.
+    Own(Bytes),
+    /// Said by an upstream.
+    Upstream(AnswerBody),
+}
+
+/// An answer's body on its way to the client. When it ends or is dropped, the exchange is told.
+#[derive(Debug)]
+pub struct Body {
+    content: Content,
+    exchange: Exchange,
+}
+
+impl Body {
+    pub(super) fn new(content: Content, mut exchange: Exchange, method: &Method) -> Self {
+        // Nothing of these is ever polled: the head is all there is.
+        if *method == Method::HEAD || content.is_over() {
+            exchange.complete();
+        }
+        Self { content, exchange }
+    }
+}
+
+impl Content {
+    fn is_over(&self) -> bool {
+        match self {
+            Self::Own(bytes) => bytes.is_empty(),
+            Self::Upstream(body) => body.is_end_stream(),
+        }
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = Box<dyn Error + Send + Sync>;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let frame = match &mut self.content {
+            Content::Own(bytes) if bytes.is_empty() => None,
+            Content::Own(bytes) => Some(Ok(Frame::data(std::mem::take(bytes)))),
+            Content::Upstream(body) => ready!(Pin::new(body).poll_frame(context)),
+        };
+        if let Some(Ok(frame)) = &frame {
+            self.exchange.sent(frame.data_ref().map_or(0, Bytes::len));
+        }
+        if frame.is_none() || self.content.is_over() {
+            self.exchange.complete();
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.content.is_over()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Own(bytes) => {
+                SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or(u64::MAX))
+            }
+            Content::Upstream(body) => body.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! `POST /auth/login`, and the two shapes of a pair of tokens.
+
+use http::header::ORIGIN;
+use http::{HeaderName, Response};
+use serde::{Deserialize, Serialize};
+
+use super::super::Gateway;
+use super::super::body::Content;
+use super::super::refusal::{Refusal, Refused};
+use super::super::serve::{Arriving, Visit};
+use super::form::{self, Shape, Switch};
+use super::{Answer, client, json};
+use crate::auth::{Attempt, Login, Tokens};
+use crate::identity::{Caller, Role};
+use crate::request::NormalRequest;
+use crate::secret::Secret;
+use crate::session::Transport;
+
+#[derive(Deserialize)]
+struct LoginForm {
+    username: String,
+    password: String,
+    transport: Option<Asked>,
+    remember: Option<Switch>,
+    device_name: Option<String>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Asked {
+    Cookie,
+    Body,
+}
+
+impl Gateway {
+    pub(super) async fn login(
+        &self,
+        visit: &mut Visit,
+        request: &NormalRequest,
+        upload: Arriving,
+    ) -> Answer {
+        let (form, shape) = form::read::<LoginForm>(request, upload).await?;
+        let attempt = Attempt {
+            transport: self.transport(visit, request, (form.transport, shape))?,
+            username: form.username,
+            password: Secret::from(form.password),
+            remember: form.remember.map(|Switch(on)| on),
+            device_name: form.device_name.map(device_name).transpose()?,
+            replaces: self
+                .auth
+                .session_of(request.refresh_cookie().value(), request.access_cookie().value()),
+            client: client(visit, request),
+        };
+        match self.auth.login(attempt).await? {
+            Login::Welcome(tokens) => Ok(self.pair(visit, &tokens)),
+            Login::Refused => Err(Refusal::InvalidCredentials.into()),
+            Login::Wait(wait) => Err(wait.into()),
+            Login::Busy => Err(Refusal::Busy.into()),
+        }
+    }
+
+    /// Asked for; else cookies for a browser; else both, and the first refresh decides.
+    fn transport(
+        &self,
+        visit: &Visit,
+        request: &NormalRequest,
+        (asked, shape): (Option<Asked>, Shape),
+    ) -> Result<Transport, Refused> {
+        let browser = is_browser(request) || shape == Shape::Form;
+        match asked {
+            Some(Asked::Cookie) => Ok(Transport::Cookie),
+            Some(Asked::Body) if browser && !visit.snapshot.config().cookies.allow_browser_body => {
+                Err(Refusal::InvalidRequest.into())
+            }
+            Some(Asked::Body) => Ok(Transport::Body),
+            None if browser => Ok(Transport::Cookie),
+            None => Ok(Transport::Unpinned),
+        }
+    }
+
+    /// The answer of a login or a refresh, by the session's transport.
+    pub(super) fn pair(&self, visit: &mut Visit, tokens: &Tokens) -> Response<Content> {
+        visit.exchange.caller(&Caller::Known(tokens.identity.clone()));
+        let mut answer = match tokens.transport {
+            Transport::Cookie => json(&CookieAnswer::new(
+                tokens,
+                visit.snapshot.config().cookies.access_token_in_body,
+            )),
+            Transport::Body | Transport::Unpinned => json(&BodyAnswer::new(tokens)),
+        };
+        if tokens.transport != Transport::Body {
+            visit.snapshot.jar().set(answer.headers_mut(), tokens);
+        }
+        answer
+    }
+}
+
+/// A script of a page, or a page's form: these send where they come from.
+fn is_browser(request: &NormalRequest) -> bool {
+    request.headers().contains_key(SEC_FETCH_SITE) || request.headers().contains_key(ORIGIN)
+}
+
+/// At most 64 printable characters.
+fn device_name(given: String) -> Result<String, Refused> {
+    let fits = given.chars().count() <= 64 && !given.chars().any(char::is_control);
+    if fits { Ok(given) } else { Err(Refusal::InvalidRequest.into()) }
+}
+
+#[derive(Serialize)]
+struct BodyAnswer<'a> {
+    access_token: &'a str,
+    token_type: &'static str,
+    expires_in: u64,
+    refresh_token: &'a str,
+    refresh_expires_in: u64,
+    session_id: String,
+}
+
+impl<'a> BodyAnswer<'a> {
+    fn new(tokens: &'a Tokens) -> Self {
+        Self {
+            access_token: &tokens.access,
+            token_type: "bearer",
+            expires_in: tokens.access_life.as_secs(),
+            refresh_token: tokens.refresh.expose_str().unwrap_or_default(),
+            refresh_expires_in: tokens.refresh_life.as_secs(),
+            session_id: tokens.identity.session.to_string(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct CookieAnswer<'a> {
+    ok: bool,
+    session_id: String,
+    expires_in: u64,
+    username: &'a str,
+    role: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access_token: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_type: Option<&'static str>,
+}
+
+impl<'a> CookieAnswer<'a> {
+    fn new(tokens: &'a Tokens, with_access: bool) -> Self {
+        Self {
+            ok: true,
+            session_id: tokens.identity.session.to_string(),
+            expires_in: tokens.access_life.as_secs(),
+            username: tokens.identity.username.as_str(),
+            role: tokens.identity.roles.first().map(Role::as_str).unwrap_or_default(),
+            access_token: with_access.then_some(&tokens.access),
+            token_type: with_access.then_some("bearer"),
+        }
+    }
+}
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");

@@ -1,0 +1,114 @@
+//! The bounded memory behind every bucket: key → theoretical arrival time (TAT) of GCRA.
+//!
+//! Set-associative: a secret hash chooses one of 4,096 small sets of at most 16 entries, each under
+//! its own lock. A full set gives up the entry with the least TAT, which is the bucket that is
+//! nearest to being full of permits again: a flood of fresh keys forgets idle buckets, hot ones stay.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use governor::nanos::Nanos;
+use governor::state::StateStore;
+
+/// What is counted, and of whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    pub(super) kind: Kind,
+    pub(super) id: [u8; 16],
+}
+
+/// What is counted: buckets of different kinds never meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Kind {
+    LoginAddress,
+    LoginNetwork,
+    LoginNameStranger,
+    LoginNameStrangerSlow,
+    LoginNameKnown,
+    LoginUser,
+    RefreshSession,
+    RefreshAddress,
+    SessionList,
+    AuthAddress,
+}
+
+/// The table. Clones share it.
+#[derive(Clone, Debug)]
+pub(super) struct Table(Arc<Sets>);
+
+#[derive(Debug)]
+struct Sets {
+    hasher: RandomState,
+    /// Never empty.
+    sets: Box<[Mutex<Vec<Entry>>]>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    key: Key,
+    tat: Nanos,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        let sets = (0..SETS).map(|_| Mutex::default()).collect();
+        Self(Arc::new(Sets { hasher: RandomState::new(), sets }))
+    }
+}
+
+impl Table {
+    /// Moves a key's TAT earlier: gives a permit back, if the key is still known.
+    pub(super) fn lower(&self, key: &Key, by: Duration) {
+        if let Some(mut set) = self.set(key)
+            && let Some(entry) = set.iter_mut().find(|entry| entry.key == *key)
+        {
+            entry.tat = entry.tat.saturating_sub(by.into());
+        }
+    }
+
+    fn set(&self, key: &Key) -> Option<MutexGuard<'_, Vec<Entry>>> {
+        let at = usize::try_from(self.0.hasher.hash_one(key) % SETS).ok()?;
+        Some(self.0.sets.get(at)?.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.sets.iter().map(|set| set.lock().unwrap().len()).sum()
+    }
+}
+
+impl StateStore for Table {
+    type Key = Key;
+
+    fn measure_and_replace<T, F, E>(&self, key: &Key, decide: F) -> Result<T, E>
+    where
+        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
+    {
+        let Some(mut set) = self.set(key) else {
+            return decide(None).map(|(outcome, _)| outcome);
+        };
+        if let Some(entry) = set.iter_mut().find(|entry| entry.key == *key) {
+            let (outcome, tat) = decide(Some(entry.tat))?;
+            entry.tat = tat;
+            return Ok(outcome);
+        }
+        let (outcome, tat) = decide(None)?;
+        insert(&mut set, Entry { key: *key, tat });
+        Ok(outcome)
+    }
+}
+
+fn insert(set: &mut Vec<Entry>, new: Entry) {
+    if set.len() < WAYS {
+        set.push(new);
+    } else if let Some(idlest) = set.iter_mut().min_by_key(|entry| entry.tat) {
+        *idlest = new;
+    }
+}
+
+const SETS: u64 = 4096;
+const WAYS: usize = 16;
+
+#[cfg(test)]
+pub(super) const CAPACITY: usize = 4096 * WAYS;

@@ -1,0 +1,7 @@
+//! The `portcullis` binary: all of it is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    portcullis::cli::main()
+}

@@ -1,0 +1,150 @@
+//! The hashing threads: as many hashes at once as there are threads, a bounded queue before them.
+
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use thiserror::Error;
+use tokio::sync::oneshot;
+
+use super::hash::Memory;
+use super::{Cost, Password, PasswordHash};
+use crate::secret::Secret;
+
+/// The hashing threads, lower in priority than the workers. Clones share them; dropping the last
+/// one ends them.
+#[derive(Clone, Debug)]
+pub struct Hasher {
+    jobs: SyncSender<Job>,
+    waiting: Arc<AtomicUsize>,
+    decoy: PasswordHash,
+}
+
+/// How many hashes may be made and wait.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// At once.
+    pub threads: usize,
+    /// Waiting.
+    pub queue: usize,
+}
+
+/// The queue is full: 503 with Retry-After, never 401.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("too many logins are waiting")]
+pub struct Busy;
+
+impl Hasher {
+    /// Starts the threads and makes the decoy hash.
+    pub fn start(cost: Cost, bounds: Bounds) -> io::Result<Self> {
+        let refused = |bad| io::Error::new(io::ErrorKind::InvalidInput, bad);
+        let decoy = PasswordHash::decoy(cost).map_err(refused)?;
+        let kept = cost.blocks().map_err(refused)?;
+        let (jobs, queue) = sync_channel(bounds.queue);
+        let queue = Arc::new(Mutex::new(queue));
+        for number in 0..bounds.threads.max(1) {
+            let queue = Arc::clone(&queue);
+            thread::Builder::new()
+                .name(format!("hash-{number}"))
+                .spawn(move || serve(&queue, cost, Memory::keeping(kept)))?;
+        }
+        Ok(Self { jobs, waiting: Arc::default(), decoy })
+    }
+
+    /// Whether the password is that of the hash; `None` costs the same and is false (unknown or
+    /// disabled user, a password that cannot be one).
+    pub async fn verify(
+        &self,
+        password: Option<Password>,
+        hash: Option<PasswordHash>,
+    ) -> Result<bool, Busy> {
+        let both = password.is_some() && hash.is_some();
+        let password = password.unwrap_or_else(|| Password(Secret::new([])));
+        let hash = hash.unwrap_or_else(|| self.decoy.clone());
+        let matches = self.ask(|reply| Work::Verify { password, hash, reply }).await?;
+        Ok(both && matches)
+    }
+
+    /// A new hash.
+    pub async fn hash(&self, password: Password) -> Result<PasswordHash, Busy> {
+        self.ask(|reply| Work::Create { password, reply }).await
+    }
+
+    /// Logins waiting or running, for the metric.
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    async fn ask<T>(&self, work: impl FnOnce(oneshot::Sender<T>) -> Work) -> Result<T, Busy> {
+        let (reply, answer) = oneshot::channel();
+        let job = Job { work: work(reply), _place: Place::take(&self.waiting) };
+        match self.jobs.try_send(job) {
+            Ok(()) => answer.await.map_err(|_thread_gone| Busy),
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => Err(Busy),
+        }
+    }
+}
+
+pub(super) struct Job {
+    pub(super) work: Work,
+    pub(super) _place: Place,
+}
+
+pub(super) enum Work {
+    Verify { password: Password, hash: PasswordHash, reply: oneshot::Sender<bool> },
+    Create { password: Password, reply: oneshot::Sender<PasswordHash> },
+}
+
+impl Work {
+    /// A client that left needs no answer, and an answer that nobody takes is no failure.
+    fn run(self, cost: Cost, memory: &mut Memory) {
+        match self {
+            Self::Verify { password, hash, reply } if !reply.is_closed() => {
+                let _gone = reply.send(hash.is_of(&password, memory));
+            }
+            Self::Create { password, reply } if !reply.is_closed() => {
+                if let Ok(hash) = PasswordHash::create_with(&password, cost, memory) {
+                    let _gone = reply.send(hash);
+                }
+            }
+            Self::Verify { .. } | Self::Create { .. } => {}
+        }
+    }
+}
+
+/// Counts a job from its queueing to its end, however it ends.
+pub(super) struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    pub(super) fn take(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// One thread's life: until the last [`Hasher`] is gone and the queue is empty.
+pub(super) fn serve(queue: &Mutex<Receiver<Job>>, cost: Cost, mut memory: Memory) {
+    yield_to_workers();
+    while let Some(job) = next(queue) {
+        job.work.run(cost, &mut memory);
+    }
+}
+
+/// Idle threads wait for the lock, and the one that has it for a job.
+fn next(queue: &Mutex<Receiver<Job>>) -> Option<Job> {
+    queue.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
+}
+
+/// On Linux a thread has a priority of its own; elsewhere this would slow the whole process.
+fn yield_to_workers() {
+    #[cfg(target_os = "linux")]
+    let _as_it_was = rustix::process::setpriority_process(None, 10);
+}

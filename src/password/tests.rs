@@ -1,0 +1,292 @@
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::identity::Username;
+
+/// The least that argon2 takes: these tests are about everything but strength.
+const CHEAP: Cost = Cost { memory_kib: 8, passes: 1, lanes: 1 };
+/// Long enough for a queue to fill behind it.
+const DEAR: Cost = Cost { memory_kib: 64 * 1024, passes: 4, lanes: 1 };
+
+fn password(text: &str) -> Password {
+    Password::new(&Secret::new(text)).unwrap()
+}
+
+fn run<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+}
+
+fn hasher(threads: usize, queue: usize) -> Hasher {
+    Hasher::start(CHEAP, Bounds { threads, queue }).unwrap()
+}
+
+/// Polls once: enough to queue a job.
+fn begin<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+#[test]
+fn spellings_that_look_alike_are_one_password() {
+    let hash = PasswordHash::create(&password("caf\u{e9} au lait"), CHEAP).unwrap();
+    let hasher = hasher(1, 8);
+    for (typed, same) in [
+        ("caf\u{e9} au lait", true),
+        ("cafe\u{301} au lait", true),
+        ("caf\u{e9}\u{a0}au\u{3000}lait", true),
+        ("Caf\u{e9} au lait", false),
+        ("caf\u{e9} au lait ", false),
+        ("cafe au lait", false),
+    ] {
+        let verdict = run(hasher.verify(Some(password(typed)), Some(hash.clone())));
+        assert_eq!(verdict, Ok(same), "{typed:?}");
+    }
+}
+
+#[test]
+fn what_rfc_8265_refuses_is_no_password() {
+    let long = "x".repeat(1025);
+    for typed in ["", "a\0b", "a\nb", "\u{7f}", "a\u{ad}b", "\u{fdd0}", &long] {
+        assert!(Password::new(&Secret::new(typed)).is_none(), "{typed:?}");
+    }
+    assert!(Password::new(&Secret::new([0xff, 0xfe])).is_none());
+    assert!(Password::new(&Secret::new("x".repeat(1024))).is_some());
+}
+
+#[test]
+fn neither_a_password_nor_a_hash_shows() {
+    let hash = PasswordHash::create(&password("hunter2"), CHEAP).unwrap();
+    assert_eq!(format!("{:?} {hash:?}", password("hunter2")), "Password(..) PasswordHash(..)");
+    let hasher = Hasher::start(CHEAP, Bounds { threads: 1, queue: 1 }).unwrap();
+    assert!(!format!("{hasher:?}").contains("argon2"), "{hasher:?}");
+}
+
+#[test]
+fn a_hash_reads_back_and_two_of_one_password_differ() {
+    let cost = Cost { memory_kib: 64, passes: 3, lanes: 2 };
+    let hash = PasswordHash::create(&password("hunter2"), cost).unwrap();
+    assert!(hash.as_str().starts_with("$argon2id$v=19$m=64,t=3,p=2$"), "{}", hash.as_str());
+    assert_eq!(PasswordHash::parse(hash.as_str()), Ok(hash.clone()));
+    assert_ne!(PasswordHash::create(&password("hunter2"), cost).unwrap(), hash);
+}
+
+/// A hash of the reference implementation: `argon2 somesalt -id -t 2 -m 16 -p 1`, of "password".
+#[test]
+fn a_foreign_hash_verifies_at_its_own_cost() {
+    let text = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ\
+                $CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
+    let hash = PasswordHash::parse(text).unwrap();
+    let hasher = hasher(1, 8);
+    assert_eq!(run(hasher.verify(Some(password("password")), Some(hash.clone()))), Ok(true));
+    assert_eq!(run(hasher.verify(Some(password("Password")), Some(hash))), Ok(false));
+}
+
+#[test]
+fn a_hash_of_another_form_is_refused() {
+    let good = PasswordHash::create(&password("x"), CHEAP).unwrap();
+    let good = good.as_str();
+    let salt = good.rsplit('$').nth(1).unwrap();
+    let output = good.rsplit('$').next().unwrap();
+    let others = [
+        String::new(),
+        "password".to_owned(),
+        "$2b$12$abcdefghijklmnopqrstuuQ3Zk7Z8Z8Z8Z8Z8Z8Z8Z8Z8Z8Z8Z8Z8".to_owned(),
+        good.replace("argon2id", "argon2i"),
+        good.replace("argon2id", "argon2d"),
+        good.replace("v=19", "v=16"),
+        good.replace("$v=19", ""),
+        good.replace("m=8,", ""),
+        good.replace("m=8", "m=08"),
+        good.replace("m=8", "m=-8"),
+        good.replace("m=8", "m=8,m=8"),
+        good.replace("p=1", "p=1,p=1"),
+        good.replace("p=1", "p=1,data=AAAA"),
+        good.replace("p=1", "p=1,keyid=AAAA"),
+        good.replace(&format!("${output}"), ""),
+        good.replace(output, "AAAAAAAAAAAAAAAA"),
+        good.replace(salt, "AAAA"),
+        good.replace(output, &format!("{output}=")),
+        format!("{good}$"),
+        format!("{good}\n"),
+        format!(" {good}"),
+        good.replace('$', "$$"),
+    ];
+    for other in others {
+        assert!(PasswordHash::parse(&other).is_err(), "{other:?}");
+    }
+}
+
+#[test]
+fn a_hash_of_an_unbearable_cost_is_refused_unpaid() {
+    let good = PasswordHash::create(&password("x"), CHEAP).unwrap();
+    let with = |cost: &str| PasswordHash::parse(&good.as_str().replace("m=8,t=1,p=1", cost));
+    for cost in [
+        "m=262145,t=1,p=1",
+        "m=4294967295,t=1,p=1",
+        "m=4294967295,t=4294967295,p=16777215",
+        "m=8,t=17,p=1",
+        "m=1024,t=1,p=17",
+        "m=262144,t=5,p=1",
+        "m=7,t=1,p=1",
+        "m=8,t=0,p=1",
+        "m=8,t=1,p=0",
+        "m=8,t=1,p=2",
+    ] {
+        assert_eq!(with(cost), Err(BadHash::Cost), "{cost}");
+    }
+    for cost in ["m=262144,t=4,p=1", "m=65536,t=16,p=4", "m=19456,t=2,p=1"] {
+        assert!(with(cost).is_ok(), "{cost}");
+    }
+    assert_eq!(
+        PasswordHash::create(&password("x"), Cost { memory_kib: u32::MAX, ..CHEAP }),
+        Err(BadHash::Cost)
+    );
+    let error = Hasher::start(Cost { lanes: 0, ..CHEAP }, Bounds { threads: 1, queue: 1 });
+    assert_eq!(error.unwrap_err().kind(), std::io::ErrorKind::InvalidInput);
+}
+
+#[test]
+fn an_unknown_user_an_impossible_password_and_both_are_false() {
+    let hash = PasswordHash::create(&password("hunter2"), CHEAP).unwrap();
+    let empty = PasswordHash::create(&Password(Secret::new([])), CHEAP).unwrap();
+    let hasher = hasher(1, 8);
+    assert_eq!(run(hasher.verify(Some(password("hunter2")), Some(hash.clone()))), Ok(true));
+    assert_eq!(run(hasher.verify(Some(password("hunter2")), None)), Ok(false));
+    assert_eq!(run(hasher.verify(None, Some(hash))), Ok(false));
+    assert_eq!(
+        run(hasher.verify(None, Some(empty))),
+        Ok(false),
+        "no password is not the empty one"
+    );
+    assert_eq!(run(hasher.verify(None, None)), Ok(false));
+}
+
+#[test]
+fn the_decoy_costs_what_new_hashes_cost() {
+    let cost = Cost { memory_kib: 64, passes: 3, lanes: 2 };
+    let decoy = PasswordHash::decoy(cost).unwrap();
+    let real = PasswordHash::create(&password("x"), cost).unwrap();
+    let head = |hash: &PasswordHash| hash.as_str().split('$').take(4).collect::<String>();
+    assert_eq!(head(&decoy), head(&real));
+    assert_eq!(decoy.as_str().len(), real.as_str().len());
+}
+
+#[test]
+fn a_hash_from_the_pool_verifies_in_the_pool() {
+    let hasher = hasher(2, 8);
+    let hash = run(hasher.hash(password("hunter2"))).unwrap();
+    assert_eq!(run(hasher.verify(Some(password("hunter2")), Some(hash))), Ok(true));
+}
+
+#[test]
+fn a_full_queue_is_busy_at_once_and_serves_again_afterwards() {
+    let hasher = Hasher::start(DEAR, Bounds { threads: 1, queue: 2 }).unwrap();
+    let dear = PasswordHash::decoy(DEAR).unwrap();
+    let ask = || Box::pin(hasher.verify(Some(password("x")), Some(dear.clone())));
+    let mut asked: Vec<_> = (0..6).map(|_| ask()).collect();
+    let busy: Vec<bool> =
+        asked.iter_mut().map(|asked| begin(asked.as_mut()) == Poll::Ready(Err(Busy))).collect();
+    // One may be running, two wait: whether the thread took its first in time is its own affair.
+    let refused = busy.iter().filter(|busy| **busy).count();
+    assert!((3..=4).contains(&refused), "{busy:?}");
+    assert_eq!(hasher.waiting(), 6 - refused);
+    for (future, busy) in asked.into_iter().zip(busy) {
+        if !busy {
+            assert_eq!(run(future), Ok(false));
+        }
+    }
+    assert_eq!(run(ask()), Ok(false));
+}
+
+#[test]
+fn a_client_that_left_is_not_hashed_for() {
+    let hasher = Hasher::start(DEAR, Bounds { threads: 1, queue: 1000 }).unwrap();
+    let dear = PasswordHash::decoy(DEAR).unwrap();
+    for _ in 0..500 {
+        let mut left = pin!(hasher.verify(Some(password("x")), Some(dear.clone())));
+        assert!(begin(left.as_mut()).is_pending());
+    }
+    // 500 dear hashes would take a minute or more; the one asked for takes a moment.
+    let clock = crate::clock::Clock::system();
+    assert_eq!(run(hasher.verify(Some(password("x")), Some(dear))), Ok(false));
+    assert!(clock.uptime().as_secs() < 20, "{:?}", clock.uptime());
+}
+
+/// The threads of a pool hold the receiver alone, and each clone of a hasher a sender.
+#[test]
+fn a_thread_does_what_is_queued_and_ends_when_nobody_can_ask_any_more() {
+    let (jobs, queue) = std::sync::mpsc::sync_channel(1);
+    let (reply, mut answer) = tokio::sync::oneshot::channel();
+    let work = hasher::Work::Create { password: password("hunter2"), reply };
+    jobs.send(hasher::Job { work, _place: hasher::Place::take(&std::sync::Arc::default()) })
+        .unwrap();
+    drop(jobs);
+    hasher::serve(&std::sync::Mutex::new(queue), CHEAP, hash::Memory::default());
+    assert!(answer.try_recv().is_ok());
+}
+
+#[test]
+fn memory_beyond_the_configured_cost_is_given_back() {
+    let mut memory = hash::Memory::keeping(8);
+    let dear = Cost { memory_kib: 1024, ..CHEAP };
+    PasswordHash::create_with(&password("x"), dear, &mut memory).unwrap();
+    assert!(memory.blocks.len() <= 8, "{}", memory.blocks.len());
+    PasswordHash::create_with(&password("x"), CHEAP, &mut memory).unwrap();
+    assert_eq!(memory.blocks.len(), 8);
+}
+
+fn judged(typed: &str, name: &str) -> Vec<Rejection> {
+    let blocklist = ["Tr0ub4dor&3-Forever".to_owned()];
+    let demands = Demands { min_length: 12, blocklist: &blocklist };
+    judge(&Secret::new(typed), &Username::new(name).unwrap(), demands).err().unwrap_or_default()
+}
+
+#[test]
+fn a_new_password_is_judged_by_every_rule_at_once() {
+    use Rejection::{Characters, Listed, Repeated, TooLong, TooShort, Username};
+    let long = "x1".repeat(513);
+    let cases: [(&str, &str, &[Rejection]); 14] = [
+        ("plain but long enough", "alice", &[]),
+        ("ünïcödé wörd", "alice", &[]),
+        ("short", "alice", &[TooShort(12)]),
+        ("", "alice", &[Characters]),
+        ("with a \0 in it", "alice", &[Characters]),
+        (&long, "alice", &[TooLong(1024)]),
+        ("i am Alice of wonderland", "alice", &[Username]),
+        ("AliceAlice", "alice", &[TooShort(12), Username]),
+        ("a long enough one", "a", &[]),
+        ("zzzzzzzzzzzzzzz", "alice", &[Repeated]),
+        ("zz", "alice", &[TooShort(12), Repeated]),
+        ("PASSWORD1234", "alice", &[Listed]),
+        ("correct horse battery staple", "alice", &[Listed]),
+        ("tr0ub4dor&3-forever", "alice", &[Listed]),
+    ];
+    for (typed, name, expected) in cases {
+        assert_eq!(judged(typed, name), expected, "{typed:?}");
+    }
+}
+
+#[test]
+fn a_rejection_says_what_to_do_without_the_password() {
+    assert_eq!(Rejection::TooShort(12).to_string(), "it needs at least 12 characters");
+}
+
+proptest! {
+    #[test]
+    fn no_text_breaks_the_preparation_or_the_reading_of_hashes(text in any::<String>()) {
+        let _ = Password::new(&Secret::new(text.clone()));
+        let _ = PasswordHash::parse(&text);
+        let _ = PasswordHash::parse(&format!("$argon2id$v=19${text}"));
+    }
+
+    #[test]
+    fn preparing_a_prepared_password_changes_nothing(text in "\\PC{1,40}") {
+        if let Some(once) = Password::new(&Secret::new(text)) {
+            let twice = Password::new(&Secret::new(once.as_str())).unwrap();
+            prop_assert_eq!(once.as_str(), twice.as_str());
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! What lies at and below `auth.path`: the gateway's endpoints, and nothing else.
+
+use std::sync::Arc;
+
+use super::{
+    Access, Allowances, BearerPolicy, Endpoint, HeaderEdits, IdentityHeaders, OnDenied,
+    PathPattern, Route, Rule, Target,
+};
+
+/// `auth.path`, compiled.
+#[derive(Clone, Debug)]
+pub(super) struct AuthPath {
+    below: PathPattern,
+    endpoints: Arc<[Arc<Route>]>,
+    folded: Arc<[Box<[u8]>]>,
+}
+
+impl AuthPath {
+    /// Reads `/auth`: a literal path other than `/`, without a final slash.
+    pub(super) fn read(path: &str) -> Option<Self> {
+        let own = PathPattern::read(path).ok()?;
+        if path.ends_with('/') || own.as_str().contains(['{', '*']) {
+            return None;
+        }
+        let endpoints =
+            Endpoint::ALL.into_iter().map(|endpoint| route(&own, endpoint).map(Arc::new));
+        Some(Self {
+            below: PathPattern::read(&format!("{own}/*")).ok()?,
+            endpoints: endpoints.collect::<Option<_>>()?,
+            folded: own.folded_shapes().into(),
+        })
+    }
+
+    /// A route for each endpoint.
+    pub(super) fn endpoints(&self) -> &[Arc<Route>] {
+        &self.endpoints
+    }
+
+    /// The path itself and all below it.
+    pub(super) fn below(&self) -> &PathPattern {
+        &self.below
+    }
+
+    /// Whether a folded reading lies there.
+    pub(super) fn holds(&self, reading: &[u8]) -> bool {
+        let below = |rest: &[u8]| rest.is_empty() || rest.starts_with(b"/");
+        self.folded.iter().any(|own| reading.strip_prefix(&**own).is_some_and(below))
+    }
+
+    /// Whether a route of the operator's could be met there.
+    pub(super) fn meets(&self, pattern: &PathPattern) -> bool {
+        pattern.folded_shapes().iter().any(|shape| self.holds(shape))
+    }
+}
+
+/// Anybody may ask an endpoint; whom it answers is decided by the use case behind it.
+fn route(auth: &PathPattern, endpoint: Endpoint) -> Option<Route> {
+    let pattern = PathPattern::read(&format!("{auth}{}", endpoint.path())).ok()?;
+    Some(Route {
+        name: pattern.as_str().into(),
+        hosts: Vec::new(),
+        pattern,
+        methods: Some(vec![endpoint.method()]),
+        rule: Rule { access: Access::Public, roles: Vec::new(), users: Vec::new() },
+        target: Target::Endpoint(endpoint),
+        strict_paths: false,
+        allow: Allowances::default(),
+        bearer: BearerPolicy::Any,
+        on_denied: OnDenied::Unauthorized,
+        identity: Arc::new(IdentityHeaders::default()),
+        strip_prefix: None,
+        preserve_host: true,
+        headers: HeaderEdits::default(),
+        max_body: Some(MAX_BODY),
+        access_log: true,
+        overrides: None,
+    })
+}
+
+/// Bytes of a request to an endpoint.
+const MAX_BODY: u64 = 8 * 1024;

@@ -1,0 +1,115 @@
+//! Whether the caller may: the only way to a [`Permitted`].
+
+use std::sync::Arc;
+
+use http::Method;
+
+use super::{Access, Matched, Route, Rule, Target, check_origin};
+use crate::identity::{Caller, Identity, Why};
+use crate::request::NormalRequest;
+
+/// Proof that the rule of the route was met, under every reading of the path. Owns its request.
+#[derive(Debug)]
+pub struct Permitted {
+    request: NormalRequest,
+    route: Arc<Route>,
+    caller: Caller,
+}
+
+impl Permitted {
+    /// The request.
+    pub fn request(&self) -> &NormalRequest {
+        &self.request
+    }
+
+    /// Its route, which leads to an upstream.
+    pub fn route(&self) -> &Arc<Route> {
+        &self.route
+    }
+
+    /// Who sends it. On a public route: anonymous, whoever it is.
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// Ends the proof: for `upstream` alone.
+    pub fn into_parts(self) -> (NormalRequest, Arc<Route>, Caller) {
+        (self.request, self.route, self.caller)
+    }
+}
+
+/// Why a caller may not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Denied {
+    /// 401: a login could help.
+    SignIn(Why),
+    /// 403: a known caller who lacks something.
+    Forbidden,
+    /// 404: nothing to be had here, under some reading.
+    NotFound,
+    /// 405: the path does not take the method that a header puts in the place of the request's.
+    Method {
+        /// What the path takes.
+        allow: Vec<Method>,
+    },
+    /// 400: more than one reading on a strict route, or bytes that are not UTF-8.
+    AmbiguousPath,
+    /// 403: a cookie decided, and the request comes from another origin, under some reading.
+    CrossOrigin,
+}
+
+/// Decides. `by_cookie`: the caller was known by a cookie, so the origin rule holds for every
+/// reading whose route takes an identity.
+#[expect(clippy::result_large_err, reason = "a refusal hands the request back; nothing is boxed")]
+pub fn authorise(
+    matched: Matched,
+    caller: Caller,
+    by_cookie: bool,
+) -> Result<Permitted, (Matched, Denied)> {
+    match refusal(&matched, &caller, by_cookie) {
+        Some(denied) => Err((matched, denied)),
+        None => {
+            let (request, route) = matched.into_parts();
+            let public = route.rule.access == Access::Public;
+            let caller = if public { Caller::Anonymous(Why::NoCredential) } else { caller };
+            Ok(Permitted { request, route, caller })
+        }
+    }
+}
+
+fn refusal(matched: &Matched, caller: &Caller, by_cookie: bool) -> Option<Denied> {
+    let route = matched.route();
+    let target = matched.request().target();
+    if matches!(route.target, Target::Endpoint(_)) {
+        return Some(Denied::NotFound);
+    }
+    let too_many = route.strict_paths && target.is_ambiguous();
+    if too_many || !(target.is_utf8() || route.allow.non_utf8) {
+        return Some(Denied::AmbiguousPath);
+    }
+    // The same for every route, so asked once.
+    let foreign = by_cookie && matched.takes_identity() && check_origin(matched.request()).is_err();
+    let judge = |route: &Arc<Route>| match route.rule.access {
+        Access::Public => None,
+        Access::Optional | Access::SignedIn if foreign => Some(Denied::CrossOrigin),
+        Access::Optional => None,
+        Access::SignedIn => judge(&route.rule, caller),
+    };
+    let found = matched.found();
+    let refused = found.routes().find_map(judge);
+    refused.or_else(|| found.lost.clone())
+}
+
+fn judge(rule: &Rule, caller: &Caller) -> Option<Denied> {
+    match caller {
+        Caller::Anonymous(why) => Some(Denied::SignIn(*why)),
+        Caller::Known(identity) if admits(rule, identity) => None,
+        Caller::Known(_) => Some(Denied::Forbidden),
+    }
+}
+
+fn admits(rule: &Rule, identity: &Identity) -> bool {
+    (rule.roles.is_empty() && rule.users.is_empty())
+        || identity.roles.iter().any(|role| rule.roles.contains(role))
+        || rule.users.contains(&identity.username)
+}

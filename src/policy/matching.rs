@@ -1,0 +1,198 @@
+//! Which route a request takes.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use http::{HeaderName, Method};
+
+use super::auth_path::AuthPath;
+use super::conflict::conflicts;
+use super::method::{allowed, route_for};
+use super::paths::{Found, Group, Paths};
+use super::{Access, Conflict, Denied, Endpoint, Route, Target};
+use crate::request::{HostName, HostPattern, NormalRequest};
+
+/// Every route, compiled.
+#[derive(Debug)]
+pub struct Table {
+    routes: Vec<Arc<Route>>,
+    exact: HashMap<HostName, Paths>,
+    wildcards: HashMap<HostName, Paths>,
+    /// Of served hosts that have no table of their own.
+    shared: Paths,
+}
+
+impl Table {
+    /// Compiles the operator's routes and the gateway's endpoints at `auth_path`.
+    pub fn compile(routes: &[Route], auth_path: &str) -> Result<Self, Vec<Conflict>> {
+        let auth = AuthPath::read(auth_path).ok_or_else(|| vec![Conflict::BadAuthPath])?;
+        let routes: Vec<_> = routes.iter().cloned().map(Arc::new).collect();
+        let mut own: HashMap<_, Vec<_>> = HashMap::new();
+        for route in &routes {
+            for host in named_hosts(route) {
+                own.entry(host).or_default().push(Arc::clone(route));
+            }
+        }
+        let shared = own.remove(&HostPattern::Any).unwrap_or_default();
+        let mut table = Self {
+            exact: HashMap::new(),
+            wildcards: HashMap::new(),
+            shared: Paths::new(&[], &shared, &auth),
+            routes,
+        };
+        let found = conflicts(&table.routes, &auth, &table.shared);
+        if !found.is_empty() {
+            return Err(found);
+        }
+        for (host, own) in own {
+            let paths = Paths::new(&own, &shared, &auth);
+            match host {
+                HostPattern::Exact(name) => table.exact.insert(name, paths),
+                HostPattern::Wildcard(parent) => table.wildcards.insert(parent, paths),
+                HostPattern::Any => None,
+            };
+        }
+        Ok(table)
+    }
+
+    /// The route of a request's literal path. Host first (421), then path (404), then method (405).
+    #[expect(
+        clippy::result_large_err,
+        reason = "a refusal hands the request back; nothing is boxed"
+    )]
+    pub fn find(&self, request: NormalRequest) -> Result<Matched, (NormalRequest, Unmatched)> {
+        match self.decide(&request) {
+            Ok(found) => Ok(Matched { request, found }),
+            Err(unmatched) => Err((request, unmatched)),
+        }
+    }
+
+    /// Every operator's route, for `routes` and for the headers that must never come from a client.
+    pub fn routes(&self) -> &[Arc<Route>] {
+        &self.routes
+    }
+
+    /// The table of a host: exact before wildcard, and nothing falls through from it to a wider one.
+    pub(super) fn paths(&self, host: &HostName) -> &Paths {
+        let wildcard = || self.wildcards.get(host.parent()?);
+        self.exact.get(host).or_else(wildcard).unwrap_or(&self.shared)
+    }
+
+    fn decide(&self, request: &NormalRequest) -> Result<Found, Unmatched> {
+        let paths = self.paths(&request.host().name);
+        let group = paths.find(request.target().path());
+        let route = group.map(|group| take(group, request.method()));
+        let is_ping = matches!(&route, Some(Ok(r)) if r.target == Target::Endpoint(Endpoint::Ping));
+        if request.origin().is_none() && !is_ping {
+            return Err(Unmatched::Misdirected);
+        }
+        let (Some(group), Some(route)) = (group, route) else {
+            return Err(Unmatched::NotFound);
+        };
+        let route = route?;
+        let mut found = Found::new(route);
+        if matches!(route.target, Target::Upstream(_)) {
+            let overriding = overriding(request, group, &mut found);
+            for method in [request.method()].into_iter().chain(&overriding) {
+                paths.look_up_readings(request.target(), method, &mut found);
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// A request with its route, and the routes of its other readings.
+#[derive(Debug)]
+pub struct Matched {
+    request: NormalRequest,
+    found: Found,
+}
+
+impl Matched {
+    /// The request.
+    pub fn request(&self) -> &NormalRequest {
+        &self.request
+    }
+
+    /// The route of the literal path.
+    pub fn route(&self) -> &Arc<Route> {
+        &self.found.route
+    }
+
+    /// Whether it matters who the caller is: to the route, or to that of another reading.
+    pub fn takes_identity(&self) -> bool {
+        let mut routes = self.found.routes();
+        routes.any(|route| route.rule.access != Access::Public)
+    }
+
+    /// For an endpoint: the request itself, to be answered here.
+    #[expect(clippy::result_large_err, reason = "the other case goes on with it; nothing is boxed")]
+    pub fn into_endpoint(self) -> Result<(Endpoint, NormalRequest), Self> {
+        match self.found.route.target {
+            Target::Endpoint(endpoint) => Ok((endpoint, self.request)),
+            Target::Upstream(_) => Err(self),
+        }
+    }
+
+    pub(super) fn found(&self) -> &Found {
+        &self.found
+    }
+
+    pub(super) fn into_parts(self) -> (NormalRequest, Arc<Route>) {
+        (self.request, self.found.route)
+    }
+}
+
+/// Why no route takes a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unmatched {
+    /// 421: not a host of ours.
+    Misdirected,
+    /// 404.
+    NotFound,
+    /// 405, with `Allow`.
+    Method {
+        /// What the path takes.
+        allow: Vec<Method>,
+    },
+}
+
+/// Headers by which applications let a client send one method and mean another.
+const METHOD_OVERRIDES: [HeaderName; 3] = [
+    HeaderName::from_static("x-http-method-override"),
+    HeaderName::from_static("x-http-method"),
+    HeaderName::from_static("x-method-override"),
+];
+
+/// The hosts of a route, each once; where it names none, all are meant.
+fn named_hosts(route: &Route) -> HashSet<HostPattern> {
+    let every = route.hosts.is_empty().then_some(HostPattern::Any);
+    route.hosts.iter().cloned().chain(every).collect()
+}
+
+fn take<'a>(group: &'a Group, method: &Method) -> Result<&'a Arc<Route>, Unmatched> {
+    if group.routes.is_empty() {
+        return Err(Unmatched::NotFound);
+    }
+    let missing = || Unmatched::Method { allow: allowed(&group.routes) };
+    route_for(&group.routes, method).ok_or_else(missing)
+}
+
+/// The methods that the application would take the request for, where its route lets them pass.
+fn overriding(request: &NormalRequest, group: &Group, found: &mut Found) -> Vec<Method> {
+    if !found.route.allow.method_override {
+        return Vec::new();
+    }
+    let lines = METHOD_OVERRIDES.into_iter().flat_map(|name| request.headers().get_all(name));
+    let values = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    let mut methods = Vec::new();
+    for value in values.map(<[u8]>::trim_ascii).filter(|value| !value.is_empty()) {
+        let method = Method::from_bytes(&value.to_ascii_uppercase()).ok();
+        match method.as_ref().and_then(|method| route_for(&group.routes, method)) {
+            Some(route) => found.must_permit(Some(route)),
+            None => found.lost = Some(Denied::Method { allow: allowed(&group.routes) }),
+        }
+        methods.extend(method);
+    }
+    methods
+}

@@ -1,0 +1,68 @@
+//! The origin rule: may a cookie decide this request?
+
+use http::header::{GetAll, HeaderValue, ORIGIN};
+use http::{HeaderName, Method};
+use thiserror::Error;
+
+use crate::request::{NormalRequest, Origin};
+
+/// Another site acts for the user: 403.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("this request comes from another origin")]
+pub struct CrossOrigin {
+    /// For the metric: "site", "origin", "null", "upgrade".
+    pub why: &'static str,
+}
+
+/// Refuses what another origin makes a browser send with its cookies. Safe methods pass, requests
+/// for a tunnel never do without the rule: `Sec-Fetch-Site` decides, and where a browser sends none
+/// `Origin` does.
+pub fn check_origin(request: &NormalRequest) -> Result<(), CrossOrigin> {
+    let safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    if safe && !request.asks_upgrade() {
+        return Ok(());
+    }
+    let headers = request.headers();
+    match only(&headers.get_all(SEC_FETCH_SITE)) {
+        Line::One(site) if matches!(site.as_bytes(), b"same-origin" | b"none") => return Ok(()),
+        Line::Absent => {}
+        Line::One(_) | Line::Several => return refuse("site"),
+    }
+    match only(&headers.get_all(ORIGIN)) {
+        Line::Absent if request.asks_upgrade() && from_browser(request) => refuse("upgrade"),
+        Line::Absent => Ok(()),
+        Line::One(origin) if origin == "null" => refuse("null"),
+        Line::One(origin) if is_own(origin, request) => Ok(()),
+        Line::One(_) | Line::Several => refuse("origin"),
+    }
+}
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+enum Line<'a> {
+    Absent,
+    One(&'a HeaderValue),
+    Several,
+}
+
+fn only<'a>(lines: &GetAll<'a, HeaderValue>) -> Line<'a> {
+    let mut lines = lines.iter();
+    match (lines.next(), lines.next()) {
+        (None, _) => Line::Absent,
+        (Some(line), None) => Line::One(line),
+        (Some(_), Some(_)) => Line::Several,
+    }
+}
+
+fn refuse(why: &'static str) -> Result<(), CrossOrigin> {
+    Err(CrossOrigin { why })
+}
+
+fn is_own(origin: &HeaderValue, request: &NormalRequest) -> bool {
+    let origin = origin.to_str().ok().and_then(Origin::read);
+    origin.is_some() && origin.as_ref() == request.origin()
+}
+
+fn from_browser(request: &NormalRequest) -> bool {
+    request.headers().keys().any(|name| name.as_str().starts_with("sec-fetch-"))
+}

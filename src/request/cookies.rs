@@ -1,0 +1,223 @@
+//! The gateway's own cookies: their names, reading them, and taking them out.
+//!
+//! Reading is strict and taking out is lenient: a spelling that any other parser might take for a
+//! cookie of ours makes ours count as absent, and never reaches an application.
+
+use http::header::{COOKIE, HeaderMap, HeaderValue};
+
+use super::{Origin, Scheme};
+
+/// A cookie of ours, as presented.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum CookieValue {
+    /// Not there.
+    #[default]
+    Absent,
+    /// There once.
+    One(String),
+    /// There twice or more, or in look-alike spellings: treated as none, and logged.
+    Doubled,
+}
+
+impl CookieValue {
+    /// The value of a cookie that is there once.
+    pub fn value(&self) -> Option<&str> {
+        if let Self::One(value) = self { Some(value) } else { None }
+    }
+
+    fn add(&mut self, value: Option<&str>) {
+        *self = match (&*self, value) {
+            (Self::Absent, Some(value)) => Self::One(value.to_owned()),
+            _ => Self::Doubled,
+        };
+    }
+}
+
+/// Whether browsers are asked to hold our cookies to their prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CookiePrefix {
+    /// `__Host-Http-`: Secure, HttpOnly, `Path=/`, no Domain.
+    HostHttp,
+    /// None, for plain http where browsers drop Secure cookies (`cookies.insecure`).
+    Bare,
+}
+
+/// The full names of the gateway's cookies, prefix and port included.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CookieNames {
+    /// Access token.
+    pub access: String,
+    /// Refresh token.
+    pub refresh: String,
+    /// Device.
+    pub device: String,
+    /// Companion of `app_cookies`.
+    pub own: String,
+}
+
+/// The gateway's cookies of one request.
+#[derive(Debug, Default)]
+pub(super) struct Presented {
+    pub(super) access: CookieValue,
+    pub(super) refresh: CookieValue,
+    pub(super) device: CookieValue,
+}
+
+impl CookieNames {
+    /// The names for a gateway whose public origin is this. Over https the prefix is always there.
+    /// On loopback over http the names end in the port, which cookies ignore: two gateways of one
+    /// machine would sign each other out.
+    pub fn new(public: &Origin, prefix: CookiePrefix) -> Self {
+        let plain = public.scheme() == Scheme::Http;
+        let prefix = if plain && prefix == CookiePrefix::Bare { "" } else { HOST_HTTP };
+        let suffix = if plain && public.host().is_loopback() {
+            format!("_{}", public.port())
+        } else {
+            String::new()
+        };
+        let [access, refresh, device, own] = BASES.map(|base| format!("{prefix}{base}{suffix}"));
+        Self { access, refresh, device, own }
+    }
+
+    /// Removes from the `Cookie` lines every cookie that is a gateway's, under each name that any
+    /// gateway could give it and in each spelling that a parser could take for it. All others stay
+    /// byte for byte, in order.
+    pub fn strip(&self, headers: &mut HeaderMap) {
+        let ours =
+            |line: &HeaderValue| pairs(line).any(|pair| names_in(pair).any(is_gateway_cookie));
+        if !headers.get_all(COOKIE).iter().any(ours) {
+            return;
+        }
+        let lines: Vec<_> = headers.get_all(COOKIE).iter().filter_map(without_ours).collect();
+        headers.remove(COOKIE);
+        for line in lines {
+            headers.append(COOKIE, line);
+        }
+    }
+
+    /// Reads the gateway's cookies, from one line or several.
+    pub(super) fn read(&self, headers: &HeaderMap) -> Presented {
+        let mut presented = Presented::default();
+        let mut style = Style::Netscape;
+        for pair in headers.get_all(COOKIE).iter().flat_map(pairs) {
+            for name in names_in(pair) {
+                if name.eq_ignore_ascii_case(b"$version") {
+                    style = Style::Rfc2109;
+                } else if let Some((slot, name)) = self.slot(&mut presented, name) {
+                    slot.add(exact_value(pair, name));
+                }
+            }
+        }
+        if style == Style::Rfc2109 {
+            presented.distrust();
+        }
+        presented
+    }
+
+    fn slot<'a>(
+        &'a self,
+        presented: &'a mut Presented,
+        name: &[u8],
+    ) -> Option<(&'a mut CookieValue, &'a str)> {
+        let is = |ours: &str| ours.as_bytes().eq_ignore_ascii_case(name);
+        match name {
+            _ if is(&self.access) => Some((&mut presented.access, &self.access)),
+            _ if is(&self.refresh) => Some((&mut presented.refresh, &self.refresh)),
+            _ if is(&self.device) => Some((&mut presented.device, &self.device)),
+            _ => None,
+        }
+    }
+}
+
+impl Presented {
+    fn distrust(&mut self) {
+        for slot in [&mut self.access, &mut self.refresh, &mut self.device] {
+            if *slot != CookieValue::Absent {
+                *slot = CookieValue::Doubled;
+            }
+        }
+    }
+}
+
+/// Whether a cookie's name is one that a gateway could use: letter case aside, with or without a
+/// prefix, with or without a port.
+pub fn is_gateway_cookie(name: &[u8]) -> bool {
+    let name = PREFIXES.iter().find_map(|prefix| without_prefix(name, prefix)).unwrap_or(name);
+    BASES.iter().filter_map(|base| without_prefix(name, base)).any(|port| match port {
+        [] => true,
+        [b'_', port @ ..] => !port.is_empty() && port.iter().all(u8::is_ascii_digit),
+        _ => false,
+    })
+}
+
+const BASES: [&str; 4] = ["pc_at", "pc_rt", "pc_dev", "pc_own"];
+const HOST_HTTP: &str = "__Host-Http-";
+const PREFIXES: [&str; 4] = [HOST_HTTP, "__Host-", "__Secure-", "__Http-"];
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Style {
+    Netscape,
+    Rfc2109,
+}
+
+fn without_prefix<'a>(name: &'a [u8], prefix: &str) -> Option<&'a [u8]> {
+    let (start, rest) = name.split_at_checked(prefix.len())?;
+    start.eq_ignore_ascii_case(prefix.as_bytes()).then_some(rest)
+}
+
+fn pairs(line: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+    line.as_bytes().split(|byte| *byte == b';')
+}
+
+/// What parsers could take for the name of a cookie in a pair: blanks and quotes around it do not
+/// count, and old ones part cookies at commas too.
+fn names_in(pair: &[u8]) -> impl Iterator<Item = &[u8]> {
+    pair.split(|byte| *byte == b',').map(|part| {
+        let part = trim(part, b" \t\"'=");
+        let end = part.iter().position(|byte| *byte == b'=').unwrap_or(part.len());
+        trim(part.get(..end).unwrap_or(part), b" \t\"'")
+    })
+}
+
+fn trim<'a>(mut text: &'a [u8], strangers: &[u8]) -> &'a [u8] {
+    while let Some((byte, rest)) = text.split_first()
+        && strangers.contains(byte)
+    {
+        text = rest;
+    }
+    while let Some((byte, rest)) = text.split_last()
+        && strangers.contains(byte)
+    {
+        text = rest;
+    }
+    text
+}
+
+/// The value of a pair that spells this name as we do, and could hold no second name.
+fn exact_value<'a>(pair: &'a [u8], name: &str) -> Option<&'a str> {
+    let value = pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+    std::str::from_utf8(value).ok()
+}
+
+/// A line without the gateway's cookies, and without the attributes that follow one of them in the
+/// style of RFC 2109; None where no cookie is left.
+fn without_ours(line: &HeaderValue) -> Option<HeaderValue> {
+    let mut kept: Vec<&[u8]> = Vec::new();
+    let mut after_ours = false;
+    for pair in pairs(line) {
+        let ours = names_in(pair).any(is_gateway_cookie);
+        after_ours = ours || (after_ours && names_in(pair).any(is_attribute));
+        if !after_ours {
+            kept.push(pair);
+        }
+    }
+    let is_version = |pair: &&[u8]| names_in(pair).any(|n| n.eq_ignore_ascii_case(b"$version"));
+    if kept.iter().all(|pair| pair.trim_ascii().is_empty() || is_version(pair)) {
+        return None;
+    }
+    HeaderValue::from_bytes(kept.join(&b';').trim_ascii()).ok()
+}
+
+fn is_attribute(name: &[u8]) -> bool {
+    ["$path", "$domain", "$port"].iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
+}

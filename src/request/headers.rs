@@ -1,0 +1,122 @@
+//! Reading the head: method, framing, names, values.
+
+use std::borrow::Cow;
+
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue,
+    TRANSFER_ENCODING, UPGRADE,
+};
+use http::request::Parts;
+use http::{Method, Version};
+
+use super::Malformed;
+
+/// A header's name as CGI and its kin see it: lower case, each character that is no letter or
+/// digit read as `-`. Names that fold alike are one name to somebody behind us.
+pub fn fold(name: &HeaderName) -> Cow<'_, str> {
+    let name = name.as_str();
+    let kept = |c: char| c == '-' || c.is_ascii_alphanumeric();
+    if name.chars().all(kept) {
+        return Cow::Borrowed(name);
+    }
+    Cow::Owned(name.chars().map(|c| if kept(c) { c } else { '-' }).collect())
+}
+
+/// Refuses methods that are never forwarded; what a route allows is the business of `policy`.
+pub(super) fn check_method(method: &Method) -> Result<(), Malformed> {
+    match method.as_str() {
+        "CONNECT" | "TRACE" | "TRACK" => Err(Malformed::Method),
+        name if name.bytes().any(|byte| byte.is_ascii_lowercase()) => {
+            Err(Malformed::Bad("methods are written in upper case"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses every head whose framing two servers could read differently (RFC 9112 section 6.3).
+pub(super) fn check_framing(head: &Parts) -> Result<(), Malformed> {
+    if head.headers.keys().any(looks_like_framing) {
+        return Err(Malformed::Bad(
+            "a header's name looks like Content-Length or Transfer-Encoding",
+        ));
+    }
+    let length = check_length(&head.headers)?;
+    let Some(coding) = only(&head.headers, &TRANSFER_ENCODING)
+        .or(Err(Malformed::Bad("more than one Transfer-Encoding")))?
+    else {
+        return Ok(());
+    };
+    if length.is_some() {
+        return Err(Malformed::Bad("both Content-Length and Transfer-Encoding"));
+    }
+    if !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+        return Err(Malformed::Bad("a Transfer-Encoding other than chunked"));
+    }
+    if head.version == Version::HTTP_10 {
+        return Err(Malformed::Bad("Transfer-Encoding on HTTP/1.0"));
+    }
+    // Towards the upstream framing is made anew, and hyper's client makes none for a GET or HEAD of
+    // unknown length: the chunks would be lost, or go out raw. One with a Content-Length keeps it.
+    if matches!(head.method, Method::GET | Method::HEAD) {
+        return Err(Malformed::Bad("a chunked body on GET or HEAD"));
+    }
+    Ok(())
+}
+
+/// `Authorization` is one header: of two, we might read the one and the application the other.
+pub(super) fn check_authorization(headers: &HeaderMap) -> Result<(), Malformed> {
+    match only(headers, &AUTHORIZATION) {
+        Ok(_) => Ok(()),
+        Err(Repeated) => Err(Malformed::Bad("more than one Authorization")),
+    }
+}
+
+/// The value of `Authorization: Bearer VALUE`.
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, value) = only(headers, &AUTHORIZATION).ok()??.to_str().ok()?.split_once(' ')?;
+    let value = value.trim_start_matches(' ');
+    (scheme.eq_ignore_ascii_case("bearer") && !value.is_empty()).then_some(value)
+}
+
+/// Whether `Connection` nominates an `Upgrade` (RFC 9110 section 7.8).
+pub(super) fn asks_upgrade(headers: &HeaderMap) -> bool {
+    let nominates = |value: &HeaderValue| {
+        let mut options = value.as_bytes().split(|byte| *byte == b',');
+        options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+    };
+    headers.contains_key(UPGRADE) && headers.get_all(CONNECTION).iter().any(nominates)
+}
+
+struct Repeated;
+
+fn only<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> Result<Option<&'a HeaderValue>, Repeated> {
+    let mut lines = headers.get_all(name).iter();
+    match (lines.next(), lines.next()) {
+        (line, None) => Ok(line),
+        _ => Err(Repeated),
+    }
+}
+
+/// A length in its one canonical spelling: plain digits without leading zeros (RFC 9110 section 8.6).
+fn check_length(headers: &HeaderMap) -> Result<Option<u64>, Malformed> {
+    let repeated = Malformed::Bad("more than one Content-Length");
+    let Some(value) = only(headers, &CONTENT_LENGTH).or(Err(repeated))? else {
+        return Ok(None);
+    };
+    let digits = value.to_str().unwrap_or_default();
+    let plain = digits.bytes().all(|byte| byte.is_ascii_digit())
+        && (digits == "0" || !digits.starts_with('0'));
+    let length = if plain { digits.parse().ok() } else { None };
+    length.map(Some).ok_or(Malformed::Bad("a Content-Length that is not a plain number"))
+}
+
+fn looks_like_framing(name: &HeaderName) -> bool {
+    match name.as_str().len() {
+        14 | 17 => matches!(fold(name), Cow::Owned(folded)
+            if folded == "content-length" || folded == "transfer-encoding"),
+        _ => false,
+    }
+}

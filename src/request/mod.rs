@@ -1,0 +1,194 @@
+//! Turns what a client sent into a [`NormalRequest`], or refuses it.
+//!
+//! [`NormalRequest::read`] is the only producer of that type; matching, explaining and forwarding
+//! use nothing else, so that what is decided on is what is forwarded.
+
+mod body;
+mod cookies;
+mod headers;
+mod host;
+mod origin;
+mod readings;
+mod target;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::IpAddr;
+
+use http::header::HeaderMap;
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{Method, Version};
+use thiserror::Error;
+
+pub use body::{CollectError, Upload, UploadFault, UploadLimits, UploadState, collect};
+pub use cookies::{CookieNames, CookiePrefix, CookieValue, is_gateway_cookie};
+pub use headers::fold;
+pub use host::{BadHost, Host, HostName, HostPattern};
+pub use origin::{Origin, Scheme, ServedOrigins};
+pub use readings::{fold_path, readings};
+pub use target::{BadTarget, Target};
+
+/// Where a connection comes from: the socket's other end, a v4-mapped address unwrapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The address.
+    pub address: IpAddr,
+    /// The port.
+    pub port: u16,
+}
+
+/// What reading a request needs to know of the configuration.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    /// The origins that browsers see.
+    pub served: ServedOrigins,
+    /// The gateway's own cookies.
+    pub cookies: CookieNames,
+    /// The longest target, in bytes; beyond it 414.
+    pub target_limit: usize,
+}
+
+/// A request that every server would read as we do, or whose readings are all known.
+#[derive(Debug)]
+pub struct NormalRequest {
+    method: Method,
+    target: Target,
+    host: Host,
+    origin: Option<Origin>,
+    client: IpAddr,
+    headers: HeaderMap,
+    access: CookieValue,
+    refresh: CookieValue,
+    device: CookieValue,
+}
+
+impl NormalRequest {
+    /// Reads the head of a request, or refuses it ([`Malformed`] says how). Extensions are dropped.
+    pub fn read(head: Parts, peer: Peer, reader: &Reader) -> Result<Self, Malformed> {
+        headers::check_method(&head.method)?;
+        if !matches!(head.version, Version::HTTP_10 | Version::HTTP_11) {
+            return Err(Malformed::Bad("not HTTP/1.0 or HTTP/1.1"));
+        }
+        let target = target_of(&head)?;
+        if target.as_str().len() > reader.target_limit {
+            return Err(Malformed::TargetTooLong);
+        }
+        let host = Host::of(&head)?;
+        headers::check_framing(&head)?;
+        headers::check_authorization(&head.headers)?;
+        let target = Target::of(target)?;
+        let cookies::Presented { access, refresh, device } = reader.cookies.read(&head.headers);
+        Ok(Self {
+            method: head.method,
+            target,
+            origin: reader.served.own(&host),
+            host,
+            client: peer.address,
+            headers: head.headers,
+            access,
+            refresh,
+            device,
+        })
+    }
+
+    /// The method, exactly as sent; it holds no lower-case letter and is not CONNECT, TRACE or TRACK.
+    pub fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// The target in normal form, with its readings.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// The host asked for.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// The served origin that this request belongs to; none: 421 (but for `/auth/ping`).
+    pub fn origin(&self) -> Option<&Origin> {
+        self.origin.as_ref()
+    }
+
+    /// The client's address.
+    pub fn client(&self) -> IpAddr {
+        self.client
+    }
+
+    /// The headers, as sent.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// The access cookie.
+    pub fn access_cookie(&self) -> &CookieValue {
+        &self.access
+    }
+
+    /// The refresh cookie.
+    pub fn refresh_cookie(&self) -> &CookieValue {
+        &self.refresh
+    }
+
+    /// The device cookie.
+    pub fn device_cookie(&self) -> &CookieValue {
+        &self.device
+    }
+
+    /// The value of `Authorization: Bearer VALUE` (RFC 6750 section 2.1; the scheme in any case),
+    /// ours or not. None when there is no such header.
+    pub fn bearer(&self) -> Option<&str> {
+        headers::bearer(&self.headers)
+    }
+
+    /// Whether the request asks for a tunnel (`Connection: upgrade` naming an `Upgrade`).
+    pub fn asks_upgrade(&self) -> bool {
+        headers::asks_upgrade(&self.headers)
+    }
+
+    /// Takes the headers out, for `upstream` to rewrite; the rest stays.
+    pub fn take_headers(&mut self) -> HeaderMap {
+        std::mem::take(&mut self.headers)
+    }
+}
+
+/// Why a request was refused before it was matched.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum Malformed {
+    /// 400: what cannot be understood.
+    #[error("{0}")]
+    Bad(&'static str),
+    /// 400: the target has no normal form.
+    #[error(transparent)]
+    Target(#[from] BadTarget),
+    /// 400: Host missing, repeated, invalid or contradicted.
+    #[error(transparent)]
+    Host(#[from] BadHost),
+    /// 414.
+    #[error("the target is longer than the limit")]
+    TargetTooLong,
+    /// 405: CONNECT, TRACE, TRACK.
+    #[error("this method is never forwarded")]
+    Method,
+}
+
+/// The path and query of an origin-form or absolute-form target (RFC 9112 section 3.2). Of the
+/// latter the authority is compared with `Host`, and the scheme means nothing: the served origin's
+/// holds.
+fn target_of(head: &Parts) -> Result<&PathAndQuery, Malformed> {
+    match head.uri.scheme_str() {
+        Some("http" | "https") => {}
+        None if head.uri.authority().is_none() => {}
+        Some(_) => {
+            return Err(Malformed::Bad("the target's scheme is neither http nor https"));
+        }
+        None => return Err(Malformed::Bad("the target is an authority")),
+    }
+    match head.uri.path_and_query() {
+        Some(target) if target.as_str() != "*" => Ok(target),
+        _ => Err(Malformed::Bad("the target is an asterisk")),
+    }
+}

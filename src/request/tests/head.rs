@@ -1,0 +1,174 @@
+use http::{HeaderName, Version};
+
+use super::*;
+
+fn outcome(head: Parts) -> &'static str {
+    match read(head) {
+        Ok(_) => "ok",
+        Err(Malformed::Bad(_)) => "bad",
+        Err(Malformed::Target(_)) => "target",
+        Err(Malformed::Host(_)) => "host",
+        Err(Malformed::TargetTooLong) => "too long",
+        Err(Malformed::Method) => "method",
+    }
+}
+
+#[test]
+fn methods_that_are_never_forwarded_and_look_alikes_are_refused() {
+    let cases = [
+        ("GET", "ok"),
+        ("PROPFIND", "ok"),
+        ("M-SEARCH", "ok"),
+        ("TRACE", "method"),
+        ("TRACK", "method"),
+        ("get", "bad"),
+        ("Post", "bad"),
+        ("Trace", "bad"),
+    ];
+    for (method, expected) in cases {
+        assert_eq!(outcome(head(method, "/", &[])), expected, "{method}");
+    }
+    assert_eq!(outcome(head("CONNECT", "apps.example.com:443", &[])), "method");
+}
+
+#[test]
+fn only_origin_form_and_absolute_form_name_a_path() {
+    let cases = [
+        ("/a?b", "ok"),
+        ("http://apps.example.com/a", "ok"),
+        ("HTTPS://APPS.example.com:443/a", "ok"),
+        ("http://apps.example.com?q", "ok"),
+        ("*", "bad"),
+        ("apps.example.com:443", "bad"),
+        ("ftp://apps.example.com/", "bad"),
+        ("http://other.example.com/", "host"),
+        ("http://apps.example.com:8080/", "host"),
+        ("http://apps.example.com:443/", "host"),
+        ("http://user@apps.example.com/", "host"),
+        ("http://user:secret@apps.example.com/", "host"),
+    ];
+    for (target, expected) in cases {
+        assert_eq!(outcome(head("GET", target, &[])), expected, "{target}");
+    }
+}
+
+#[test]
+fn of_an_absolute_target_the_path_is_taken() {
+    let request = read(head("GET", "http://apps.example.com/%61?q=1", &[])).unwrap();
+    assert_eq!(request.target().path_and_query(), "/a?q=1");
+    let request = read(head("GET", "http://apps.example.com?q", &[])).unwrap();
+    assert_eq!(request.target().path_and_query(), "/?q");
+}
+
+#[test]
+fn there_is_exactly_one_host() {
+    let host = |lines: &[(&str, &str)]| read(bare_head("GET", "/", lines)).err();
+    assert_eq!(host(&[]), Some(Malformed::Host(BadHost::Missing)));
+    let twice = [("host", "apps.example.com"), ("host", "apps.example.com")];
+    assert_eq!(host(&twice), Some(Malformed::Host(BadHost::Repeated)));
+    for bad in ["", "a b", "a,b", "a/b", "a@b", "a:b", "a:", "a:0", "a:99999", "a:080", "[::1", "é"]
+    {
+        let line = [("host", bad)];
+        assert_eq!(host(&line), Some(Malformed::Host(BadHost::Invalid)), "{bad:?}");
+    }
+    assert_eq!(host(&[("host", "Apps.Example.com.:443")]), None);
+}
+
+#[test]
+fn a_host_that_is_not_served_leaves_the_request_without_an_origin() {
+    let origin = |host: &str| {
+        read(bare_head("GET", "/", &[("host", host)])).unwrap().origin().map(ToString::to_string)
+    };
+    assert_eq!(origin("APPS.example.com").as_deref(), Some("https://apps.example.com"));
+    assert_eq!(origin("apps.example.com:443").as_deref(), Some("https://apps.example.com"));
+    assert_eq!(origin("apps.example.com:80"), None);
+    assert_eq!(origin("192.0.2.1"), None);
+}
+
+#[test]
+fn framing_that_two_servers_could_read_differently_is_refused() {
+    let cases: [(&[(&str, &str)], &str); 22] = [
+        (&[], "ok"),
+        (&[("content-length", "3")], "ok"),
+        (&[("content-length", "0")], "ok"),
+        (&[("transfer-encoding", "chunked")], "ok"),
+        (&[("transfer-encoding", "Chunked")], "ok"),
+        (&[("content-length", "003")], "bad"),
+        (&[("content-length", "00")], "bad"),
+        (&[("content-length", "+3")], "bad"),
+        (&[("content-length", "")], "bad"),
+        (&[("content-length", "3, 3")], "bad"),
+        (&[("content-length", "0x3")], "bad"),
+        (&[("content-length", "18446744073709551616")], "bad"),
+        (&[("content-length", "3"), ("content-length", "3")], "bad"),
+        (&[("content-length", "3"), ("transfer-encoding", "chunked")], "bad"),
+        (&[("transfer-encoding", "gzip, chunked")], "bad"),
+        (&[("transfer-encoding", "chunked, chunked")], "bad"),
+        (&[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")], "bad"),
+        (&[("transfer-encoding", "identity")], "bad"),
+        (&[("transfer-encoding", "")], "bad"),
+        (&[("content_length", "3")], "bad"),
+        (&[("transfer_encoding", "chunked")], "bad"),
+        (&[("content.length", "3")], "bad"),
+    ];
+    for (lines, expected) in cases {
+        assert_eq!(outcome(head("POST", "/", lines)), expected, "{lines:?}");
+    }
+}
+
+#[test]
+fn chunks_are_for_http_1_1_and_not_for_get() {
+    let chunked = [("transfer-encoding", "chunked")];
+    for method in ["GET", "HEAD"] {
+        assert_eq!(outcome(head(method, "/", &chunked)), "bad", "{method}");
+        assert_eq!(outcome(head(method, "/", &[("content-length", "3")])), "ok", "{method}");
+    }
+    let mut old = head("POST", "/", &chunked);
+    old.version = Version::HTTP_10;
+    assert_eq!(outcome(old), "bad");
+    let mut newer = head("GET", "/", &[]);
+    newer.version = Version::HTTP_2;
+    assert_eq!(outcome(newer), "bad", "until HTTP/2 is built");
+}
+
+#[test]
+fn a_target_may_be_as_long_as_the_limit() {
+    let limit = reader().target_limit;
+    let target = |length: usize| format!("/{}", "a".repeat(length - 1));
+    assert_eq!(outcome(head("GET", &target(limit), &[])), "ok");
+    assert_eq!(outcome(head("GET", &target(limit + 1), &[])), "too long");
+}
+
+#[test]
+fn a_bearer_token_is_read_in_one_spelling_of_its_header() {
+    let bearer = |value: &str| {
+        let request = read(head("GET", "/", &[("authorization", value)])).unwrap();
+        request.bearer().map(ToOwned::to_owned)
+    };
+    for spelling in ["Bearer abc", "bearer abc", "BEARER   abc"] {
+        assert_eq!(bearer(spelling).as_deref(), Some("abc"), "{spelling}");
+    }
+    for other in ["Basic abc", "Bearer", "Bearer ", "Bearerabc", "Bearer\tabc", " ", ""] {
+        assert_eq!(bearer(other), None, "{other:?}");
+    }
+    let twice = [("authorization", "Bearer a"), ("authorization", "Bearer b")];
+    assert_eq!(outcome(head("GET", "/", &twice)), "bad");
+}
+
+#[test]
+fn an_upgrade_is_asked_for_by_both_headers_together() {
+    let asks = |lines: &[(&str, &str)]| read(head("GET", "/", lines)).unwrap().asks_upgrade();
+    assert!(asks(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")]));
+    assert!(asks(&[("connection", "a"), ("connection", "UPGRADE"), ("upgrade", "x")]));
+    assert!(!asks(&[("upgrade", "websocket")]));
+    assert!(!asks(&[("connection", "upgrade")]));
+    assert!(!asks(&[("connection", "upgrades"), ("upgrade", "websocket")]));
+}
+
+#[test]
+fn names_are_folded_as_cgi_folds_them() {
+    let folded = |name: &str| fold(&HeaderName::from_bytes(name.as_bytes()).unwrap()).into_owned();
+    for name in ["Remote-User", "remote_user", "REMOTE.user", "remote~user"] {
+        assert_eq!(folded(name), "remote-user", "{name}");
+    }
+}

@@ -1,0 +1,129 @@
+//! The set of ended sessions (sid → drop time, least `sv`), asked on every request.
+//!
+//! Not where revocations are kept: the store is, and `app` feeds this from it. Invariant: an entry
+//! never becomes milder before its drop time, in whatever order news arrive.
+
+use std::collections::HashMap;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::identity::SessionId;
+
+#[cfg(test)]
+mod tests;
+
+/// How long an ending is remembered: longer than any access token can live (60 minutes).
+pub const KEPT: Duration = Duration::from_secs(62 * 60);
+
+/// Sessions that ended, and sessions whose older access tokens no longer count. Shared by all workers.
+#[derive(Debug)]
+pub struct Revocations {
+    shards: [RwLock<Shard>; SHARDS],
+}
+
+impl Revocations {
+    /// Ends a session: every access token of it is refused until `drop_at`.
+    pub fn end(&self, session: SessionId, drop_at: Timestamp) {
+        self.add(session, Entry { least: None, drop_at });
+    }
+
+    /// Refuses the session's access tokens whose `sv` is below `least`.
+    pub fn raise(&self, session: SessionId, least: u32, drop_at: Timestamp) {
+        self.add(session, Entry { least: Some(least), drop_at });
+    }
+
+    /// What holds for a token of this session and version.
+    pub fn standing(&self, session: SessionId, version: u32) -> Standing {
+        let Some(shard) = self.shard(session) else {
+            return Standing::Ended;
+        };
+        match read(shard).get(&session).map(|entry| entry.least) {
+            None => Standing::Good,
+            Some(None) => Standing::Ended,
+            Some(Some(least)) if version < least => Standing::Stale,
+            Some(Some(_)) => Standing::Good,
+        }
+    }
+
+    /// Forgets what is past its drop time.
+    pub fn sweep(&self, now: Timestamp) {
+        for shard in &self.shards {
+            let mut shard = write(shard);
+            shard.retain(|_, entry| entry.drop_at > now);
+            // After a wave of logouts, an eighth full gives its room back.
+            if shard.len() < shard.capacity() / 8 {
+                shard.shrink_to_fit();
+            }
+        }
+    }
+
+    /// How many entries there are.
+    pub fn len(&self) -> usize {
+        self.shards.iter().map(|shard| read(shard).len()).sum()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn add(&self, session: SessionId, news: Entry) {
+        if let Some(shard) = self.shard(session) {
+            let mut shard = write(shard);
+            shard.entry(session).and_modify(|entry| entry.merge(news)).or_insert(news);
+        }
+    }
+
+    /// Sessions' ids are random, so that their last byte spreads them. There is always a shard.
+    fn shard(&self, session: SessionId) -> Option<&RwLock<Shard>> {
+        let [.., last] = *session.as_bytes();
+        self.shards.get(usize::from(last) % SHARDS)
+    }
+}
+
+impl Default for Revocations {
+    fn default() -> Self {
+        Self { shards: std::array::from_fn(|_| RwLock::default()) }
+    }
+}
+
+/// What the set says of one access token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Standing {
+    /// Nothing against it.
+    Good,
+    /// The session goes on, but this token is from before a change of roles: renew it.
+    Stale,
+    /// The session ended.
+    Ended,
+}
+
+type Shard = HashMap<SessionId, Entry>;
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    /// Least `sv` that counts; None: the session ended.
+    least: Option<u32>,
+    drop_at: Timestamp,
+}
+
+impl Entry {
+    fn merge(&mut self, news: Self) {
+        self.least = self.least.zip(news.least).map(|(one, other)| one.max(other));
+        self.drop_at = self.drop_at.max(news.drop_at);
+    }
+}
+
+/// No entry is ever half written, so that a shard is whole even where a thread panicked.
+fn read(shard: &RwLock<Shard>) -> RwLockReadGuard<'_, Shard> {
+    shard.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write(shard: &RwLock<Shard>) -> RwLockWriteGuard<'_, Shard> {
+    shard.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// So many that two workers seldom meet in one.
+const SHARDS: usize = 64;

@@ -1,0 +1,134 @@
+//! What goes on on a connection, as seen from its socket and its service.
+
+use std::cell::Cell;
+use std::io;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Settings;
+
+/// Shared by the socket, the service and the watch of one connection. Costs no look at the clock:
+/// time is taken at the watch's ticks only.
+#[derive(Debug, Default)]
+pub(super) struct Activity {
+    /// Requests whose answers are not handed over whole.
+    in_flight: Cell<u32>,
+    /// A request was begun since the last tick.
+    served: Cell<bool>,
+    /// Bytes came that are no request yet.
+    head_open: Cell<bool>,
+    /// The client takes no more bytes for now.
+    blocked: Cell<bool>,
+    /// It took some since the last tick.
+    took: Cell<bool>,
+    /// The client has sent its last byte.
+    ended: Cell<bool>,
+}
+
+impl Activity {
+    /// Bytes came.
+    pub(super) fn read(&self, count: usize) {
+        if count == 0 {
+            self.ended.set(true);
+        } else if self.in_flight.get() == 0 {
+            self.head_open.set(true);
+        }
+    }
+
+    /// The client took bytes, or would take none.
+    pub(super) fn wrote(&self, outcome: &Poll<io::Result<usize>>) {
+        self.blocked.set(outcome.is_pending());
+        if outcome.is_ready() {
+            self.took.set(true);
+        }
+    }
+
+    /// A request was read. It is over when the guard is dropped.
+    pub(super) fn begin(self: &Rc<Self>) -> InFlight {
+        self.served.set(true);
+        self.head_open.set(false);
+        self.in_flight.set(self.in_flight.get().saturating_add(1));
+        InFlight(Rc::clone(self))
+    }
+
+    /// Whether an answer is under way.
+    pub(super) fn is_in_flight(&self) -> bool {
+        self.in_flight.get() > 0
+    }
+
+    /// Whether the client has sent its last byte.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.get()
+    }
+}
+
+/// A request under way.
+#[derive(Debug)]
+pub(super) struct InFlight(Rc<Activity>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.set(self.0.in_flight.get().saturating_sub(1));
+    }
+}
+
+/// Looks at a connection's activity now and then.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    head_since: Option<Instant>,
+    blocked_since: Option<Instant>,
+}
+
+/// What is to be done with a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Judgement {
+    /// Nothing.
+    Goes,
+    /// Nothing goes on: park it.
+    Quiet,
+    /// The head comes too slowly: close it.
+    Late,
+    /// The client has taken no byte for too long: reset it.
+    Stalled,
+}
+
+impl Watch {
+    /// Judges at a tick.
+    pub(super) fn judge(
+        &mut self,
+        activity: &Activity,
+        now: Instant,
+        settings: &Settings,
+    ) -> Judgement {
+        if activity.served.take() {
+            self.head_since = None;
+        } else if activity.in_flight.get() == 0
+            && !activity.blocked.get()
+            && !activity.head_open.get()
+        {
+            return Judgement::Quiet;
+        }
+        if activity.took.take() {
+            self.blocked_since = None;
+        }
+        if lasts(activity.blocked.get(), &mut self.blocked_since, now) >= settings.idle_timeout {
+            return Judgement::Stalled;
+        }
+        if lasts(activity.head_open.get(), &mut self.head_since, now) >= settings.header_timeout {
+            return Judgement::Late;
+        }
+        Judgement::Goes
+    }
+}
+
+/// For how long, by the ticks, a thing has been so; zero at the first.
+fn lasts(is_so: bool, since: &mut Option<Instant>, now: Instant) -> Duration {
+    if !is_so {
+        *since = None;
+        return Duration::ZERO;
+    }
+    now.saturating_duration_since(*since.get_or_insert(now))
+}

@@ -1,0 +1,107 @@
+use http::Response;
+use http_body_util::Empty;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
+
+use super::*;
+
+struct Nothing;
+
+/// No body, with the error type that a service's has.
+struct NoBody(Empty<Bytes>);
+
+impl Body for NoBody {
+    type Data = Bytes;
+    type Error = Box<dyn std::error::Error + Send + Sync>;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        Poll::Ready(None)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+}
+
+impl Service for Nothing {
+    type Body = NoBody;
+
+    async fn serve(self: Rc<Self>, _request: Request<Incoming>, _peer: Peer) -> Response<NoBody> {
+        Response::new(NoBody(Empty::new()))
+    }
+
+    fn parse_error(&self, _error: ParseError, _peer: Peer) {}
+
+    fn turned_away(&self, _peer: Peer) {}
+}
+
+fn run(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build_local(Default::default())
+        .unwrap();
+    runtime.block_on(async { timeout(Duration::from_secs(20), test).await.expect("it hangs") });
+}
+
+/// A busy time of a connection whose client sends this and then reads answers.
+async fn busy_after(sent: &str) -> (End, TcpStream) {
+    let settings = Settings {
+        header_timeout: Duration::from_millis(20),
+        idle_timeout: Duration::from_secs(10),
+        drain_timeout: Duration::from_secs(10),
+        head_bytes: 64 * 1024,
+        fields: 100,
+    };
+    let shared = Shared::new(Rc::new(Nothing), settings);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    client.write_all(sent.as_bytes()).await.unwrap();
+    let (stream, address) = listener.accept().await.unwrap();
+    let peer = Peer { address: address.ip(), port: address.port() };
+    let from = Socketful { stream, rest: Bytes::new() };
+    (busy(from, peer, &shared).await, client)
+}
+
+const REQUEST: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+
+#[test]
+fn a_connection_is_parked_once_its_client_is_silent() {
+    run(async {
+        let (end, mut client) = busy_after(REQUEST).await;
+        let End::Parked(parked) = end else { panic!("not parked") };
+        assert_eq!(parked.rest, "");
+        let mut answer = vec![0; 256];
+        let count = client.read(&mut answer).await.unwrap();
+        let answer = String::from_utf8_lossy(&answer[..count]);
+        assert!(
+            answer.starts_with("HTTP/1.1 200 OK\r\n") && !answer.contains("close"),
+            "{answer:?}"
+        );
+    });
+}
+
+#[test]
+fn a_request_to_close_is_not_parked() {
+    run(async {
+        let (end, _client) =
+            busy_after("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await;
+        assert!(matches!(end, End::Linger(_)));
+        let (end, _client) = busy_after("GET / HTTP/1.0\r\n\r\n").await;
+        assert!(matches!(end, End::Linger(_)));
+    });
+}
+
+#[test]
+fn a_parked_connection_is_small() {
+    let parked = |stream, peer, shared, drain| serve::<Nothing>(stream, peer, shared, drain);
+    fn size<F>(
+        _: &impl Fn(TcpStream, Peer, Rc<Shared<Nothing>>, watch::Receiver<bool>) -> F,
+    ) -> usize {
+        std::mem::size_of::<F>()
+    }
+    let size = size(&parked);
+    assert!(size <= 1024, "a parked connection takes {size} bytes");
+}

@@ -1,0 +1,236 @@
+//! Keeps users, sessions and revocations. Each operation is one use-case-sized transaction;
+//! failure is `Err`, "not there" is `Ok(None)`, so an outage never looks like a logout.
+//!
+//! A [`Store`] is only a sender of operations; the back end is whoever drains them. An answer means
+//! that the change is durable, so what one caller was told the next one reads. Everything is
+//! bounded: a full queue or 3 s without an answer is [`Unavailable`], and then the operation may or
+//! may not have happened.
+
+mod failure;
+mod model;
+mod operation;
+mod sqlite;
+
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use crate::clock::{Clock, Timestamp};
+use crate::identity::{Role, SessionId, UserId, Username};
+use crate::password::PasswordHash;
+use crate::session::{EndReason, Row};
+
+use operation::{Op, Read, Reply, Write};
+
+pub use failure::{OpenError, Unavailable};
+pub use model::{Added, Begun, Changed, NewSession, NewUser, Revocation, Rotate, Rotation, User};
+
+/// A handle on the store. Clones share it; dropping the last one ends its threads. Its futures need
+/// a tokio runtime with time enabled.
+#[derive(Clone, Debug)]
+pub struct Store {
+    operations: mpsc::Sender<Op>,
+    /// None: reads go the way of the writes.
+    reads: Option<mpsc::Sender<Read>>,
+}
+
+/// Where the store is.
+#[derive(Clone, Copy, Debug)]
+pub enum Place<'a> {
+    /// A SQLite file.
+    File(&'a Path),
+    /// In memory.
+    Memory,
+}
+
+impl Store {
+    /// Opens (or makes) the store, upgrades its schema, checks the master keys' check values
+    /// (id, HMAC under the key; written when the store has no rows yet).
+    pub fn open(
+        place: Place<'_>,
+        checks: &[(u8, [u8; 32])],
+        clock: &Clock,
+    ) -> Result<Self, OpenError> {
+        sqlite::open(place, checks, clock)
+    }
+
+    /// Whether nothing is kept there yet, so that a master key may be made for it. A missing file
+    /// is empty, and asking does not make it.
+    pub fn is_empty_at(place: Place<'_>) -> Result<bool, OpenError> {
+        sqlite::is_empty_at(place)
+    }
+
+    /// The user of a name, deleted ones not.
+    pub async fn user(&self, name: &Username) -> Result<Option<User>, Unavailable> {
+        self.read(|reply| Read::User(name.clone(), reply)).await
+    }
+
+    /// The user of an id, deleted ones not.
+    pub async fn user_by_id(&self, id: UserId) -> Result<Option<User>, Unavailable> {
+        self.read(|reply| Read::UserById(id, reply)).await
+    }
+
+    /// All users but deleted ones, by name.
+    pub async fn users(&self) -> Result<Vec<User>, Unavailable> {
+        self.read(Read::Users).await
+    }
+
+    /// Adds a user.
+    pub async fn add_user(&self, user: NewUser) -> Result<Added, Unavailable> {
+        self.write(|reply| Write::AddUser(Box::new(user), reply)).await
+    }
+
+    /// Sets a hash, raises the password epoch, ends all sessions (Password).
+    pub async fn set_password(
+        &self,
+        user: UserId,
+        hash: PasswordHash,
+    ) -> Result<Changed, Unavailable> {
+        self.write(|reply| Write::SetPassword(user, hash, reply)).await
+    }
+
+    /// Replaces a hash by a better one of the same password, if it is still `old`: no epoch moves.
+    pub async fn rehash(
+        &self,
+        user: UserId,
+        old: PasswordHash,
+        new: PasswordHash,
+    ) -> Result<(), Unavailable> {
+        self.write(|reply| Write::Rehash { user, old, new, reply }).await
+    }
+
+    /// Sets the roles and raises `sv` of the user's sessions.
+    pub async fn set_roles(&self, user: UserId, roles: Vec<Role>) -> Result<Changed, Unavailable> {
+        self.write(|reply| Write::SetRoles(user, roles, reply)).await
+    }
+
+    /// Sets full name and e-mail (None: none) and raises `sv` of the user's sessions.
+    pub async fn set_profile(
+        &self,
+        user: UserId,
+        name: Option<String>,
+        email: Option<String>,
+    ) -> Result<Changed, Unavailable> {
+        self.write(|reply| Write::SetProfile { user, name, email, reply }).await
+    }
+
+    /// Disables a user and ends its sessions (User), or enables it.
+    pub async fn set_disabled(&self, user: UserId, disabled: bool) -> Result<Changed, Unavailable> {
+        self.write(|reply| Write::SetDisabled(user, disabled, reply)).await
+    }
+
+    /// Deletes a user and ends its sessions (User); the name stays reserved unless `free_name`.
+    pub async fn delete_user(&self, user: UserId, free_name: bool) -> Result<Changed, Unavailable> {
+        self.write(|reply| Write::DeleteUser { user, free_name, reply }).await
+    }
+
+    /// Begins a session.
+    pub async fn begin(&self, session: NewSession) -> Result<Begun, Unavailable> {
+        self.write(|reply| Write::Begin(Box::new(session), reply)).await
+    }
+
+    /// A session's row, without writing.
+    pub async fn peek(&self, session: SessionId) -> Result<Option<Row>, Unavailable> {
+        self.read(|reply| Read::Session(session, reply)).await
+    }
+
+    /// Compare-and-swap, else `classify`, and what the verdict asks for, in one transaction. Not
+    /// done if the caller has left before its turn came.
+    pub async fn rotate(&self, rotate: Rotate) -> Result<Rotation, Unavailable> {
+        self.write(|reply| Write::Rotate(Box::new(rotate), reply)).await
+    }
+
+    /// Marks the last rotation of sessions as confirmed by an access token of this `iat`, if that
+    /// is not from before it. Never waits; lost calls are harmless.
+    pub fn confirm(&self, sessions: Vec<(SessionId, Timestamp)>) {
+        drop(self.operations.try_send(Op::Write(Write::Confirm(sessions))));
+    }
+
+    /// Ends a session, even if the caller leaves meanwhile; false: it was ended before or never was.
+    pub async fn end(&self, session: SessionId, reason: EndReason) -> Result<bool, Unavailable> {
+        self.write(|reply| Write::End(session, reason, reply)).await
+    }
+
+    /// Ends all sessions of a user but one, even if the caller leaves meanwhile; gives those that
+    /// ended, which may have been past their idle end.
+    pub async fn end_all(
+        &self,
+        user: UserId,
+        but: Option<SessionId>,
+        reason: EndReason,
+    ) -> Result<Vec<SessionId>, Unavailable> {
+        self.write(|reply| Write::EndAll { user, but, reason, reply }).await
+    }
+
+    /// Live sessions of one user, or of all, newest login first.
+    pub async fn sessions(&self, user: Option<UserId>) -> Result<Vec<Row>, Unavailable> {
+        self.read(|reply| Read::Sessions(user, reply)).await
+    }
+
+    /// How many sessions live, for the metric.
+    pub async fn live_sessions(&self) -> Result<u32, Unavailable> {
+        self.read(Read::LiveSessions).await
+    }
+
+    /// Unexpired revocations.
+    pub async fn revocations(&self) -> Result<Vec<Revocation>, Unavailable> {
+        self.read(Read::Revocations).await
+    }
+
+    /// Removes sessions that ended 7 days ago and expired revocations, 1,000 rows at most; true:
+    /// more may be left.
+    pub async fn sweep(&self) -> Result<bool, Unavailable> {
+        self.write(Write::Sweep).await
+    }
+
+    /// Whether the store takes transactions now: for `/readyz`.
+    pub async fn ping(&self) -> Result<(), Unavailable> {
+        self.write(Write::Ping).await
+    }
+
+    async fn read<T>(&self, ask: impl FnOnce(Reply<T>) -> Read) -> Result<T, Unavailable> {
+        let (reply, answer) = oneshot::channel();
+        let read = ask(reply);
+        match &self.reads {
+            Some(reads) => reads.try_send(read).map_err(|error| refused(&error))?,
+            None => self.operations.try_send(Op::Read(read)).map_err(|error| refused(&error))?,
+        }
+        within(PATIENCE, answer).await
+    }
+
+    async fn write<T>(&self, ask: impl FnOnce(Reply<T>) -> Write) -> Result<T, Unavailable> {
+        let (reply, answer) = oneshot::channel();
+        self.operations.try_send(Op::Write(ask(reply))).map_err(|error| refused(&error))?;
+        within(PATIENCE, answer).await
+    }
+}
+
+async fn within<T>(
+    patience: Duration,
+    answer: oneshot::Receiver<Result<T, Unavailable>>,
+) -> Result<T, Unavailable> {
+    match timeout(patience, answer).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(_)) => Err(Unavailable("it ended before it answered".to_owned())),
+        Err(_) => Err(Unavailable(format!("no answer within {} s", patience.as_secs_f32()))),
+    }
+}
+
+fn refused<T>(error: &TrySendError<T>) -> Unavailable {
+    Unavailable(match error {
+        TrySendError::Full(_) => format!("{QUEUE} operations wait already"),
+        TrySendError::Closed(_) => "it has ended".to_owned(),
+    })
+}
+
+/// How long an answer is waited for.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Operations that may wait for one back end: a tenth of a second of work at the writer's full speed.
+const QUEUE: usize = 4096;
+
+#[cfg(test)]
+mod tests;

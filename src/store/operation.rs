@@ -1,0 +1,53 @@
+//! What a back end may be asked, each with the way back of its answer. Knows no database.
+
+use tokio::sync::oneshot;
+
+use crate::clock::Timestamp;
+use crate::identity::{Role, SessionId, UserId, Username};
+use crate::password::PasswordHash;
+use crate::session::{EndReason, Row};
+
+use super::{
+    Added, Begun, Changed, NewSession, NewUser, Revocation, Rotate, Rotation, Unavailable, User,
+};
+
+/// Where an answer goes. Closed: whoever asked has left.
+pub(super) type Reply<T> = oneshot::Sender<Result<T, Unavailable>>;
+
+/// Anything.
+#[derive(Debug)]
+pub(super) enum Op {
+    Read(Read),
+    Write(Write),
+}
+
+/// What changes nothing.
+#[derive(Debug)]
+pub(super) enum Read {
+    User(Username, Reply<Option<User>>),
+    UserById(UserId, Reply<Option<User>>),
+    Users(Reply<Vec<User>>),
+    Session(SessionId, Reply<Option<Row>>),
+    Sessions(Option<UserId>, Reply<Vec<Row>>),
+    LiveSessions(Reply<u32>),
+    Revocations(Reply<Vec<Revocation>>),
+}
+
+/// One transaction each, answered when it is durable.
+#[derive(Debug)]
+pub(super) enum Write {
+    AddUser(Box<NewUser>, Reply<Added>),
+    SetPassword(UserId, PasswordHash, Reply<Changed>),
+    Rehash { user: UserId, old: PasswordHash, new: PasswordHash, reply: Reply<()> },
+    SetRoles(UserId, Vec<Role>, Reply<Changed>),
+    SetProfile { user: UserId, name: Option<String>, email: Option<String>, reply: Reply<Changed> },
+    SetDisabled(UserId, bool, Reply<Changed>),
+    DeleteUser { user: UserId, free_name: bool, reply: Reply<Changed> },
+    Begin(Box<NewSession>, Reply<Begun>),
+    Rotate(Box<Rotate>, Reply<Rotation>),
+    Confirm(Vec<(SessionId, Timestamp)>),
+    End(SessionId, EndReason, Reply<bool>),
+    EndAll { user: UserId, but: Option<SessionId>, reason: EndReason, reply: Reply<Vec<SessionId>> },
+    Sweep(Reply<bool>),
+    Ping(Reply<()>),
+}

@@ -1,0 +1,119 @@
+//! How sessions end, how their older access tokens stop to count, and how both are forgotten.
+//!
+//! Invariant: a row and its record in `revocations` change in one transaction.
+
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use crate::clock::Timestamp;
+use crate::identity::{SessionId, UserId};
+use crate::revocation::KEPT;
+use crate::session::EndReason;
+use crate::store::Revocation;
+
+/// Ends a session; false: it was ended before, or never was. One past its end by time is ended all
+/// the same: the clock may have been wrong.
+pub(super) fn end(
+    database: &Connection,
+    session: SessionId,
+    reason: EndReason,
+    now: Timestamp,
+) -> rusqlite::Result<bool> {
+    let ended = database
+        .prepare_cached(
+            "UPDATE sessions SET revoked_at = ?2, revoke_reason = ?3
+            WHERE sid = ?1 AND revoked_at IS NULL",
+        )?
+        .execute((session, now, reason))?;
+    if ended == 0 {
+        return Ok(false);
+    }
+    database
+        .prepare_cached(
+            "INSERT INTO revocations (sid, reason, created_at, expires_at) VALUES (?1, ?2, ?3, ?4)",
+        )?
+        .execute((session, reason, now, now.plus(KEPT)))?;
+    Ok(true)
+}
+
+/// Ends all sessions of a user but one.
+pub(super) fn end_all(
+    database: &Connection,
+    user: UserId,
+    (but, reason): (Option<SessionId>, EndReason),
+    now: Timestamp,
+) -> rusqlite::Result<Vec<SessionId>> {
+    let sessions: Vec<SessionId> = database
+        .prepare_cached(
+            "SELECT sid FROM sessions WHERE user_id = ?1 AND revoked_at IS NULL AND sid IS NOT ?2",
+        )?
+        .query_map((user, but), |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    for session in &sessions {
+        end(database, *session, reason, now)?;
+    }
+    Ok(sessions)
+}
+
+/// Raises the least `sv` of a user's sessions.
+pub(super) fn raise(
+    database: &Connection,
+    user: UserId,
+    now: Timestamp,
+) -> rusqlite::Result<Vec<(SessionId, u32)>> {
+    let raised: Vec<(SessionId, u32)> = database
+        .prepare_cached(
+            "UPDATE sessions SET sv = sv + 1 WHERE user_id = ?1 AND revoked_at IS NULL
+            RETURNING sid, sv",
+        )?
+        .query_map([user], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    let mut record = database.prepare_cached(
+        "INSERT INTO revocations (sid, below_sv, reason, created_at, expires_at)
+        VALUES (?1, ?2, 'changed', ?3, ?4)",
+    )?;
+    for (session, version) in &raised {
+        record.execute((session, version, now, now.plus(KEPT)))?;
+    }
+    Ok(raised)
+}
+
+/// What still has to be known.
+pub(super) fn revocations(
+    database: &Connection,
+    now: Timestamp,
+) -> rusqlite::Result<Vec<Revocation>> {
+    let mut kept = database.prepare_cached(
+        "SELECT sid, below_sv, expires_at FROM revocations WHERE expires_at > ?1 ORDER BY id",
+    )?;
+    kept.query_map([now], |row| {
+        Ok(Revocation { session: row.get(0)?, below: row.get(1)?, expires: row.get(2)? })
+    })?
+    .collect()
+}
+
+/// Forgets what is long over; true: more may be left.
+pub(super) fn sweep(database: &Connection, now: Timestamp) -> rusqlite::Result<bool> {
+    let sessions = database
+        .prepare_cached(
+            "DELETE FROM sessions WHERE sid IN (SELECT sid FROM sessions WHERE
+                min(idle_expires_at, abs_expires_at, coalesce(revoked_at, abs_expires_at)) <= ?1
+                LIMIT ?2)",
+        )?
+        .execute((now.minus(REMEMBERED), BATCH))?;
+    let room = BATCH.saturating_sub(i64::try_from(sessions).unwrap_or(BATCH));
+    let revocations = database
+        .prepare_cached(
+            "DELETE FROM revocations WHERE id IN
+                (SELECT id FROM revocations WHERE expires_at <= ?1 LIMIT ?2)",
+        )?
+        .execute((now, room))?;
+    Ok(i64::try_from(revocations).unwrap_or(room) >= room)
+}
+
+/// How long an ended session stays, so that a corrected clock finds it.
+const REMEMBERED: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// Rows that one sweep removes at most: the writer is not held up for long.
+const BATCH: i64 = 1000;

@@ -1,0 +1,112 @@
+//! The embedded back end: one writer thread that takes many operations into one transaction, and
+//! two reader threads beside it. In memory the writer reads as well, for no second connection can.
+//!
+//! Not for network file systems. Invariant: every file is 0600, every commit is on the disk
+//! (`synchronous=FULL`) before it is answered.
+
+mod columns;
+mod endings;
+mod file;
+mod master_keys;
+mod perform;
+mod rotation;
+mod schema;
+mod sessions;
+mod users;
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::{io, thread};
+
+use rusqlite::Connection;
+use tokio::sync::mpsc::{self, Receiver, Sender};
+
+use crate::clock::Clock;
+
+use super::operation::{Op, Read};
+use super::{OpenError, Place, QUEUE, Store};
+
+/// Opens or makes a store and starts its threads.
+pub(super) fn open(
+    place: Place<'_>,
+    checks: &[(u8, [u8; 32])],
+    clock: &Clock,
+) -> Result<Store, OpenError> {
+    let (path, mut writer) = match place {
+        Place::File(path) => (path, file::open(path)?),
+        Place::Memory => (Path::new(MEMORY), file::in_memory()?),
+    };
+    schema::upgrade(&mut writer, path)?;
+    master_keys::check(&mut writer, path, checks, clock.now())?;
+    let reads = match place {
+        Place::File(path) => Some(start_readers(path, clock)?),
+        Place::Memory => None,
+    };
+    let (operations, waiting) = mpsc::channel(QUEUE);
+    let clock = clock.clone();
+    start("store-writer", path, move || write(writer, waiting, &clock))?;
+    Ok(Store { operations, reads })
+}
+
+/// Whether there are neither users nor sessions; a missing file is not made.
+pub(super) fn is_empty_at(place: Place<'_>) -> Result<bool, OpenError> {
+    let Place::File(path) = place else {
+        return Ok(true);
+    };
+    let Some(database) = file::look(path)? else {
+        return Ok(true);
+    };
+    if schema::version(&database, path)? == 0 {
+        return Ok(true);
+    }
+    master_keys::has_rows(&database).map(|rows| !rows).map_err(|error| file::explain(path, &error))
+}
+
+fn start_readers(path: &Path, clock: &Clock) -> Result<Sender<Read>, OpenError> {
+    let (reads, waiting) = mpsc::channel(QUEUE);
+    let waiting = Arc::new(Mutex::new(waiting));
+    for name in ["store-reader-1", "store-reader-2"] {
+        let reader = file::reader(path)?;
+        let (waiting, clock) = (Arc::clone(&waiting), clock.clone());
+        start(name, path, move || read(&reader, &waiting, &clock))?;
+    }
+    Ok(reads)
+}
+
+fn start(name: &str, path: &Path, run: impl FnOnce() + Send + 'static) -> Result<(), OpenError> {
+    let failed = |error: io::Error| OpenError::Other {
+        path: path.to_owned(),
+        cause: format!("the thread {name} does not start: {error}"),
+    };
+    thread::Builder::new().name(name.to_owned()).spawn(run).map(drop).map_err(failed)
+}
+
+fn write(mut database: Connection, mut waiting: Receiver<Op>, clock: &Clock) {
+    while let Some(first) = waiting.blocking_recv() {
+        let mut group = vec![first];
+        while group.len() < GROUP
+            && let Ok(next) = waiting.try_recv()
+        {
+            group.push(next);
+        }
+        perform::group(&mut database, group, clock.now());
+    }
+}
+
+fn read(database: &Connection, waiting: &Mutex<Receiver<Read>>, clock: &Clock) {
+    loop {
+        // Whoever waits holds the lock: the other reader is at work, or waits for the lock.
+        let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
+        let Some(read) = next else { return };
+        perform::read(database, read, clock.now())(&Ok(()));
+    }
+}
+
+/// Operations that share a commit: beyond 64 little is won and the first one waits longer.
+const GROUP: usize = 64;
+
+/// What stands for the path of a store in memory.
+const MEMORY: &str = ":memory:";
+
+#[cfg(test)]
+mod tests;

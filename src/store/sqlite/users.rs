@@ -1,0 +1,196 @@
+//! Users: found, added, changed. Whatever takes a user's standing ends sessions in the same
+//! transaction.
+
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use super::columns::Roles;
+use super::endings;
+use crate::clock::Timestamp;
+use crate::identity::{Role, UserId, Username};
+use crate::password::PasswordHash;
+use crate::session::EndReason;
+use crate::store::{Added, Changed, NewUser, User};
+
+macro_rules! users {
+    ($which:literal) => {
+        concat!(
+            "SELECT id, username, name, email, roles, pw_hash, pw_epoch, disabled_at, created_at
+            FROM users WHERE deleted_at IS NULL ",
+            $which
+        )
+    };
+}
+
+/// The user of a name.
+pub(super) fn by_name(database: &Connection, name: &Username) -> rusqlite::Result<Option<User>> {
+    let mut found = database.prepare_cached(users!("AND username_key = ?1"))?;
+    found.query_row([name], user).optional()
+}
+
+/// The user of an id.
+pub(super) fn by_id(database: &Connection, id: UserId) -> rusqlite::Result<Option<User>> {
+    let mut found = database.prepare_cached(users!("AND id = ?1"))?;
+    found.query_row([id], user).optional()
+}
+
+/// All of them, by name.
+pub(super) fn all(database: &Connection) -> rusqlite::Result<Vec<User>> {
+    let mut found = database.prepare_cached(users!("ORDER BY username_key"))?;
+    found.query_map([], user)?.collect()
+}
+
+/// Adds one, unless the name is or was taken.
+pub(super) fn add(database: &Connection, new: &NewUser, now: Timestamp) -> rusqlite::Result<Added> {
+    let added = database
+        .prepare_cached(
+            "INSERT INTO users (id, username, username_key, name, email, roles, pw_hash, created_at)
+            VALUES (?1, ?2, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (username_key) DO NOTHING",
+        )?
+        .execute((
+            new.id,
+            &new.username,
+            &new.name,
+            &new.email,
+            Roles(new.roles.clone()),
+            &new.hash,
+            now,
+        ))?;
+    Ok(if added == 0 { Added::NameTaken } else { Added::Yes })
+}
+
+/// Sets the password; nothing that was proven by the old one goes on.
+pub(super) fn set_password(
+    database: &Connection,
+    user: UserId,
+    hash: &PasswordHash,
+    now: Timestamp,
+) -> rusqlite::Result<Changed> {
+    let found = database
+        .prepare_cached(
+            "UPDATE users SET pw_hash = ?2, pw_prep = 1, pw_epoch = pw_epoch + 1
+            WHERE id = ?1 AND deleted_at IS NULL",
+        )?
+        .execute((user, hash))?;
+    ended(database, found, (user, EndReason::Password), now)
+}
+
+/// Replaces the hash if it is still `old`.
+pub(super) fn rehash(
+    database: &Connection,
+    user: UserId,
+    old: &PasswordHash,
+    new: &PasswordHash,
+) -> rusqlite::Result<()> {
+    database
+        .prepare_cached("UPDATE users SET pw_hash = ?3 WHERE id = ?1 AND pw_hash = ?2")?
+        .execute((user, old, new))
+        .map(drop)
+}
+
+/// Sets the roles.
+pub(super) fn set_roles(
+    database: &Connection,
+    user: UserId,
+    roles: Vec<Role>,
+    now: Timestamp,
+) -> rusqlite::Result<Changed> {
+    let found = database
+        .prepare_cached("UPDATE users SET roles = ?2 WHERE id = ?1 AND deleted_at IS NULL")?
+        .execute((user, Roles(roles)))?;
+    raised(database, found, user, now)
+}
+
+/// Sets full name and e-mail.
+pub(super) fn set_profile(
+    database: &Connection,
+    user: UserId,
+    (name, email): (Option<String>, Option<String>),
+    now: Timestamp,
+) -> rusqlite::Result<Changed> {
+    let found = database
+        .prepare_cached(
+            "UPDATE users SET name = ?2, email = ?3 WHERE id = ?1 AND deleted_at IS NULL",
+        )?
+        .execute((user, name, email))?;
+    raised(database, found, user, now)
+}
+
+/// Disables.
+pub(super) fn disable(
+    database: &Connection,
+    user: UserId,
+    now: Timestamp,
+) -> rusqlite::Result<Changed> {
+    let found = database
+        .prepare_cached(
+            "UPDATE users SET disabled_at = coalesce(disabled_at, ?2)
+            WHERE id = ?1 AND deleted_at IS NULL",
+        )?
+        .execute((user, now))?;
+    ended(database, found, (user, EndReason::User), now)
+}
+
+/// Enables again; the sessions that ended stay ended.
+pub(super) fn enable(database: &Connection, user: UserId) -> rusqlite::Result<Changed> {
+    let found = database
+        .prepare_cached("UPDATE users SET disabled_at = NULL WHERE id = ?1 AND deleted_at IS NULL")?
+        .execute([user])?;
+    Ok(if found == 0 { Changed::NoSuchUser } else { Changed::Ended(Vec::new()) })
+}
+
+/// Deletes. The row stays, for its name and for what refers to it, without what is personal or can
+/// be guessed at.
+pub(super) fn delete(
+    database: &Connection,
+    user: UserId,
+    free_name: bool,
+    now: Timestamp,
+) -> rusqlite::Result<Changed> {
+    let found = database
+        .prepare_cached(
+            // A colon occurs in no username: a freed key meets no name.
+            "UPDATE users SET deleted_at = ?2, name = NULL, email = NULL, pw_hash = NULL,
+                username_key = iif(?3, 'deleted:' || lower(hex(id)), username_key)
+            WHERE id = ?1 AND deleted_at IS NULL",
+        )?
+        .execute((user, now, free_name))?;
+    ended(database, found, (user, EndReason::User), now)
+}
+
+fn ended(
+    database: &Connection,
+    found: usize,
+    (user, reason): (UserId, EndReason),
+    now: Timestamp,
+) -> rusqlite::Result<Changed> {
+    if found == 0 {
+        return Ok(Changed::NoSuchUser);
+    }
+    endings::end_all(database, user, (None, reason), now).map(Changed::Ended)
+}
+
+fn raised(
+    database: &Connection,
+    found: usize,
+    user: UserId,
+    now: Timestamp,
+) -> rusqlite::Result<Changed> {
+    if found == 0 {
+        return Ok(Changed::NoSuchUser);
+    }
+    endings::raise(database, user, now).map(Changed::Raised)
+}
+
+fn user(row: &Row<'_>) -> rusqlite::Result<User> {
+    Ok(User {
+        id: row.get("id")?,
+        username: row.get("username")?,
+        name: row.get("name")?,
+        email: row.get("email")?,
+        roles: row.get::<_, Roles>("roles")?.0,
+        hash: row.get("pw_hash")?,
+        password_epoch: row.get("pw_epoch")?,
+        disabled: row.get("disabled_at")?,
+        created: row.get("created_at")?,
+    })
+}

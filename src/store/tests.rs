@@ -1,0 +1,792 @@
+//! What every back end must do, run for each.
+
+use std::sync::Barrier;
+use std::thread;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::session::{Presented, Transport, Verdict, Windows};
+
+/// A store on a clock that the test moves.
+pub(super) struct Bench {
+    pub(super) store: Store,
+    pub(super) clock: Clock,
+    pub(super) folder: Option<TempDir>,
+}
+
+pub(super) const CHECKS: [(u8, [u8; 32]); 1] = [(1, [0xc1; 32])];
+pub(super) const START: Timestamp = Timestamp::from_millis(1_800_000_000_400);
+const WINDOWS: Windows =
+    Windows { cookie: Duration::from_secs(30), keyed: Duration::from_secs(120) };
+pub(super) const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+const ALICE: UserId = UserId::from_bytes([0xa1; 16]);
+const BOB: UserId = UserId::from_bytes([0xb0; 16]);
+
+pub(super) fn on_file() -> Bench {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Clock::manual(START);
+    let place = folder.path().join("portcullis.db");
+    let store = Store::open(Place::File(&place), &CHECKS, &clock).unwrap();
+    Bench { store, clock, folder: Some(folder) }
+}
+
+fn in_memory() -> Bench {
+    let clock = Clock::manual(START);
+    let store = Store::open(Place::Memory, &CHECKS, &clock).unwrap();
+    Bench { store, clock, folder: None }
+}
+
+macro_rules! conformance {
+    ($($name:ident)*) => {
+        mod file {
+            $(#[tokio::test] async fn $name() { super::$name(super::on_file()).await; })*
+        }
+        mod memory {
+            $(#[tokio::test] async fn $name() { super::$name(super::in_memory()).await; })*
+        }
+    };
+}
+
+conformance! {
+    a_user_is_found_as_added_by_name_and_by_id
+    a_name_is_taken_once_and_stays_reserved_when_deleted
+    a_freed_name_can_be_used_again_by_somebody_else
+    a_changed_user_that_is_unknown_or_deleted_is_told_so
+    a_session_begins_as_asked_and_reads_back
+    no_session_begins_for_who_lost_the_right_meanwhile
+    a_login_replaces_the_session_of_its_cookie
+    a_login_replaces_an_unrefreshed_body_session_of_the_same_device
+    the_session_beyond_the_limit_evicts_in_the_order_of_worth
+    a_body_token_rotates_at_once_and_pins_its_session
+    idle_end_moves_with_a_rotation_but_never_beyond_the_absolute_end
+    a_replayed_body_token_ends_its_family
+    a_verdict_inside_a_request_ends_nothing
+    a_retry_with_its_key_is_answered_and_another_key_ends_the_family
+    a_young_cookie_token_is_its_own_answer
+    an_old_cookie_token_rotates_and_its_predecessor_is_replayed
+    a_window_of_nothing_always_rotates
+    the_other_transport_ends_the_session
+    a_token_from_the_future_of_a_store_ends_the_session
+    a_known_session_with_another_secret_ends
+    ends_by_time_are_told_and_change_nothing
+    an_unknown_session_is_unknown
+    disabling_ends_every_session_and_enabling_revives_none
+    a_password_change_ends_every_session_and_moves_the_epoch
+    a_rehash_never_undoes_a_change_of_password
+    changed_roles_raise_the_version_of_live_sessions
+    a_session_ends_once
+    all_but_one_session_end
+    only_live_sessions_are_listed_newest_first
+    an_access_token_confirms_the_rotation_it_came_from
+    endings_are_recorded_until_no_access_token_can_live
+    a_sweep_takes_what_ended_a_week_ago_and_at_most_a_thousand_rows
+    sixteen_refreshes_of_one_body_token_rotate_once
+    sixteen_refreshes_of_one_cookie_rotate_once_and_end_nothing
+    no_token_survives_a_logout_that_raced_a_refresh
+    the_store_says_that_it_answers
+}
+
+async fn a_user_is_found_as_added_by_name_and_by_id(bench: Bench) {
+    let store = &bench.store;
+    let new = NewUser {
+        name: Some("Alice A.".to_owned()),
+        email: Some("alice@example.org".to_owned()),
+        roles: roles(&["user", "editor"]),
+        ..named(ALICE, "alice")
+    };
+    assert_eq!(store.add_user(new).await.unwrap(), Added::Yes);
+    assert_eq!(store.add_user(named(BOB, "bob")).await.unwrap(), Added::Yes);
+
+    let alice = store.user(&username("Alice")).await.unwrap().unwrap();
+    assert_eq!(alice.id, ALICE);
+    assert_eq!(alice.username.as_str(), "alice");
+    assert_eq!(alice.name.as_deref(), Some("Alice A."));
+    assert_eq!(alice.email.as_deref(), Some("alice@example.org"));
+    assert_eq!(alice.roles, roles(&["user", "editor"]));
+    assert_eq!(alice.hash, Some(hash("1")));
+    assert_eq!((alice.password_epoch, alice.disabled, alice.created), (0, None, START));
+    let same = store.user_by_id(ALICE).await.unwrap().unwrap();
+    assert_eq!(format!("{same:?}"), format!("{alice:?}"));
+
+    assert!(store.user(&username("carol")).await.unwrap().is_none());
+    assert!(store.user_by_id(UserId::from_bytes([0; 16])).await.unwrap().is_none());
+    let names: Vec<_> = store.users().await.unwrap().into_iter().map(|u| u.username).collect();
+    assert_eq!(names, [username("alice"), username("bob")]);
+}
+
+async fn a_name_is_taken_once_and_stays_reserved_when_deleted(bench: Bench) {
+    let store = &bench.store;
+    let _ = store.add_user(named(ALICE, "alice")).await.unwrap();
+    assert_eq!(store.add_user(named(BOB, "ALICE")).await.unwrap(), Added::NameTaken);
+    let _ = store.delete_user(ALICE, false).await.unwrap();
+    assert!(store.user(&username("alice")).await.unwrap().is_none());
+    assert!(store.user_by_id(ALICE).await.unwrap().is_none());
+    assert!(store.users().await.unwrap().is_empty());
+    assert_eq!(store.add_user(named(BOB, "alice")).await.unwrap(), Added::NameTaken);
+}
+
+async fn a_freed_name_can_be_used_again_by_somebody_else(bench: Bench) {
+    let store = &bench.store;
+    let (begun, _) = with_session(store, Transport::Body).await;
+    let _ = store.delete_user(ALICE, true).await.unwrap();
+    assert_eq!(store.add_user(named(BOB, "alice")).await.unwrap(), Added::Yes);
+    assert_eq!(store.user(&username("alice")).await.unwrap().unwrap().id, BOB);
+    let row = store.peek(begun).await.unwrap().unwrap();
+    assert!(row.revoked.is_some() && row.user_barred, "{row:?}");
+    assert_eq!(row.identity.user, ALICE);
+    let _ = store.delete_user(BOB, true).await.unwrap();
+    let again = named(UserId::from_bytes([0xcc; 16]), "alice");
+    assert_eq!(store.add_user(again).await.unwrap(), Added::Yes);
+}
+
+async fn a_changed_user_that_is_unknown_or_deleted_is_told_so(bench: Bench) {
+    let store = &bench.store;
+    let _ = store.add_user(named(BOB, "bob")).await.unwrap();
+    let _ = store.delete_user(BOB, false).await.unwrap();
+    for user in [ALICE, BOB] {
+        let changes = [
+            store.set_password(user, hash("2")).await.unwrap(),
+            store.set_roles(user, roles(&["user"])).await.unwrap(),
+            store.set_profile(user, None, None).await.unwrap(),
+            store.set_disabled(user, true).await.unwrap(),
+            store.set_disabled(user, false).await.unwrap(),
+            store.delete_user(user, false).await.unwrap(),
+        ];
+        assert!(changes.iter().all(|change| *change == Changed::NoSuchUser), "{changes:?}");
+    }
+}
+
+async fn a_session_begins_as_asked_and_reads_back(bench: Bench) {
+    let store = &bench.store;
+    let (session, row) = with_session(store, Transport::Unpinned).await;
+    assert_eq!(row.identity.user, ALICE);
+    assert_eq!(row.identity.username, username("alice"));
+    assert_eq!(row.identity.roles, roles(&["user"]));
+    assert_eq!(row.identity.session, session);
+    assert_eq!((row.transport, row.generation, row.current), (Transport::Unpinned, 0, secret(0)));
+    assert_eq!((row.previous, row.salt, row.key, row.retry_key), (None, None, 1, None));
+    assert_eq!((row.confirmed, row.version, row.remember), (false, 0, true));
+    assert_eq!([row.created, row.auth_time, row.rotated, row.last_seen], [START; 4]);
+    assert_eq!((row.idle_end, row.absolute_end), (START.plus(HOUR), START.plus(DAY)));
+    assert_eq!((row.revoked, row.user_barred), (None, false));
+    assert_eq!(row.user_agent.as_deref(), Some("agent"));
+    assert_eq!((row.agent_hash, row.network.as_deref()), (Some([7; 32]), Some("192.0.2.0/24")));
+    let again = store.peek(session).await.unwrap().unwrap();
+    assert_eq!(format!("{again:?}"), format!("{row:?}"));
+}
+
+async fn no_session_begins_for_who_lost_the_right_meanwhile(bench: Bench) {
+    let store = &bench.store;
+    assert!(matches!(store.begin(new_session(1)).await.unwrap(), Begun::Refused), "unknown user");
+    let (old, _) = with_session(store, Transport::Body).await;
+    let replacing = NewSession { replaces: Some(old), password_epoch: 7, ..new_session(2) };
+    assert!(matches!(store.begin(replacing).await.unwrap(), Begun::Refused), "epoch moved");
+    assert!(store.peek(old).await.unwrap().unwrap().revoked.is_none(), "a refusal ends nothing");
+    let _ = store.set_disabled(ALICE, true).await.unwrap();
+    assert!(matches!(store.begin(new_session(3)).await.unwrap(), Begun::Refused), "disabled");
+    let _ = store.delete_user(ALICE, false).await.unwrap();
+    assert!(matches!(store.begin(new_session(4)).await.unwrap(), Begun::Refused), "deleted");
+    assert!(store.peek(sid(2)).await.unwrap().is_none());
+}
+
+async fn a_login_replaces_the_session_of_its_cookie(bench: Bench) {
+    let store = &bench.store;
+    let (old, _) = with_session(store, Transport::Cookie).await;
+    let again = || NewSession { replaces: Some(old), ..new_session(2) };
+    let (_, ended) = begun(store.begin(again()).await.unwrap());
+    assert_eq!(ended, [(old, EndReason::Replaced)]);
+    assert!(store.peek(old).await.unwrap().unwrap().revoked.is_some());
+    let third = NewSession { session: sid(3), ..again() };
+    let (_, ended) = begun(store.begin(third).await.unwrap());
+    assert_eq!(ended, [], "it was over");
+}
+
+async fn a_login_replaces_an_unrefreshed_body_session_of_the_same_device(bench: Bench) {
+    let store = &bench.store;
+    let _ = store.add_user(named(ALICE, "alice")).await.unwrap();
+    let _ = store.add_user(named(BOB, "bob")).await.unwrap();
+    let device = |n, transport| NewSession {
+        device_name: Some("cron".to_owned()),
+        transport,
+        ..new_session(n)
+    };
+    let bobs = NewSession { user: BOB, ..device(1, Transport::Body) };
+    for session in [bobs, device(2, Transport::Cookie), device(3, Transport::Body), new_session(4)]
+    {
+        let (_, ended) = begun(store.begin(session).await.unwrap());
+        assert_eq!(ended, []);
+    }
+    let rotation = store.rotate(rotate(sid(3), 0, Transport::Body)).await.unwrap();
+    assert_eq!(rotation.verdict, Verdict::Rotate);
+    let (_, ended) = begun(store.begin(device(5, Transport::Unpinned)).await.unwrap());
+    assert_eq!(ended, [], "bob's, the cookie's, the refreshed and the nameless one stay");
+    let (_, ended) = begun(store.begin(device(6, Transport::Body)).await.unwrap());
+    assert_eq!(ended, [(sid(5), EndReason::Replaced)]);
+}
+
+async fn the_session_beyond_the_limit_evicts_in_the_order_of_worth(bench: Bench) {
+    let (store, clock) = (&bench.store, &bench.clock);
+    let _ = store.add_user(named(ALICE, "alice")).await.unwrap();
+    let first = [
+        (1, Transport::Cookie),
+        (2, Transport::Body),
+        (3, Transport::Unpinned),
+        (4, Transport::Body),
+        (5, Transport::Cookie),
+    ];
+    for (n, transport) in first {
+        clock.advance(Duration::from_secs(1));
+        let _ = store.begin(NewSession { transport, ..new_session(n) }).await.unwrap();
+    }
+    clock.advance(Duration::from_secs(1));
+    let _ = store.rotate(rotate(sid(2), 0, Transport::Body)).await.unwrap();
+    let mut order = Vec::new();
+    for n in 6..=10 {
+        clock.advance(Duration::from_secs(1));
+        let next = NewSession { max_per_user: 5, transport: Transport::Cookie, ..new_session(n) };
+        let (_, ended) = begun(store.begin(next).await.unwrap());
+        order.extend(ended);
+    }
+    let expected = [3, 4, 2, 1, 5].map(|n| (sid(n), EndReason::Evicted));
+    assert_eq!(order, expected);
+
+    let last = NewSession { max_per_user: 0, ..new_session(11) };
+    let (_, ended) = begun(store.begin(last).await.unwrap());
+    assert_eq!(ended.len(), 5, "{ended:?}");
+    assert_eq!(store.sessions(Some(ALICE)).await.unwrap().len(), 1);
+}
+
+async fn a_body_token_rotates_at_once_and_pins_its_session(bench: Bench) {
+    let (store, clock) = (&bench.store, &bench.clock);
+    let (session, _) = with_session(store, Transport::Unpinned).await;
+    clock.advance(Duration::from_millis(1));
+    let mut ask = rotate(session, 0, Transport::Body);
+    ask.presented.retry_key = Some([5; 32]);
+    ask.presented.network = Some("198.51.100.0/24".to_owned());
+    let rotation = store.rotate(ask).await.unwrap();
+    assert_eq!(rotation.verdict, Verdict::Rotate);
+    let row = rotation.row.unwrap();
+    let now = clock.now();
+    assert_eq!((row.transport, row.generation), (Transport::Body, 1));
+    assert_eq!((row.current, row.previous), (secret(1), Some(secret(0))));
+    assert_eq!((row.salt, row.key, row.retry_key), (Some([1; 16]), 2, Some([5; 32])));
+    assert_eq!((row.rotated, row.last_seen, row.idle_end), (now, now, now.plus(HOUR)));
+    assert_eq!((row.created, row.auth_time, row.confirmed), (START, START, false));
+    assert_eq!(row.user_agent.as_deref(), Some("agent"), "that of the login");
+    assert_eq!(row.network.as_deref(), Some("198.51.100.0/24"));
+    assert_eq!(row.identity.roles, roles(&["user"]));
+    let peeked = store.peek(session).await.unwrap().unwrap();
+    assert_eq!(format!("{peeked:?}"), format!("{row:?}"));
+}
+
+async fn idle_end_moves_with_a_rotation_but_never_beyond_the_absolute_end(bench: Bench) {
+    let (store, clock) = (&bench.store, &bench.clock);
+    let (session, _) = with_session(store, Transport::Body).await;
+    for n in 0..26 {
+        clock.advance(Duration::from_secs(3_400));
+        let rotation = store.rotate(rotate(session, n, Transport::Body)).await.unwrap();
+        if clock.now() >= START.plus(DAY) {
+            assert_eq!(rotation.verdict, Verdict::Expired);
+            return;
+        }
+        let row = rotation.row.unwrap();
+        assert_eq!(row.idle_end, clock.now().plus(HOUR).min(START.plus(DAY)));
+        assert_eq!(row.absolute_end, START.plus(DAY));
+    }
+    panic!("the absolute end was never reached");
+}
+
+async fn a_replayed_body_token_ends_its_family(bench: Bench) {
+    let store = &bench.store;
+    let (session, _) = with_session(store, Transport::Body).await;
+    let _ = store.rotate(rotate(session, 0, Transport::Body)).await.unwrap();
+    let replay = store.rotate(rotate(session, 0, Transport::Body)).await.unwrap();
+    assert_eq!(replay.verdict, Verdict::End(EndReason::Reuse));
+    assert_eq!(replay.row.unwrap().revoked, Some(START));
+    let newest = store.rotate(rotate(session, 1, Transport::Body)).await.unwrap();
+    assert_eq!(newest.verdict, Verdict::Revoked);
+    assert_eq!(newest.row.unwrap().generation, 1);
+    assert_eq!(ended_sessions(store).await, [session]);
+}
+
+async fn a_verdict_inside_a_request_ends_nothing(bench: Bench) {
+    let store = &bench.store;
+    let (session, _) = with_session(store, Transport::Body).await;
+    let _ = store.rotate(rotate(session, 0, Transport::Body)).await.unwrap();
+    let gentle = Rotate { may_end: false, ..rotate(session, 0, Transport::Body) };
+    let replay = store.rotate(gentle).await.unwrap();
+    assert_eq!(replay.verdict, Verdict::End(EndReason::Reuse));
+    assert_eq!(replay.row.unwrap().revoked, None);
+    assert!(ended_sessions(store).await.is_empty());
+}
+
+async fn a_retry_with_its_key_is_answered_and_another_key_ends_the_family(bench: Bench) {
+    let (store, clock) = (&bench.store, &bench.clock);
+    let (session, _) = with_session(store, Transport::Body).await;
+    let keyed = |key: Option<u8>| {
+        let mut ask = rotate(session, 0, Transport::Body);
+        ask.presented.retry_key = key.map(|key| [key; 32]);
+        ask
+    };
+    let first = store.rotate(keyed(Some(5))).await.unwrap();
+    assert_eq!(first.verdict, Verdict::Rotate);
+    clock.advance(Duration::from_secs(119));
+    let retry = store.rotate(keyed(Some(5))).await.unwrap();
+    assert_eq!(retry.verdict, Verdict::Replayed { late: false, changed: false });
+    assert_eq!(retry.row.unwrap().generation, 1);
+    let other = store.rotate(keyed(Some(6))).await.unwrap();
+    assert_eq!(other.verdict, Verdict::End(EndReason::Reuse));
+}
+
+async fn a_young_cookie_token_is_its_own_answer(bench: Bench) {
+    let (store, clock) = (&bench.store, &bench.clock);
+    let (session, _) = with_session(store, Transport::Unpinned).await;
+    clock.advance(Duration::from_millis(29_999));
+    let young = store.rotate(rotate(session, 0, Transport::Cookie)).await.unwrap();
+    assert_eq!(young.verdict, Verdict::Coalesced);
+    let row = young.row.unwrap();
+    assert_eq!((row.generation, row.current), (0, secret(0)));
+    assert_eq!((row.transport, row.confirmed), (Transport::Cookie, true));
+    assert_eq!((row.rotated, row.idle_end), (START, START.plus(HOUR)), "nothing else moved");
+    clock.advance(Duration::from_millis(1));
+    let old = store.rotate(rotate(session, 0, Transport::Cookie)).await.unwrap();
+    assert_eq!((old.verdict, old.row.unwrap().generation), (Verdict::Rotate, 1));
+}
+
+async fn an_old_cookie_token_rotates_and_its_predecessor_is_replayed(bench: Bench) {
+    let (store, clock) = (&bench.store, &bench.clock);
+    let (session, _) = with_session(store, Transport::Cookie).await;
+    clock.advance(Duration::from_secs(60));
+    let first = store.rotate(rotate(session, 0, Transport::Cookie)).await.unwrap();
+    assert_eq!(first.verdict, Verdict::Rotate);
+    clock.advance(Duration::from_secs(29));
+    let replay = store.rotate(rotate(session, 0, Transport::Cookie)).await.unwrap();
+    assert_eq!(replay.verdict, Verdict::Replayed { late: false, changed: false });
+    clock.advance(Duration::from_secs(600));
+    let late = store.rotate(rotate(session, 0, Transport::Cookie)).await.unwrap();
+    assert_eq!(late.verdict, Verdict::Replayed { late: true, changed: false });
+    assert_eq!(late.row.unwrap().generation, 1);
+}
+
+async fn a_window_of_nothing_always_rotates(bench: Bench) {
+    let store = &bench.store;
+    let (session, _) = with_session(store, Transport::Cookie).await;
+    let windows = Windows { cookie: Duration::ZERO, keyed: Duration::ZERO };
+    for n in 0..3 {
+        let ask = Rotate { windows, ..rotate(session, n, Transport::Cookie) };
+        assert_eq!(store.rotate(ask).await.unwrap().verdict, Verdict::Rotate, "{n}");
+    }
+}
+
+async fn the_other_transport_ends_the_session(bench: Bench) {
+    let store = &bench.store;
+    let (session, _) = with_session(store, Transport::Unpinned).await;
+    let _ = store.rotate(rotate(session, 0, Transport::Body)).await.unwrap();
+    let crossed = store.rotate(rotate(session, 1, Transport::Cookie)).await.unwrap();
+    assert_eq!(crossed.verdict, Verdict::End(EndReason::Transport));
+    assert!(crossed.row.unwrap().revoked.is_some());
+}
+
+async fn a_token_from_the_future_of_a_store_ends_the_session(bench: Bench) {
+    let store = &bench.store;
+    let _ = store.add_user(named(ALICE, "alice")).await.unwrap();
+    for (n, generation) in [(1, 1), (2, u64::MAX), (3, 1 << 63)] {
+        let _ = store.begin(new_session(n)).await.unwrap();
+        let mut ask = rotate(sid(n), 0, Transport::Body);
+        ask.presented.generation = generation;
+        let rotation = store.rotate(ask).await.unwrap();
+        assert_eq!(rotation.verdict, Verdict::End(EndReason::StoreRollback), "{generation}");
+        assert!(rotation.row.unwrap().revoked.is_some());
+    }
+}
+
+async fn a_known_session_with_another_secret_ends(bench: Bench) {
+    let store = &bench.store;
+    let (session, _) = with_session(store, Transport::Body).await;
+    let mut ask = rotate(session, 0, Transport::Body);
+    ask.presented.hash = secret(99);
+    let rotation = store.rotate(ask).await.unwrap();
+    assert_eq!(rotation.verdict, Verdict::End(EndReason::Integrity));
+    assert_eq!(ended_sessions(store).await, [session]);
+}
+
+async fn ends_by_time_are_told_and_change_nothing(bench: Bench) {
+    let (store, clock) = (&bench.store, &bench.clock);
+    let (session, _) = with_session(store, Transport::Body).await;
+    clock.advance(HOUR);
+    let late = store.rotate(rotate(session, 0, Transport::Body)).await.unwrap();
+    assert_eq!(late.verdict, Verdict::Expired);
+    let row = late.row.unwrap();
+    assert_eq!((row.revoked, row.generation), (None, 0));
+    assert!(ended_sessions(store).await.is_empty());
+}
+
+async fn an_unknown_session_is_unknown(bench: Bench) {
+    let rotation = bench.store.rotate(rotate(sid(9), 0, Transport::Body)).await.unwrap();
+    assert_eq!(rotation.verdict, Verdict::Unknown);
+    assert!(rotation.row.is_none());
+    assert!(bench.store.peek(sid(9)).await.unwrap().is_none());
+    assert!(!bench.store.end(sid(9), EndReason::Logout).await.unwrap());
+}
+
+async fn disabling_ends_every_session_and_enabling_revives_none(bench: Bench) {
+    let store = &bench.store;
+    let (session, _) = with_session(store, Transport::Body).await;
+    let changed = store.set_disabled(ALICE, true).await.unwrap();
+    assert_eq!(changed, Changed::Ended(vec![session]));
+    let user = store.user(&username("alice")).await.unwrap().unwrap();
+    assert_eq!(user.disabled, Some(START));
+    assert!(store.peek(session).await.unwrap().unwrap().user_barred);
+
+    bench.clock.advance(HOUR);
+    assert_eq!(store.set_disabled(ALICE, true).await.unwrap(), Changed::Ended(Vec::new()));
+    let user = store.user(&username("alice")).await.unwrap().unwrap();
+    assert_eq!(user.disabled, Some(START), "since the first time");
+
+    let _ = store.set_disabled(ALICE, false).await.unwrap();
+    assert_eq!(store.user(&username("alice")).await.unwrap().unwrap().disabled, None);
+    let rotation = store.rotate(rotate(session, 0, Transport::Body)).await.unwrap();
+    assert_eq!(rotation.verdict, Verdict::Revoked);
+    let _ = begun(store.begin(new_session(2)).await.unwrap());
+}
+
+async fn a_password_change_ends_every_session_and_moves_the_epoch(bench: Bench) {
+    let store = &bench.store;
+    let (session, _) = with_session(store, Transport::Body).await;
+    let changed = store.set_password(ALICE, hash("2")).await.unwrap();
+    assert_eq!(changed, Changed::Ended(vec![session]));
+    let user = store.user(&username("alice")).await.unwrap().unwrap();
+    assert_eq!((user.password_epoch, user.hash), (1, Some(hash("2"))));
+    assert!(matches!(store.begin(new_session(2)).await.unwrap(), Begun::Refused));
+    let fresh = NewSession { password_epoch: 1, ..new_session(3) };
+    let (row, _) = begun(store.begin(fresh).await.unwrap());
+    assert!(!row.user_barred);
+}
+
+async fn a_rehash_never_undoes_a_change_of_password(bench: Bench) {
+    let store = &bench.store;
+    let (session, _) = with_session(store, Transport::Body).await;
+    store.rehash(ALICE, hash("1"), hash("better")).await.unwrap();
+    store.rehash(ALICE, hash("1"), hash("late")).await.unwrap();
+    let user = store.user(&username("alice")).await.unwrap().unwrap();
+    assert_eq!((user.hash, user.password_epoch), (Some(hash("better")), 0));
+    assert!(store.peek(session).await.unwrap().unwrap().revoked.is_none());
+}
+
+async fn changed_roles_raise_the_version_of_live_sessions(bench: Bench) {
+    let store = &bench.store;
+    let (session, _) = with_session(store, Transport::Body).await;
+    let _ = begun(store.begin(new_session(2)).await.unwrap());
+    assert!(store.end(sid(2), EndReason::Logout).await.unwrap());
+    let changed = store.set_roles(ALICE, roles(&["admin", "user"])).await.unwrap();
+    assert_eq!(changed, Changed::Raised(vec![(session, 1)]));
+    let changed = store.set_profile(ALICE, Some("A".to_owned()), None).await.unwrap();
+    assert_eq!(changed, Changed::Raised(vec![(session, 2)]));
+
+    let row = store.peek(session).await.unwrap().unwrap();
+    assert_eq!((row.version, row.revoked), (2, None));
+    assert_eq!(row.identity.roles, roles(&["admin", "user"]));
+    let user = store.user_by_id(ALICE).await.unwrap().unwrap();
+    assert_eq!((user.name.as_deref(), user.email), (Some("A"), None));
+    let below: Vec<_> = store.revocations().await.unwrap().iter().map(|r| r.below).collect();
+    assert_eq!(below, [None, Some(1), Some(2)]);
+    let rotation = store.rotate(rotate(session, 0, Transport::Body)).await.unwrap();
+    assert_eq!(rotation.verdict, Verdict::Rotate, "nobody is signed out");
+}
+
+async fn a_session_ends_once(bench: Bench) {
+    let store = &bench.store;
+    let (session, _) = with_session(store, Transport::Body).await;
+    assert!(store.end(session, EndReason::Logout).await.unwrap());
+    assert!(!store.end(session, EndReason::Revoked).await.unwrap());
+    assert_eq!(ended_sessions(store).await, [session]);
+}
+
+async fn all_but_one_session_end(bench: Bench) {
+    let store = &bench.store;
+    let (session, _) = with_session(store, Transport::Body).await;
+    for n in 2..=4 {
+        let _ = begun(store.begin(new_session(n)).await.unwrap());
+    }
+    let mut ended = store.end_all(ALICE, Some(session), EndReason::Revoked).await.unwrap();
+    ended.sort();
+    assert_eq!(ended, [sid(2), sid(3), sid(4)]);
+    assert_eq!(store.end_all(ALICE, None, EndReason::Revoked).await.unwrap(), [session]);
+    assert!(store.end_all(ALICE, None, EndReason::Revoked).await.unwrap().is_empty());
+}
+
+async fn only_live_sessions_are_listed_newest_first(bench: Bench) {
+    let (store, clock) = (&bench.store, &bench.clock);
+    let (first, _) = with_session(store, Transport::Body).await;
+    let _ = store.add_user(named(BOB, "bob")).await.unwrap();
+    clock.advance(Duration::from_secs(1));
+    let _ = begun(store.begin(NewSession { idle: 2 * HOUR, ..new_session(2) }).await.unwrap());
+    clock.advance(Duration::from_secs(1));
+    let bobs = NewSession { user: BOB, idle: 2 * HOUR, ..new_session(3) };
+    let _ = begun(store.begin(bobs).await.unwrap());
+    let listed = |rows: Vec<Row>| rows.iter().map(|r| r.identity.session).collect::<Vec<_>>();
+    assert_eq!(listed(store.sessions(Some(ALICE)).await.unwrap()), [sid(2), first]);
+    assert_eq!(listed(store.sessions(None).await.unwrap()), [sid(3), sid(2), first]);
+    clock.advance(HOUR);
+    assert_eq!(listed(store.sessions(None).await.unwrap()), [sid(3), sid(2)], "one idled out");
+    let _ = store.end(sid(2), EndReason::Logout).await.unwrap();
+    assert!(store.sessions(Some(ALICE)).await.unwrap().is_empty());
+}
+
+async fn an_access_token_confirms_the_rotation_it_came_from(bench: Bench) {
+    let (store, clock) = (&bench.store, &bench.clock);
+    let (session, _) = with_session(store, Transport::Body).await;
+    clock.advance(Duration::from_secs(10));
+    let _ = store.rotate(rotate(session, 0, Transport::Body)).await.unwrap();
+    let second = Timestamp::from_secs(clock.now().as_secs());
+    for (iat, confirmed) in [(second.minus(Duration::from_secs(1)), false), (second, true)] {
+        store.confirm(vec![(session, iat)]);
+        store.ping().await.unwrap();
+        let row = store.peek(session).await.unwrap().unwrap();
+        assert_eq!(row.confirmed, confirmed, "iat {iat}, rotated {}", row.rotated);
+    }
+}
+
+async fn endings_are_recorded_until_no_access_token_can_live(bench: Bench) {
+    let (store, clock) = (&bench.store, &bench.clock);
+    let (session, _) = with_session(store, Transport::Body).await;
+    let _ = store.end(session, EndReason::Logout).await.unwrap();
+    let expires = START.plus(Duration::from_secs(62 * 60));
+    let expected = Revocation { session, below: None, expires };
+    assert_eq!(store.revocations().await.unwrap(), [expected]);
+    clock.advance(Duration::from_secs(62 * 60) - Duration::from_millis(1));
+    assert_eq!(store.revocations().await.unwrap(), [expected]);
+    clock.advance(Duration::from_millis(1));
+    assert_eq!(store.revocations().await.unwrap(), []);
+}
+
+async fn a_sweep_takes_what_ended_a_week_ago_and_at_most_a_thousand_rows(bench: Bench) {
+    let (store, clock) = (&bench.store, &bench.clock);
+    let (idle, _) = with_session(store, Transport::Body).await;
+    let long = |n| NewSession { idle: 30 * DAY, absolute: 30 * DAY, ..new_session(n) };
+    let _ = begun(store.begin(long(2)).await.unwrap());
+    let _ = begun(store.begin(long(3)).await.unwrap());
+    clock.advance(HOUR);
+    let _ = store.end(sid(2), EndReason::Logout).await.unwrap();
+    clock.advance(7 * DAY - Duration::from_millis(1));
+    assert!(!store.sweep().await.unwrap());
+    assert!(store.peek(idle).await.unwrap().is_some(), "a corrected clock still finds it");
+    clock.advance(Duration::from_millis(1));
+    assert!(!store.sweep().await.unwrap());
+    assert!(store.peek(idle).await.unwrap().is_none(), "idle for a week");
+    assert!(store.peek(sid(2)).await.unwrap().is_none(), "ended a week ago");
+    assert!(store.peek(sid(3)).await.unwrap().is_some(), "live");
+
+    for n in 0..1_001_u16 {
+        let [high, low] = n.to_be_bytes();
+        let mut id = [0xee; 16];
+        id[..2].copy_from_slice(&[high, low]);
+        let new = NewSession {
+            session: SessionId::from_bytes(id),
+            max_per_user: 5_000,
+            ..new_session(1)
+        };
+        let _ = begun(store.begin(new).await.unwrap());
+    }
+    clock.advance(8 * DAY);
+    assert!(store.sweep().await.unwrap(), "more is left");
+    assert!(!store.sweep().await.unwrap());
+    assert_eq!(store.sessions(None).await.unwrap().len(), 1);
+}
+
+async fn sixteen_refreshes_of_one_body_token_rotate_once(bench: Bench) {
+    let store = &bench.store;
+    let _ = store.add_user(named(ALICE, "alice")).await.unwrap();
+    for round in 1..=10 {
+        let _ = begun(store.begin(new_session(round)).await.unwrap());
+        let verdicts = race(store, |_| rotate(sid(round), 0, Transport::Body));
+        let rotated = verdicts.iter().filter(|verdict| **verdict == Verdict::Rotate).count();
+        assert_eq!(rotated, 1, "{verdicts:?}");
+        assert_eq!(store.peek(sid(round)).await.unwrap().unwrap().generation, 1);
+    }
+}
+
+async fn sixteen_refreshes_of_one_cookie_rotate_once_and_end_nothing(bench: Bench) {
+    let store = &bench.store;
+    let (session, _) = with_session(store, Transport::Cookie).await;
+    bench.clock.advance(Duration::from_secs(31));
+    let verdicts = race(store, |n| Rotate {
+        salt: [n; 16],
+        next: secret(100 + u64::from(n)),
+        ..rotate(session, 0, Transport::Cookie)
+    });
+    let replayed = Verdict::Replayed { late: false, changed: false };
+    let rotated = verdicts.iter().filter(|verdict| **verdict == Verdict::Rotate).count();
+    let rest = verdicts.iter().filter(|verdict| **verdict == replayed).count();
+    assert_eq!((rotated, rest), (1, 15), "{verdicts:?}");
+    let row = store.peek(session).await.unwrap().unwrap();
+    assert_eq!((row.generation, row.revoked), (1, None));
+}
+
+async fn no_token_survives_a_logout_that_raced_a_refresh(bench: Bench) {
+    let store = &bench.store;
+    let _ = store.add_user(named(ALICE, "alice")).await.unwrap();
+    for round in 1..=50 {
+        let session = sid(round);
+        let _ = begun(store.begin(new_session(round)).await.unwrap());
+        let barrier = Barrier::new(2);
+        thread::scope(|threads| {
+            threads.spawn(|| {
+                barrier.wait();
+                wait_for(store.end(session, EndReason::Logout)).unwrap();
+            });
+            threads.spawn(|| {
+                barrier.wait();
+                let _ = wait_for(store.rotate(rotate(session, 0, Transport::Body))).unwrap();
+            });
+        });
+        for generation in [0, 1] {
+            let ask = rotate(session, generation, Transport::Body);
+            assert_eq!(store.rotate(ask).await.unwrap().verdict, Verdict::Revoked);
+        }
+    }
+    assert_eq!(ended_sessions(store).await.len(), 50);
+}
+
+async fn the_store_says_that_it_answers(bench: Bench) {
+    bench.store.ping().await.unwrap();
+}
+
+#[tokio::test]
+async fn no_answer_in_time_is_unavailable_and_says_so() {
+    let (_kept, answer) = oneshot::channel::<Result<(), Unavailable>>();
+    let error = within(Duration::from_millis(1), answer).await.unwrap_err();
+    assert!(error.to_string().contains("no answer within 0.001 s"), "{error}");
+}
+
+#[tokio::test]
+async fn a_full_or_ended_back_end_is_unavailable_at_once() {
+    let (operations, waiting) = mpsc::channel(1);
+    let store = Store { operations, reads: None };
+    store.confirm(Vec::new());
+    store.confirm(Vec::new());
+    assert!(store.peek(sid(1)).await.unwrap_err().to_string().contains("wait already"));
+    assert!(store.ping().await.unwrap_err().to_string().contains("wait already"));
+    drop(waiting);
+    assert!(store.ping().await.unwrap_err().to_string().contains("it has ended"));
+}
+
+/// Sixteen threads rotate at once.
+fn race(store: &Store, ask: impl Fn(u8) -> Rotate + Sync) -> Vec<Verdict> {
+    let barrier = Barrier::new(16);
+    thread::scope(|threads| {
+        let racers: Vec<_> = (0..16)
+            .map(|n| {
+                let (barrier, ask) = (&barrier, &ask);
+                threads.spawn(move || {
+                    barrier.wait();
+                    wait_for(store.rotate(ask(n))).unwrap().verdict
+                })
+            })
+            .collect();
+        racers.into_iter().map(|racer| racer.join().unwrap()).collect()
+    })
+}
+
+pub(super) fn wait_for<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
+}
+
+/// Alice, with session 1.
+pub(super) async fn with_session(store: &Store, transport: Transport) -> (SessionId, Box<Row>) {
+    let _ = store.add_user(named(ALICE, "alice")).await.unwrap();
+    let new = NewSession { transport, ..new_session(1) };
+    let (row, ended) = begun(store.begin(new).await.unwrap());
+    assert_eq!(ended, []);
+    (sid(1), row)
+}
+
+fn begun(begun: Begun) -> (Box<Row>, Vec<(SessionId, EndReason)>) {
+    match begun {
+        Begun::Yes { row, ended } => (row, ended),
+        Begun::Refused => panic!("refused"),
+    }
+}
+
+async fn ended_sessions(store: &Store) -> Vec<SessionId> {
+    store.revocations().await.unwrap().into_iter().map(|record| record.session).collect()
+}
+
+pub(super) fn named(id: UserId, name: &str) -> NewUser {
+    NewUser {
+        id,
+        username: username(name),
+        name: None,
+        email: None,
+        roles: roles(&["user"]),
+        hash: Some(hash("1")),
+    }
+}
+
+pub(super) fn new_session(n: u8) -> NewSession {
+    NewSession {
+        session: sid(n),
+        user: ALICE,
+        password_epoch: 0,
+        transport: Transport::Body,
+        first: secret(0),
+        key: 1,
+        idle: HOUR,
+        absolute: DAY,
+        remember: true,
+        user_agent: Some("agent".to_owned()),
+        agent_hash: Some([7; 32]),
+        network: Some("192.0.2.0/24".to_owned()),
+        device_name: None,
+        replaces: None,
+        max_per_user: 100,
+    }
+}
+
+/// The token of a generation, presented; its successor has the next secret.
+pub(super) fn rotate(session: SessionId, generation: u64, transport: Transport) -> Rotate {
+    Rotate {
+        presented: Presented {
+            session,
+            generation,
+            hash: secret(generation),
+            transport,
+            retry_key: None,
+            agent_hash: Some([7; 32]),
+            network: Some("192.0.2.0/24".to_owned()),
+        },
+        next: secret(generation + 1),
+        salt: [1; 16],
+        key: 2,
+        windows: WINDOWS,
+        may_end: true,
+    }
+}
+
+fn secret(n: u64) -> [u8; 32] {
+    let mut hash = [0x5e; 32];
+    hash[..8].copy_from_slice(&n.to_be_bytes());
+    hash
+}
+
+pub(super) fn sid(n: u8) -> SessionId {
+    SessionId::from_bytes([n; 16])
+}
+
+pub(super) fn username(name: &str) -> Username {
+    Username::new(name).unwrap()
+}
+
+pub(super) fn hash(salt: &str) -> PasswordHash {
+    // A good form, of an unbearably cheap cost: nothing here verifies it.
+    let salt = format!("{salt:A<22}");
+    let text =
+        format!("$argon2id$v=19$m=8,t=1,p=1${salt}$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
+    PasswordHash::parse(&text).unwrap()
+}
+
+fn roles(names: &[&str]) -> Vec<Role> {
+    names.iter().map(|name| Role::new(name).unwrap()).collect()
+}

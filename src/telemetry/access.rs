@@ -1,0 +1,172 @@
+//! The record of one request: one access line and one set of metrics, whatever the way out.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+
+use super::facts::{End, Facts};
+use super::request_id::RequestId;
+use super::{Desk, lock};
+use crate::identity::Caller;
+use crate::policy::Route;
+use crate::request::{NormalRequest, UploadState};
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Decision {
+    /// Forwarded.
+    Permitted,
+    /// An expected no.
+    Refused,
+    /// Something is broken, ours or the upstream's.
+    Failed,
+    /// Answered by one of the gateway's own endpoints.
+    Own,
+}
+
+impl Decision {
+    /// The name in logs and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Permitted => "permitted",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+            Self::Own => "own",
+        }
+    }
+}
+
+/// One request and its answer, as recorded. Facts are told as they become known; the record is
+/// made when this is dropped, and tells of an aborted exchange unless [`Exchange::complete`] came
+/// before.
+#[derive(Debug)]
+#[must_use]
+pub struct Exchange {
+    desk: Rc<Desk>,
+    id: RequestId,
+    started: Duration,
+    forwarded: Option<Duration>,
+    upload: Option<UploadState>,
+    logged: bool,
+    pub(super) facts: Facts,
+}
+
+impl Exchange {
+    pub(super) fn open(desk: Rc<Desk>) -> Self {
+        desk.cells.opened();
+        Self {
+            id: RequestId::new(desk.core.clock.now()),
+            started: desk.core.clock.uptime(),
+            forwarded: None,
+            upload: None,
+            logged: desk.access.is_some(),
+            facts: Facts::default(),
+            desk,
+        }
+    }
+
+    /// The id of this request, in its lines, its answer and what is forwarded.
+    pub const fn request_id(&self) -> RequestId {
+        self.id
+    }
+
+    /// The request, once it is read.
+    pub fn request(&mut self, request: &NormalRequest) {
+        self.asked(request.method(), request.target().path(), request.client());
+    }
+
+    pub(super) fn asked(&mut self, method: &Method, path: &str, client: IpAddr) {
+        self.raw(method, client);
+        if self.logged {
+            self.facts.path = Some(path.to_owned());
+        }
+    }
+
+    /// What is known of a request that could not be read: its target is not told, since it may
+    /// hold anything.
+    pub fn raw(&mut self, method: &Method, client: IpAddr) {
+        self.facts.method = Some(method.clone());
+        self.facts.client = Some(client);
+    }
+
+    /// The route that was found.
+    pub fn route(&mut self, route: &Route) {
+        self.placed(&route.name, route.access_log);
+    }
+
+    pub(super) fn placed(&mut self, name: &Arc<str>, access_log: bool) {
+        self.facts.route = Some(Arc::clone(name));
+        self.logged &= access_log;
+    }
+
+    /// Who sends it.
+    pub fn caller(&mut self, caller: &Caller) {
+        if self.logged
+            && let Some(identity) = caller.identity()
+        {
+            self.facts.user = Some(identity.username.clone());
+            self.facts.session = Some(identity.session);
+        }
+    }
+
+    /// What was decided, and the short code why. The last one told counts.
+    pub fn decision(&mut self, decision: Decision, reason: &'static str) {
+        self.facts.decision = Some((decision, reason));
+    }
+
+    /// It is being forwarded to this upstream, from now on.
+    pub fn upstream(&mut self, name: &Arc<str>) {
+        self.facts.upstream = Some(Arc::clone(name));
+        self.forwarded = Some(self.desk.core.clock.uptime());
+    }
+
+    /// The head of the upstream's answer is here.
+    pub fn upstream_answered(&mut self) {
+        let now = self.desk.core.clock.uptime();
+        self.facts.upstream_took = self.forwarded.map(|then| now.saturating_sub(then));
+    }
+
+    /// The status of the answer.
+    pub fn status(&mut self, status: StatusCode) {
+        self.facts.status = Some(status);
+    }
+
+    /// Counts the request's body; asked at the end.
+    pub fn upload(&mut self, state: UploadState) {
+        self.upload = Some(state);
+    }
+
+    /// So many more bytes of the answer's body were handed over.
+    pub fn sent(&mut self, bytes: usize) {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.facts.bytes_out = self.facts.bytes_out.saturating_add(bytes);
+    }
+
+    /// The answer was handed over whole.
+    pub fn complete(&mut self) {
+        self.facts.complete = true;
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let took = self.desk.core.clock.uptime().saturating_sub(self.started);
+        lock(&self.desk.cells.cells).exchange(&self.facts, took);
+        self.desk.cells.closed();
+        if !self.logged {
+            return;
+        }
+        self.facts.bytes_in = self.upload.as_ref().map_or(0, UploadState::bytes);
+        if let Some(log) = &self.desk.access {
+            let end = End { at: self.desk.core.clock.now(), took, id: self.id };
+            let mut line = log.scratch.take();
+            self.facts.write(&mut line, log.format, end);
+            log.queue.offer(&line);
+            line.clear();
+            log.scratch.replace(line);
+        }
+    }
+}

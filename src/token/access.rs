@@ -1,0 +1,307 @@
+//! Access tokens: JWTs (RFC 7519) after RFC 9068, verified after RFC 8725.
+//!
+//! jsonwebtoken signs and checks signatures. Everything else is said here, once and strictly: one
+//! struct is both what is minted and all that is accepted, and the time is an argument. Whether
+//! the session still lives is the revocation set's to say, after this.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::Validation;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::{KeyError, KeyRing};
+use crate::clock::Timestamp;
+use crate::identity::{Identity, Role, Username};
+use crate::secret::{random, random_fraction};
+
+/// What every access token of this gateway must say, and how long it lives.
+#[derive(Clone, Debug)]
+pub struct AccessRules {
+    /// `iss`.
+    pub issuer: String,
+    /// `aud`.
+    pub audience: String,
+    /// Life at most; an hour is the most that counts.
+    pub ttl: Duration,
+    /// Each lives up to this share less, at random: 0.2.
+    pub jitter: f64,
+    /// Of `exp`, at most 5 s.
+    pub leeway: Duration,
+    /// `sub` is the username instead of the id.
+    pub sub_is_username: bool,
+}
+
+/// What one access token is minted from.
+#[derive(Clone, Debug)]
+pub struct AccessClaims<'a> {
+    /// Who.
+    pub identity: &'a Identity,
+    /// `sv`.
+    pub version: u32,
+    /// `auth_time`.
+    pub auth_time: Timestamp,
+    /// The session's absolute end, which no token outlives.
+    pub session_end: Timestamp,
+    /// `client_id`: "web" or "api".
+    pub client: &'static str,
+}
+
+/// A token that verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// Who.
+    pub identity: Identity,
+    /// `sv`.
+    pub version: u32,
+    /// `iat`.
+    pub issued: Timestamp,
+    /// `exp`.
+    pub expires: Timestamp,
+    /// `auth_time`.
+    pub auth_time: Timestamp,
+}
+
+/// Why a token does not count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BadToken {
+    /// Wrong in any way but time.
+    Invalid,
+    /// Past `exp` and leeway; what it said otherwise holds (for logout with an expired token).
+    Expired(Box<Verified>),
+}
+
+impl KeyRing {
+    /// Mints an access token; gives it with the moment of its `exp`.
+    pub fn mint(
+        &self,
+        claims: &AccessClaims<'_>,
+        rules: &AccessRules,
+        now: Timestamp,
+    ) -> Result<(String, Timestamp), KeyError> {
+        let issued = Timestamp::from_secs(now.as_secs());
+        let expires = issued.plus(life(rules)).min(claims.session_end).max(issued);
+        let content = Content::new(claims, rules, [issued, expires]);
+        let key = self.active();
+        let token =
+            jsonwebtoken::encode(&key.header, &content, &key.key).map_err(KeyError::Sign)?;
+        if token.len() > LONGEST_MINTED {
+            return Err(KeyError::TooLong { length: token.len(), longest: LONGEST_MINTED });
+        }
+        Ok((token, Timestamp::from_secs(expires.as_secs())))
+    }
+
+    /// Verifies an access token.
+    pub fn verify(
+        &self,
+        token: &str,
+        rules: &AccessRules,
+        now: Timestamp,
+    ) -> Result<Verified, BadToken> {
+        let verified = self.read(token, rules, now).ok_or(BadToken::Invalid)?;
+        if now >= verified.expires.plus(rules.leeway) {
+            return Err(BadToken::Expired(Box::new(verified)));
+        }
+        Ok(verified)
+    }
+
+    /// Whether a Bearer value claims to be ours: `pcr_…`, `pca_…`, our `kid`, or (unverified) our
+    /// `iss`. Such a value decides alone, whether or not it verifies.
+    pub fn claims_ours(&self, value: &str, rules: &AccessRules) -> bool {
+        if value.starts_with("pcr_") || value.starts_with("pca_") {
+            return true;
+        }
+        let mut parts = value.split('.');
+        let (Some(header), Some(content)) = (parts.next(), parts.next()) else {
+            return false;
+        };
+        let kid = decode::<AnyHeader>(header).and_then(|header| header.kid);
+        let issuer = || decode::<AnyContent>(content).and_then(|content| content.iss);
+        kid.is_some_and(|kid| self.find(&kid).is_some())
+            || issuer().is_some_and(|issuer| issuer == rules.issuer)
+    }
+
+    /// All but `exp`.
+    fn read(&self, token: &str, rules: &AccessRules, now: Timestamp) -> Option<Verified> {
+        if token.len() > LONGEST_READ {
+            return None;
+        }
+        let (encoded, _) = token.split_once('.')?;
+        let header = decode::<Header>(encoded)?;
+        let key = self.find(&header.kid)?;
+        if header.alg != key.alg || header.typ != TYPE {
+            return None;
+        }
+        let content = jsonwebtoken::decode::<Content>(token, &key.key, &key.validation).ok()?;
+        content.claims.verified(rules, now)
+    }
+}
+
+/// What jsonwebtoken is asked for: the signature in the one algorithm of the key, and the claims
+/// there. Their values, and the time, are [`Content::verified`]'s.
+pub(super) fn validation(algorithm: jsonwebtoken::Algorithm) -> Validation {
+    let mut validation = Validation::new(algorithm);
+    validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
+    // It would ask the machine's clock and take a float. `nbf` is no claim of ours: refused.
+    validation.validate_exp = false;
+    // It would take a list.
+    validation.validate_aud = false;
+    validation
+}
+
+/// `typ` of an access token (RFC 9068 section 2.1).
+pub(super) const TYPE: &str = "at+jwt";
+
+/// All that a header may have, each member once. No `crit`, no `jku`, no key brought along.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Header {
+    alg: String,
+    kid: String,
+    typ: String,
+}
+
+/// The claims, as they are minted and as they must be: each once, none else.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Content {
+    iss: String,
+    sub: String,
+    /// The user's id, where `sub` is the username.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    uid: Option<String>,
+    aud: String,
+    client_id: Cow<'static, str>,
+    iat: i64,
+    exp: i64,
+    jti: String,
+    sid: String,
+    sv: u32,
+    r#type: Kind,
+    /// The first of `roles`; absent when there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    role: Option<String>,
+    roles: Vec<String>,
+    preferred_username: String,
+    auth_time: i64,
+    amr: [Method; 1],
+}
+
+#[derive(Serialize, Deserialize)]
+enum Kind {
+    #[serde(rename = "access")]
+    Access,
+}
+
+/// RFC 8176.
+#[derive(Serialize, Deserialize)]
+enum Method {
+    #[serde(rename = "pwd")]
+    Password,
+}
+
+impl Content {
+    fn new(
+        claims: &AccessClaims<'_>,
+        rules: &AccessRules,
+        [issued, expires]: [Timestamp; 2],
+    ) -> Self {
+        let Identity { user, username, roles, session } = claims.identity;
+        let roles: Vec<String> = roles.iter().map(|role| role.as_str().to_owned()).collect();
+        let name = username.as_str().to_owned();
+        let id = user.to_string();
+        let (sub, uid) = if rules.sub_is_username { (name.clone(), Some(id)) } else { (id, None) };
+        Self {
+            iss: rules.issuer.clone(),
+            sub,
+            uid,
+            aud: rules.audience.clone(),
+            client_id: Cow::Borrowed(claims.client),
+            iat: issued.as_secs(),
+            exp: expires.as_secs(),
+            jti: URL_SAFE_NO_PAD.encode(random::<16>()),
+            sid: session.to_string(),
+            sv: claims.version,
+            r#type: Kind::Access,
+            role: roles.first().cloned(),
+            roles,
+            preferred_username: name,
+            auth_time: claims.auth_time.as_secs(),
+            amr: [Method::Password],
+        }
+    }
+
+    fn verified(self, rules: &AccessRules, now: Timestamp) -> Option<Verified> {
+        let stands = self.iss == rules.issuer
+            && self.aud == rules.audience
+            && self.role.as_ref() == self.roles.first()
+            && self.iat <= now.as_secs().saturating_add(MOST_AHEAD)
+            && (0..=LONGEST_LIFE).contains(&self.exp.checked_sub(self.iat)?);
+        if !stands {
+            return None;
+        }
+        Some(Verified {
+            identity: self.identity(rules)?,
+            version: self.sv,
+            issued: Timestamp::from_secs(self.iat),
+            expires: Timestamp::from_secs(self.exp),
+            auth_time: Timestamp::from_secs(self.auth_time),
+        })
+    }
+
+    /// Ids, name and roles, each valid by construction again: they become headers.
+    fn identity(&self, rules: &AccessRules) -> Option<Identity> {
+        let username = Username::new(&self.preferred_username).ok()?;
+        let user = match (rules.sub_is_username, &self.uid) {
+            (true, Some(uid)) if self.sub == self.preferred_username => uid,
+            (false, None) => &self.sub,
+            _ => return None,
+        };
+        if username.as_str() != self.preferred_username {
+            return None;
+        }
+        Some(Identity {
+            user: user.parse().ok()?,
+            username,
+            roles: self.roles.iter().map(|role| Role::new(role).ok()).collect::<Option<_>>()?,
+            session: self.sid.parse().ok()?,
+        })
+    }
+}
+
+/// Of any header, ours or not.
+#[derive(Deserialize)]
+struct AnyHeader {
+    kid: Option<String>,
+}
+
+/// Of any claims, ours or not.
+#[derive(Deserialize)]
+struct AnyContent {
+    iss: Option<String>,
+}
+
+fn decode<T: DeserializeOwned>(part: &str) -> Option<T> {
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).ok()?).ok()
+}
+
+/// Evenly drawn, in whole seconds rounded up: a thief cannot know when the victim will refresh.
+fn life(rules: &AccessRules) -> Duration {
+    let longest = Duration::from_secs(LONGEST_LIFE.unsigned_abs());
+    let ttl = rules.ttl.min(longest);
+    let off = Duration::try_from_secs_f64(ttl.as_secs_f64() * rules.jitter * random_fraction());
+    let life = ttl.saturating_sub(off.unwrap_or_default());
+    Duration::from_secs(life.saturating_add(Duration::from_millis(999)).as_secs()).min(longest)
+}
+
+/// Bytes of a token that is looked at.
+const LONGEST_READ: usize = 4096;
+/// Bytes of a token that is made: with its name and attributes it must fit into a cookie.
+const LONGEST_MINTED: usize = 3800;
+/// `exp - iat` at most, in seconds: revocations are kept a little longer than that.
+const LONGEST_LIFE: i64 = 60 * 60;
+/// Seconds that `iat` may lie ahead of our clock.
+const MOST_AHEAD: i64 = 60;

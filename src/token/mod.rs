@@ -1,0 +1,17 @@
+//! Access tokens, refresh tokens and the keys that make them.
+//!
+//! Not the state of a session: a refresh token that reads well may still be old, and an access
+//! token that verifies may be of a session that ended. Invariant: nothing here compares a secret
+//! but in constant time, and no key is read from a file that others could read.
+
+mod access;
+mod files;
+mod keys;
+mod refresh;
+
+#[cfg(test)]
+mod tests;
+
+pub use access::{AccessClaims, AccessRules, BadToken, Verified};
+pub use keys::{Algorithm, KeyError, KeyRing};
+pub use refresh::{BadRefreshToken, MasterKey, MasterKeys, RefreshToken, Salt, SecretHash};

@@ -1,0 +1,293 @@
+//! One connection to an upstream.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{Connection, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::Failure;
+use super::pool::{Lease, Pool};
+use super::sent::Sent;
+use crate::request::UploadState;
+
+/// A connection and everything that lives as long as it. Who holds it drives it; who drops it
+/// closes it.
+pub(super) struct Link {
+    sender: SendRequest<Sent>,
+    /// None once it has ended.
+    connection: Option<Connection<TokioIo<Wire>, Sent>>,
+    spoiled: bool,
+    heard: Rc<Heard>,
+    timer: Deadline,
+    lease: Lease,
+}
+
+/// A request that got no answer.
+pub(super) struct Lost {
+    /// What went wrong.
+    pub(super) failure: Failure,
+    /// The request, if none of it was sent.
+    pub(super) unsent: Option<Request<Sent>>,
+    /// Whether the connection closed before a byte of an answer.
+    pub(super) unheard: bool,
+}
+
+impl Link {
+    /// Makes a connection of a new socket.
+    pub(super) async fn open(stream: TcpStream, lease: Lease) -> Result<Box<Self>, Failure> {
+        let heard = Rc::new(Heard::default());
+        let wire = Wire { stream, heard: Rc::clone(&heard) };
+        let handshake = lease.pool().client().handshake(TokioIo::new(wire)).await;
+        let (sender, connection) =
+            handshake.map_err(|cause| Failure::Connect(cause.to_string()))?;
+        let timer = Deadline::after(lease.pool().limits().idle);
+        let connection = Some(connection);
+        Ok(Box::new(Self { sender, connection, spoiled: false, heard, timer, lease }))
+    }
+
+    /// Sends a request and waits for the head of the answer. The response time-out begins when the
+    /// upload has ended; until then the upstream has the idle time-out to take more of it.
+    pub(super) async fn ask(
+        &mut self,
+        request: Request<Sent>,
+        upload: Option<&UploadState>,
+    ) -> Result<Response<Incoming>, Lost> {
+        self.heard.expect_head();
+        let mut answer = pin!(self.sender.try_send_request(request));
+        let mut wait = Wait { upload, progress: None };
+        let answered = poll_fn(|cx| {
+            self.drive(cx);
+            if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
+                return Poll::Ready(Some(answer));
+            }
+            wait.refresh(&mut self.timer, self.lease.pool());
+            self.timer.poll_passed(cx).map(|()| None)
+        });
+        match answered.await {
+            Some(Ok(answer)) => {
+                self.heard.head_came();
+                Ok(answer)
+            }
+            Some(Err(mut lost)) => Err(Lost {
+                unsent: lost.take_message(),
+                failure: Failure::Answer(chain(&lost.into_error())),
+                unheard: self.heard.nothing(),
+            }),
+            None => Err(Lost { failure: Failure::TimedOut, unsent: None, unheard: false }),
+        }
+    }
+
+    /// Lets the connection read and write what it can.
+    pub(super) fn drive(&mut self, cx: &mut Context<'_>) {
+        let Some(connection) = &mut self.connection else {
+            return;
+        };
+        // An error goes to whom it concerns, the request or the body that is under way, and a
+        // request that was never sent comes back when the connection is dropped.
+        if Pin::new(connection).poll(cx).is_ready() {
+            self.connection = None;
+        }
+    }
+
+    /// Whether the upstream has been silent for too long; to be asked while an answer is awaited.
+    pub(super) fn poll_silent(&mut self, cx: &mut Context<'_>, since: Silence) -> Poll<()> {
+        if since == Silence::Begins {
+            self.timer.set(Instant::now() + self.lease.pool().limits().idle);
+        }
+        self.timer.poll_passed(cx)
+    }
+
+    /// This connection is not to be used again.
+    pub(super) fn spoil(&mut self) {
+        self.spoiled = true;
+    }
+
+    /// At the end of an answer: back to the pool, if the request was sent whole too and nothing
+    /// came after the answer; else closed.
+    pub(super) fn settle(mut self: Box<Self>, cx: &mut Context<'_>) {
+        if self.spoiled {
+            return;
+        }
+        if !self.sender.is_ready() {
+            self.drive(cx);
+        }
+        if self.sender.is_ready() && self.connection.is_some() {
+            let pool = Rc::clone(self.lease.pool());
+            pool.keep(self);
+        }
+    }
+}
+
+/// Whether a silence begins or goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Silence {
+    /// Something came since it was last asked.
+    Begins,
+    /// Nothing did.
+    Lasts,
+}
+
+/// What the wait for an answer is measured from.
+struct Wait<'a> {
+    upload: Option<&'a UploadState>,
+    progress: Option<(u64, bool)>,
+}
+
+impl Wait<'_> {
+    fn refresh(&mut self, timer: &mut Deadline, pool: &Pool) {
+        let now = self.upload.as_ref().map_or((0, true), |state| (state.bytes(), state.is_whole()));
+        if self.progress == Some(now) {
+            return;
+        }
+        self.progress = Some(now);
+        let limits = pool.limits();
+        match if now.1 { limits.response } else { Some(limits.idle) } {
+            Some(limit) => timer.set(Instant::now() + limit),
+            None => timer.lift(),
+        }
+    }
+}
+
+/// A deadline whose timer is seldom touched: it may fire early, and is then set to the true end.
+struct Deadline {
+    end: Option<Instant>,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Deadline {
+    fn after(limit: Duration) -> Self {
+        let end = Instant::now() + limit;
+        Self { end: Some(end), timer: Box::pin(sleep_until(end)) }
+    }
+
+    fn set(&mut self, end: Instant) {
+        self.end = Some(end);
+        if self.timer.deadline() > end {
+            self.timer.as_mut().reset(end);
+        }
+    }
+
+    fn lift(&mut self) {
+        self.end = None;
+    }
+
+    fn poll_passed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(end) = self.end else {
+            return Poll::Pending;
+        };
+        while self.timer.as_mut().poll(cx).is_ready() {
+            if self.timer.deadline() >= end {
+                return Poll::Ready(());
+            }
+            self.timer.as_mut().reset(end);
+        }
+        Poll::Pending
+    }
+}
+
+/// What came from the upstream since the request began.
+#[derive(Debug, Default)]
+struct Heard {
+    awaiting_head: Cell<bool>,
+    bytes: Cell<usize>,
+}
+
+impl Heard {
+    fn expect_head(&self) {
+        self.awaiting_head.set(true);
+        self.bytes.set(0);
+    }
+
+    fn head_came(&self) {
+        self.awaiting_head.set(false);
+    }
+
+    fn nothing(&self) -> bool {
+        self.bytes.get() == 0
+    }
+
+    fn check(&self) -> io::Result<()> {
+        if self.awaiting_head.get() && self.bytes.get() >= MOST_BEFORE_HEAD {
+            return Err(io::Error::other("too much came before the head of an answer"));
+        }
+        Ok(())
+    }
+}
+
+/// The socket, listened to: a flood of interim answers, each small, is cut.
+struct Wire {
+    stream: TcpStream,
+    heard: Rc<Heard>,
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.heard.check()?;
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        let more = buffer.filled().len().saturating_sub(before);
+        self.heard.bytes.set(self.heard.bytes.get().saturating_add(more));
+        read
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// An error with its causes, for the log.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        text.push_str(": ");
+        text.push_str(&next.to_string());
+        cause = next.source();
+    }
+    text
+}
+
+/// Bytes that may come before the head of an answer is whole: the largest head, and as much again
+/// of interim answers.
+const MOST_BEFORE_HEAD: usize = 128 * 1024;

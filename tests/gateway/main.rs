@@ -1,0 +1,33 @@
+//! Everything about a gateway that needs no foreign program, over real sockets.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::print_stdout,
+    clippy::as_conversions,
+    clippy::too_many_lines,
+    clippy::wildcard_enum_match_arm,
+    clippy::map_err_ignore,
+    clippy::needless_pass_by_value,
+    clippy::disallowed_methods,
+    clippy::await_holding_lock,
+    unreachable_pub,
+    missing_docs,
+    reason = "a test that fails shall say so at once; this is no product code"
+)]
+
+mod headers;
+mod layers;
+mod lexer;
+mod licences;
+mod origin;
+mod proxying;
+mod reading;
+mod readings;
+mod sessions;
+mod sizes;
+mod support;
+mod tokens;

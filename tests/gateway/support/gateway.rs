@@ -1,0 +1,277 @@
+//! A gateway in this process, on a folder and a clock of its own.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use portcullis::app::{self, Running};
+use portcullis::clock::{Clock, Timestamp};
+use portcullis::config::{self, Environment, Style};
+use portcullis::password::Cost;
+use tempfile::TempDir;
+
+use super::{Answer, Client, request};
+
+/// A running gateway; stopped and swept away when dropped.
+pub struct Gateway {
+    running: Option<Running>,
+    folder: TempDir,
+    toml: String,
+    pub clock: Clock,
+}
+
+/// A pair, as a script gets it.
+#[derive(Debug, Clone)]
+pub struct Tokens {
+    pub access: String,
+    pub refresh: String,
+    pub session: String,
+}
+
+/// What every test's file begins with.
+const BASE: &str = r#"
+[server]
+listen = "127.0.0.1:0"
+data_dir = "FOLDER/data"
+admin = "off"
+workers = 2
+
+[log]
+output = "file:FOLDER/access.log"
+audit_output = "file:FOLDER/audit.log"
+
+[auth]
+roles = ["admin", "editor", "user"]
+
+[[bootstrap]]
+name = "alice"
+roles = ["user"]
+password = "a long passphrase"
+
+[[bootstrap]]
+name = "admin"
+roles = ["admin"]
+password = "a long passphrase"
+"#;
+
+impl Gateway {
+    /// Starts a gateway. `extra` is TOML: routes, and sections that `BASE` does not have; a section
+    /// that it has replaces that of `BASE`.
+    #[track_caller]
+    pub fn start(extra: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        Self::start_in(folder, extra)
+    }
+
+    /// One route to an upstream for signed-in callers, `/admin/*` for administrators, `/public/*`
+    /// for everybody, `/optional/*` for everybody with the identity if there is one.
+    #[track_caller]
+    pub fn before(upstream: &str) -> Self {
+        Self::start(&routes(upstream))
+    }
+
+    #[track_caller]
+    pub fn start_in(folder: TempDir, extra: &str) -> Self {
+        let toml = merge(BASE, extra).replace("FOLDER", &folder.path().display().to_string());
+        let clock = Clock::manual(Timestamp::from_secs(1_800_000_000));
+        let mut gateway = Self { running: None, folder, toml, clock };
+        gateway.restart();
+        gateway
+    }
+
+    /// Stops the gateway, if it runs, and starts it again on the same folder.
+    #[track_caller]
+    pub fn restart(&mut self) {
+        self.running = None;
+        let file = self.folder.path().join("gateway.toml");
+        fs::write(&file, &self.toml).expect("the file can be written");
+        let loaded = config::read(&self.toml, &file, &Environment::fixed([]))
+            .unwrap_or_else(|report| panic!("{}", report.render(Style::Plain)));
+        let mut config = loaded.config;
+        if !self.toml.contains("argon2") {
+            // Cheaper than any file may ask for: what a hash costs has tests of its own.
+            config.passwords.cost = Cost { memory_kib: 64, passes: 1, lanes: 1 };
+        }
+        self.running = Some(app::start(config, &self.clock).expect("the gateway starts"));
+    }
+
+    /// Changes a text of the file, for the next restart.
+    #[track_caller]
+    pub fn reconfigure(&mut self, from: &str, to: &str) {
+        assert!(self.toml.contains(from), "{from} is not in the file");
+        self.toml = self.toml.replace(from, to);
+    }
+
+    fn running(&self) -> &Running {
+        self.running.as_ref().expect("the gateway runs")
+    }
+
+    pub fn stop(&mut self) {
+        self.running = None;
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.running().addresses()[0]
+    }
+
+    pub fn admin_address(&self) -> SocketAddr {
+        self.running().admin().expect("the admin listener is on")
+    }
+
+    /// `localhost:PORT`, as a browser writes Host.
+    pub fn host(&self) -> String {
+        format!("localhost:{}", self.address().port())
+    }
+
+    pub fn origin(&self) -> String {
+        format!("http://{}", self.host())
+    }
+
+    pub fn auth(&self) -> &portcullis::auth::Auth {
+        self.running().auth()
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn file(&self) -> PathBuf {
+        self.folder.path().join("gateway.toml")
+    }
+
+    pub fn database(&self) -> PathBuf {
+        self.folder.path().join("data/portcullis.db")
+    }
+
+    /// The audit stream so far, once every queued line is written.
+    pub fn audit(&self) -> String {
+        self.running().flush_logs();
+        fs::read_to_string(self.folder.path().join("audit.log")).unwrap_or_default()
+    }
+
+    /// The access log so far.
+    pub fn access_log(&self) -> String {
+        self.running().flush_logs();
+        fs::read_to_string(self.folder.path().join("access.log")).unwrap_or_default()
+    }
+
+    pub fn advance(&self, by: Duration) {
+        self.clock.advance(by);
+    }
+
+    pub fn connect(&self) -> Client {
+        Client::connect(self.address())
+    }
+
+    /// Asks over a connection of its own, with this gateway's Host.
+    #[track_caller]
+    pub fn ask(&self, line: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        let host = self.host();
+        let mut all = vec![("Host", host.as_str())];
+        all.extend(headers);
+        self.connect().ask(request(line, &all, body))
+    }
+
+    #[track_caller]
+    pub fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        self.ask(&format!("GET {path}"), headers, "")
+    }
+
+    #[track_caller]
+    pub fn post_json(&self, path: &str, headers: &[(&str, &str)], json: &str) -> Answer {
+        let mut all = vec![("Content-Type", "application/json")];
+        all.extend(headers);
+        self.ask(&format!("POST {path}"), &all, json)
+    }
+
+    /// GET as a script with this access token.
+    #[track_caller]
+    pub fn get_as(&self, path: &str, access: &str) -> Answer {
+        self.get(path, &[("Authorization", &format!("Bearer {access}"))])
+    }
+
+    /// Logs in as a script that keeps its tokens (`transport: "body"`).
+    #[track_caller]
+    pub fn login(&self, user: &str) -> Tokens {
+        Tokens::of(&self.login_with(user, r#","transport":"body""#).expect(200))
+    }
+
+    /// Logs in as a browser would, but without one: `transport: "cookie"`.
+    #[track_caller]
+    pub fn login_by_cookie(&self, user: &str) -> Answer {
+        self.login_with(user, r#","transport":"cookie""#).expect(200)
+    }
+
+    #[track_caller]
+    pub fn login_with(&self, user: &str, more: &str) -> Answer {
+        let json = format!(r#"{{"username":"{user}","password":"a long passphrase"{more}}}"#);
+        self.post_json("/auth/login", &[], &json)
+    }
+
+    #[track_caller]
+    pub fn refresh(&self, token: &str) -> Answer {
+        self.post_json("/auth/refresh", &[], &format!(r#"{{"refresh_token":"{token}"}}"#))
+    }
+
+    #[track_caller]
+    pub fn refresh_by_cookie(&self, cookies: &str) -> Answer {
+        self.ask("POST /auth/refresh", &[("Cookie", cookies)], "")
+    }
+}
+
+impl Tokens {
+    #[track_caller]
+    pub fn of(answer: &Answer) -> Self {
+        Self {
+            access: answer.member("access_token"),
+            refresh: answer.member("refresh_token"),
+            session: answer.member("session_id"),
+        }
+    }
+}
+
+/// See [`Gateway::before`].
+pub fn routes(upstream: &str) -> String {
+    format!(
+        r#"
+[[routes]]
+path = "/*"
+upstream = "{upstream}"
+[[routes]]
+path = "/admin/*"
+roles = ["admin"]
+upstream = "{upstream}"
+[[routes]]
+path = "/public/*"
+access = "public"
+upstream = "{upstream}"
+[[routes]]
+path = "/optional/*"
+access = "optional"
+upstream = "{upstream}"
+"#
+    )
+}
+
+/// Sections of `extra` replace those of `base` that have the same name.
+fn merge(base: &str, extra: &str) -> String {
+    let replaced: Vec<&str> =
+        extra.lines().map(str::trim).filter(|line| is_section(line)).collect();
+    let mut kept = String::new();
+    let mut dropping = false;
+    for line in base.lines() {
+        if line.starts_with('[') {
+            dropping = is_section(line) && replaced.contains(&line.trim());
+        }
+        if !dropping {
+            kept += line;
+            kept += "\n";
+        }
+    }
+    kept + extra
+}
+
+fn is_section(line: &str) -> bool {
+    line.starts_with('[') && !line.starts_with("[[")
+}
