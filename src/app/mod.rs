@@ -21,7 +21,7 @@ use tokio::sync::watch;
 
 pub use data_dir::{DataDir, DataDirError};
 
-use crate::auth::{Auth, Changes, Parts, UserError};
+use crate::auth::{Auth, Changes, Parts, Peeks, Unfinished, UserError};
 use crate::clock::Clock;
 use crate::config::{Config, StoreUrl};
 use crate::gateway;
@@ -245,6 +245,8 @@ pub(crate) fn build(
         telemetry: telemetry.clone(),
         clock: clock.clone(),
         sessions: config.sessions.clone(),
+        unfinished: Unfinished::default(),
+        peeks: Peeks::default(),
         changes: Changes::default(),
         full_address: config.log.full_address,
         passwords: passwords.clone(),
@@ -256,7 +258,17 @@ pub(crate) fn build(
 
 async fn bootstrap(auth: &Auth, config: &Config) -> Result<usize, StartError> {
     auth.users().bootstrap(&config.bootstrap).await.map_err(StartError::Bootstrap)?;
-    Ok(auth.store().users().await?.len())
+    let users = auth.store().users().await?;
+    for user in &users {
+        let gone = user.roles.iter().filter(|role| !config.auth.roles.contains(role));
+        for role in gone {
+            tracing::warn!(
+                "user {} has the role {role}, which auth.roles does not list",
+                user.username
+            );
+        }
+    }
+    Ok(users.len())
 }
 
 fn place(config: &Config) -> Place<'_> {

@@ -70,12 +70,15 @@ async fn stopped(mut watching: watch::Receiver<Phase>) {
 impl Office {
     /// Sweeps what is long over, and keeps the gauges; both may be late, and nothing depends on them.
     async fn keep_house(&self) {
-        let mut minute = tokio::time::interval(Duration::from_secs(60));
-        minute.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        for minutes in 0_u64.. {
-            minute.tick().await;
-            self.auth.revocations().sweep(self.clock.now());
-            if minutes % 60 == 0 {
+        let mut second = tokio::time::interval(Duration::from_secs(1));
+        second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        for seconds in 0_u64.. {
+            second.tick().await;
+            self.auth.finish_logouts().await;
+            if seconds % 60 == 0 {
+                self.auth.revocations().sweep(self.clock.now());
+            }
+            if seconds % 3600 == 0 {
                 self.sweep().await;
             }
         }

@@ -1,5 +1,8 @@
 //! Logout: by whichever of our tokens came along, however old.
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use super::{Auth, Client, Failure};
 use crate::identity::SessionId;
 use crate::revocation::KEPT;
@@ -17,6 +20,31 @@ pub struct Logout<'a> {
     pub client: Client,
 }
 
+/// Logouts that the store has not heard of. Each was answered with 503, so none was promised; the
+/// set of ended sessions refuses their access tokens meanwhile.
+#[derive(Debug, Default)]
+pub struct Unfinished(Mutex<BTreeSet<SessionId>>);
+
+impl Unfinished {
+    fn add(&self, session: SessionId) {
+        let mut sessions = self.lock();
+        if sessions.len() < MOST_UNFINISHED {
+            sessions.insert(session);
+        }
+    }
+
+    fn take(&self) -> BTreeSet<SessionId> {
+        std::mem::take(&mut *self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<SessionId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whoever is beyond this many was told that the logout did not end, too.
+const MOST_UNFINISHED: usize = 100_000;
+
 impl Auth {
     /// Ends the session of the tokens; true: there was one and it has ended now.
     ///
@@ -27,13 +55,24 @@ impl Auth {
         };
         let parts = &*self.parts;
         parts.revocations.end(session, self.now().plus(KEPT));
-        let ended = parts.store.end(session, EndReason::Logout).await?;
+        let ended = parts.store.end(session, EndReason::Logout).await;
+        let ended = ended.inspect_err(|_unavailable| parts.unfinished.add(session))?;
         if ended {
             parts.ended([(session, EndReason::Logout)]);
             let event = logout.client.event("auth.logout");
             parts.audit().write(event.session(session).outcome("success"));
         }
         Ok(ended)
+    }
+
+    /// Ends in the store what could not be ended there before; to be called again and again.
+    pub async fn finish_logouts(&self) {
+        for session in self.parts.unfinished.take() {
+            match self.parts.store.end(session, EndReason::Logout).await {
+                Ok(_) => self.parts.ended([(session, EndReason::Logout)]),
+                Err(_unavailable) => self.parts.unfinished.add(session),
+            }
+        }
     }
 
     /// The session that a token of ours names: a good tag or a good signature is enough, since

@@ -9,6 +9,8 @@ mod login;
 mod logout;
 mod profile;
 mod refresh;
+mod renewal;
+mod seen;
 mod sessions;
 mod users;
 
@@ -21,9 +23,11 @@ use sha2::{Digest, Sha256};
 
 pub use authenticate::{Authentication, Credentials, DecidedBy};
 pub use login::{Attempt, Login};
-pub use logout::Logout;
+pub use logout::{Logout, Unfinished};
 pub use profile::{Changes, Profile, Profiles};
 pub use refresh::{Refresh, RefreshAttempt, RefusedRefresh};
+pub use renewal::{Peek, Peeks, Renewal};
+pub use seen::Seen;
 pub use sessions::Revoke;
 pub use users::{Name, Newcomer, UserError, Users};
 
@@ -68,6 +72,10 @@ pub struct Parts {
     pub clock: Clock,
     /// Lifetimes.
     pub sessions: Sessions,
+    /// Logouts that wait for the store.
+    pub unfinished: Unfinished,
+    /// What refresh cookies said lately.
+    pub peeks: Peeks,
     /// Told when a user changes, so that workers forget profiles.
     pub changes: Changes,
     /// Whether failed logins are told with the whole address.
@@ -176,7 +184,13 @@ impl Auth {
         }
     }
 
-    fn now(&self) -> Timestamp {
+    /// When an access token that is minted now ends at the latest.
+    pub fn access_end(&self, now: Timestamp) -> Timestamp {
+        now.plus(self.parts.rules.ttl)
+    }
+
+    /// The time.
+    pub fn now(&self) -> Timestamp {
         self.parts.clock.now()
     }
 }

@@ -2,6 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
+use super::renewal::MayEnd;
 use super::{Auth, Client, Failure, Parts, Tokens};
 use crate::config::Level;
 use crate::limit::{Bucket, Wait};
@@ -80,7 +81,7 @@ impl Parts {
         if let Err(wait) = self.limits.take(permit) {
             return Ok(self.throttled(&attempt.client, wait));
         }
-        let rotation = self.rotate(&token, attempt).await;
+        let rotation = self.rotate(&token, attempt, MayEnd::Yes).await;
         if !matches!(&rotation, Ok((Rotation { verdict: Verdict::Rotate, .. }, _))) {
             self.limits.give_back(permit);
         }
@@ -91,10 +92,11 @@ impl Parts {
     }
 
     /// The compare-and-swap, with the successor that it would make current.
-    async fn rotate(
+    pub(super) async fn rotate(
         &self,
         token: &RefreshToken,
         attempt: &RefreshAttempt<'_>,
+        may_end: MayEnd,
     ) -> Result<(Rotation, RefreshToken), Unavailable> {
         let salt = secret::random();
         let key = self.masters.active();
@@ -108,7 +110,7 @@ impl Parts {
             salt,
             key,
             windows: self.sessions.windows,
-            may_end: true,
+            may_end: may_end == MayEnd::Yes,
         };
         Ok((self.store.rotate(rotate).await?, next))
     }
@@ -152,7 +154,7 @@ impl Parts {
     }
 
     /// T3, T4: the one successor, if it is the row's current token; otherwise T5.
-    fn replayed(&self, token: &RefreshToken, row: &Row) -> Option<RefreshToken> {
+    pub(super) fn replayed(&self, token: &RefreshToken, row: &Row) -> Option<RefreshToken> {
         let next = self.masters.successor(token, &row.salt?, row.key)?;
         secret::same(&next.hash(), &row.current).then_some(next)
     }
@@ -167,7 +169,7 @@ impl Parts {
         Refresh::Refused(refused)
     }
 
-    fn tell(&self, Outcome(outcome, event): Outcome) {
+    pub(super) fn tell(&self, Outcome(outcome, event): Outcome) {
         self.telemetry.count(Counter::Refresh, outcome);
         self.audit().write(event);
     }
@@ -188,16 +190,17 @@ impl Parts {
 }
 
 /// The outcome's name, for the metric, and its audit line.
-struct Outcome(&'static str, AuditEvent);
+pub(super) struct Outcome(&'static str, AuditEvent);
 
-struct Told<'a> {
-    attempt: &'a RefreshAttempt<'a>,
-    presented: u64,
-    row: Option<&'a Row>,
+/// What an audit line of a refresh is made of.
+pub(super) struct Told<'a> {
+    pub(super) attempt: &'a RefreshAttempt<'a>,
+    pub(super) presented: u64,
+    pub(super) row: Option<&'a Row>,
 }
 
 impl Told<'_> {
-    fn event(&self, outcome: &'static str) -> Outcome {
+    pub(super) fn event(&self, outcome: &'static str) -> Outcome {
         let event =
             self.attempt.client.event("auth.refresh").outcome(outcome).level(level(outcome));
         let event = event.transport(self.attempt.transport).presented_generation(self.presented);
@@ -225,7 +228,7 @@ fn level(outcome: &str) -> Level {
     }
 }
 
-fn presented(token: &RefreshToken, attempt: &RefreshAttempt<'_>) -> Presented {
+pub(super) fn presented(token: &RefreshToken, attempt: &RefreshAttempt<'_>) -> Presented {
     let keyed = attempt.idempotency_key.filter(|_| attempt.transport == Transport::Body);
     Presented {
         session: token.session,

@@ -3,10 +3,12 @@
 //! The only place where a refusal becomes a status and the only place that writes Set-Cookie. A
 //! request reads here from top to bottom: normalise, match, authenticate, authorise, forward.
 
+mod audience;
 mod body;
 mod cookies;
 mod endpoints;
 mod explain;
+mod identify;
 mod refusal;
 mod serve;
 mod snapshot;
@@ -19,7 +21,7 @@ pub use explain::{Explanation, Question, explain, run_tests};
 pub use refusal::Refusal;
 pub use snapshot::{Snapshot, public_origins};
 
-use crate::auth::{Auth, Profiles};
+use crate::auth::{Auth, Profiles, Seen};
 use crate::telemetry::Worker;
 use crate::upstream::Pools;
 
@@ -30,6 +32,7 @@ pub struct Gateway {
     auth: Auth,
     pools: Pools,
     profiles: Profiles,
+    seen: Seen,
     telemetry: Worker,
 }
 
@@ -37,7 +40,14 @@ impl Gateway {
     /// A gateway over a worker's own parts.
     pub fn new(snapshot: Snapshot, auth: Auth, pools: Pools, telemetry: Worker) -> Self {
         let snapshot = RefCell::new(Rc::new(snapshot));
-        Self { snapshot, auth, pools, profiles: Profiles::default(), telemetry }
+        Self {
+            snapshot,
+            auth,
+            pools,
+            profiles: Profiles::default(),
+            seen: Seen::default(),
+            telemetry,
+        }
     }
 
     /// The snapshot that a request beginning now is served by, to its end.

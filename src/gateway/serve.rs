@@ -6,20 +6,24 @@ use http::request::Parts;
 use http::{HeaderValue, Request, Response, header};
 use hyper::body::Incoming;
 
+use super::audience::Audience;
 use super::body::{Body, Content};
-use super::refusal::{Refusal, Refused};
+use super::refusal::Refused;
 use super::{Gateway, Snapshot};
-use crate::auth::{Credentials, DecidedBy};
+use crate::auth::{DecidedBy, Renewal};
 use crate::identity::{Caller, Why};
 use crate::policy::{self, BearerPolicy, Matched, Permitted, Target};
 use crate::request::{NormalRequest, Peer, Upload, UploadState};
-use crate::telemetry::{Counter, Decision, Exchange};
+use crate::telemetry::{Decision, Exchange};
 use crate::upstream::{self, Facts, Outbound};
 
 /// One request on its way: the snapshot it is pinned to, and the record of what becomes of it.
 pub(super) struct Visit {
     pub(super) snapshot: Rc<Snapshot>,
     pub(super) exchange: Exchange,
+    pub(super) audience: Audience,
+    /// A refresh token that made the caller known, to be rotated when the answer is in hand.
+    pub(super) renewal: Option<Renewal>,
 }
 
 /// A request's body as it comes from the client.
@@ -33,7 +37,8 @@ impl Gateway {
         let snapshot = self.pin();
         let upload = Upload::new(incoming, snapshot.upload_limits());
         let state = upload.state();
-        let mut visit = Visit { snapshot, exchange: self.telemetry.exchange() };
+        let exchange = self.telemetry.exchange();
+        let mut visit = Visit { snapshot, exchange, audience: Audience::Program, renewal: None };
         visit.exchange.raw(&method, peer.address);
         visit.exchange.upload(state.clone());
         let answer = match self.answer(&mut visit, (head, peer), upload).await {
@@ -52,12 +57,15 @@ impl Gateway {
     ) -> Result<Response<Content>, Refused> {
         let request = NormalRequest::read(head, peer, visit.snapshot.reader())?;
         visit.exchange.request(&request);
+        visit.audience = Audience::of(&request);
         let matched = visit.snapshot.table().find(request).map_err(|(_, why)| why)?;
         visit.exchange.route(matched.route());
-        match matched.into_endpoint() {
-            Ok((endpoint, request)) => self.endpoint(visit, (endpoint, request), upload).await,
-            Err(matched) => self.proxy(visit, matched, upload).await,
-        }
+        let mut answer = match matched.into_endpoint() {
+            Ok((endpoint, request)) => self.endpoint(visit, (endpoint, request), upload).await?,
+            Err(matched) => self.proxy(visit, matched, upload).await?,
+        };
+        self.renew(visit, &mut answer).await;
+        Ok(answer)
     }
 
     async fn proxy(
@@ -67,7 +75,7 @@ impl Gateway {
         upload: Arriving,
     ) -> Result<Response<Content>, Refused> {
         let own_credential = self.owns_authorization(matched.request());
-        let permitted = self.permit(visit, matched)?;
+        let permitted = self.permit(visit, matched).await?;
         visit.exchange.decision(Decision::Permitted, "rule");
         let upload = upload.bounded(permitted.route().max_body);
         upload.check_declared()?;
@@ -75,29 +83,27 @@ impl Gateway {
     }
 
     /// Who asks, and whether that one may: the way from a match to the proof.
-    fn permit(&self, visit: &mut Visit, matched: Matched) -> Result<Permitted, Refused> {
-        let (caller, by) = self.caller(&matched);
+    async fn permit(&self, visit: &mut Visit, matched: Matched) -> Result<Permitted, Refused> {
+        let (caller, by) = self.caller(visit, &matched).await?;
         visit.exchange.caller(&caller);
         let by_cookie = by == DecidedBy::Cookie && caller.identity().is_some();
-        if by_cookie && let Err(crossing) = policy::check_origin(matched.request()) {
-            self.telemetry.count(Counter::CsrfRejected, crossing.why);
-            return Err(Refusal::CsrfRejected.into());
-        }
         policy::authorise(matched, caller, by_cookie)
             .map_err(|(_, denied)| Refused::from(denied).realm(&visit.snapshot))
     }
 
-    fn caller(&self, matched: &Matched) -> (Caller, DecidedBy) {
-        let (route, request) = (matched.route(), matched.request());
+    async fn caller(
+        &self,
+        visit: &mut Visit,
+        matched: &Matched,
+    ) -> Result<(Caller, DecidedBy), Refused> {
         if !matched.takes_identity() {
-            return (Caller::Anonymous(Why::NoCredential), DecidedBy::Nothing);
+            return Ok((Caller::Anonymous(Why::NoCredential), DecidedBy::Nothing));
         }
-        let credentials = Credentials { access: request.access_cookie(), bearer: request.bearer() };
-        let found = self.auth.authenticate(credentials);
-        if found.foreign_bearer && route.bearer == BearerPolicy::Ours {
-            return (Caller::Anonymous(Why::Invalid), DecidedBy::Bearer);
+        let found = self.authenticate(visit, matched.request()).await?;
+        if found.foreign_bearer && matched.route().bearer == BearerPolicy::Ours {
+            return Ok((Caller::Anonymous(Why::Invalid), DecidedBy::Bearer));
         }
-        (found.caller, found.by)
+        Ok((found.caller, found.by))
     }
 
     fn owns_authorization(&self, request: &NormalRequest) -> bool {

@@ -22,8 +22,7 @@ impl AuthPath {
         if path.ends_with('/') || own.as_str().contains(['{', '*']) {
             return None;
         }
-        let endpoints =
-            Endpoint::ALL.into_iter().map(|endpoint| route(&own, endpoint).map(Arc::new));
+        let endpoints = Endpoint::ALL.iter().map(|endpoint| route(&own, *endpoint).map(Arc::new));
         Some(Self {
             below: PathPattern::read(&format!("{own}/*")).ok()?,
             endpoints: endpoints.collect::<Option<_>>()?,

@@ -2,60 +2,51 @@
 
 use http::Method;
 
-/// An endpoint under `auth.path`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Endpoint {
-    /// `POST /auth/login`
-    Login,
-    /// `POST /auth/refresh`
-    Refresh,
-    /// `POST /auth/logout`
-    Logout,
-    /// `GET /auth/me`
-    Me,
-    /// `GET /auth/sessions`
-    Sessions,
-    /// `DELETE /auth/sessions/{id}`
-    Session,
-    /// `GET /auth/jwks.json`
-    Jwks,
-    /// `GET /auth/ping`, for any Host.
-    Ping,
+macro_rules! endpoints {
+    ($($(#[$doc:meta])* $name:ident = $method:ident $path:literal;)*) => {
+        /// An endpoint under `auth.path`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Endpoint { $($(#[$doc])* $name,)* }
+
+        impl Endpoint {
+            /// Every endpoint.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// Its pattern below `auth.path`.
+            pub const fn path(self) -> &'static str {
+                match self { $(Self::$name => $path,)* }
+            }
+
+            /// Its method.
+            pub const fn method(self) -> Method {
+                match self { $(Self::$name => Method::$method,)* }
+            }
+        }
+    };
 }
 
-impl Endpoint {
-    /// Every endpoint.
-    pub const ALL: [Self; 8] = [
-        Self::Login,
-        Self::Refresh,
-        Self::Logout,
-        Self::Me,
-        Self::Sessions,
-        Self::Session,
-        Self::Jwks,
-        Self::Ping,
-    ];
+endpoints! {
+    /// Name and password in, tokens out.
+    Login = POST "/login";
 
-    /// Its pattern below `auth.path`.
-    pub fn path(self) -> &'static str {
-        match self {
-            Self::Login => "/login",
-            Self::Refresh => "/refresh",
-            Self::Logout => "/logout",
-            Self::Me => "/me",
-            Self::Sessions => "/sessions",
-            Self::Session => "/sessions/{id}",
-            Self::Jwks => "/jwks.json",
-            Self::Ping => "/ping",
-        }
-    }
+    /// A refresh token in, a pair out.
+    Refresh = POST "/refresh";
 
-    /// Its method.
-    pub fn method(self) -> Method {
-        match self {
-            Self::Login | Self::Refresh | Self::Logout => Method::POST,
-            Self::Me | Self::Sessions | Self::Jwks | Self::Ping => Method::GET,
-            Self::Session => Method::DELETE,
-        }
-    }
+    /// Ends a session.
+    Logout = POST "/logout";
+
+    /// Who is there.
+    Me = GET "/me";
+
+    /// The caller's sessions.
+    Sessions = GET "/sessions";
+
+    /// Ends one of the caller's sessions.
+    EndSession = DELETE "/sessions/{id}";
+
+    /// The public keys.
+    Jwks = GET "/jwks.json";
+
+    /// Whether anybody is there, for any Host.
+    Ping = GET "/ping";
 }

@@ -27,6 +27,7 @@ mod origin;
 mod proxying;
 mod reading;
 mod readings;
+mod renewal;
 mod sessions;
 mod sizes;
 mod support;

@@ -14,7 +14,7 @@ fn database(gateway: &Gateway) -> Connection {
 }
 
 /// One number of the only, or latest, session's row.
-fn row(gateway: &Gateway, session: &str, column: &str) -> Option<String> {
+pub fn row(gateway: &Gateway, session: &str, column: &str) -> Option<String> {
     let id: Vec<u8> = session
         .replace('-', "")
         .as_bytes()

@@ -7,18 +7,18 @@ mod refresh;
 mod sessions;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, USER_AGENT};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Response, StatusCode};
 use serde::Serialize;
 
 use super::Gateway;
 use super::body::Content;
+use super::identify::client;
 use super::refusal::{Refusal, Refused};
 use super::serve::{Arriving, Visit};
-use crate::auth::{Client, Credentials, DecidedBy};
 use crate::identity::{Caller, Role};
 use crate::limit::Bucket;
-use crate::policy::{self, Endpoint};
+use crate::policy::Endpoint;
 use crate::request::NormalRequest;
 use crate::telemetry::{Counter, Decision};
 use crate::token::Verified;
@@ -47,38 +47,28 @@ impl Gateway {
             Endpoint::Login => self.login(visit, &request, upload).await,
             Endpoint::Refresh => self.refresh(visit, &request, upload).await,
             Endpoint::Logout => self.logout(visit, &request, upload).await,
-            Endpoint::Me => self.me(visit, &request),
+            Endpoint::Me => self.me(visit, &request).await,
             Endpoint::Sessions => self.list_sessions(visit, &request).await,
-            Endpoint::Session => self.end_session(visit, &request).await,
+            Endpoint::EndSession => self.end_session(visit, &request).await,
             Endpoint::Jwks => Ok(self.jwks()),
             Endpoint::Ping => Ok(text("ok")),
         };
         answer.map_err(|refused| refused.realm(&visit.snapshot))
     }
 
-    fn same_origin(&self, request: &NormalRequest) -> Result<(), Refused> {
-        policy::check_origin(request).map_err(|crossing| {
-            self.telemetry.count(Counter::CsrfRejected, crossing.why);
-            Refusal::CsrfRejected.into()
-        })
-    }
-
-    /// The caller of an endpoint that asks for one; an unsafe request by cookie must be of our origin.
-    fn known(&self, visit: &mut Visit, request: &NormalRequest) -> Result<Verified, Refused> {
-        let credentials = Credentials { access: request.access_cookie(), bearer: request.bearer() };
-        let found = self.auth.authenticate(credentials);
+    /// The caller of an endpoint that asks for one.
+    async fn known(&self, visit: &mut Visit, request: &NormalRequest) -> Result<Verified, Refused> {
+        let found = self.authenticate(visit, request).await?;
         visit.exchange.caller(&found.caller);
-        if let Caller::Anonymous(why) = found.caller {
-            return Err(Refusal::from(why).into());
+        match (found.caller, found.verified) {
+            (Caller::Known(_), Some(verified)) => Ok(verified),
+            (Caller::Known(_), None) => Err(Refusal::TokenInvalid.into()),
+            (Caller::Anonymous(why), _) => Err(Refusal::from(why).into()),
         }
-        if found.by == DecidedBy::Cookie {
-            self.same_origin(request)?;
-        }
-        found.verified.ok_or_else(|| Refusal::TokenInvalid.into())
     }
 
-    fn me(&self, visit: &mut Visit, request: &NormalRequest) -> Answer {
-        let verified = self.known(visit, request)?;
+    async fn me(&self, visit: &mut Visit, request: &NormalRequest) -> Answer {
+        let verified = self.known(visit, request).await?;
         let identity = &verified.identity;
         let roles: Vec<_> = identity.roles.iter().map(Role::as_str).collect();
         Ok(json(&Me {
@@ -110,15 +100,6 @@ struct Me<'a> {
     sid: String,
     auth_time: i64,
     exp: i64,
-}
-
-fn client(visit: &Visit, request: &NormalRequest) -> Client {
-    let agent = request.headers().get(USER_AGENT);
-    Client {
-        address: request.client(),
-        agent: agent.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()),
-        request_id: visit.exchange.request_id(),
-    }
 }
 
 /// A JSON answer that nobody may keep.

@@ -15,7 +15,7 @@ use crate::telemetry::Counter;
 
 impl Gateway {
     pub(super) async fn list_sessions(&self, visit: &mut Visit, request: &NormalRequest) -> Answer {
-        let caller = self.known(visit, request)?;
+        let caller = self.known(visit, request).await?;
         let rows = self.auth.sessions(&caller.identity).await?.map_err(|wait| {
             self.telemetry.count(Counter::Throttled, wait.limit);
             Refused::from(wait)
@@ -26,7 +26,7 @@ impl Gateway {
     }
 
     pub(super) async fn end_session(&self, visit: &mut Visit, request: &NormalRequest) -> Answer {
-        let caller = self.known(visit, request)?;
+        let caller = self.known(visit, request).await?;
         let named = request.target().path().rsplit('/').next().unwrap_or_default();
         let Ok(session) = named.parse::<SessionId>() else {
             return Err(Refusal::NotFound.into());

@@ -142,7 +142,7 @@ fn endpoints_stand_in_every_table_and_the_rest_below_them_is_not_found() {
             ("GET", "/auth/me", Ok(Endpoint::Me)),
             ("HEAD", "/auth/me", Ok(Endpoint::Me)),
             ("GET", "/auth/sessions", Ok(Endpoint::Sessions)),
-            ("DELETE", "/auth/sessions/abc", Ok(Endpoint::Session)),
+            ("DELETE", "/auth/sessions/abc", Ok(Endpoint::EndSession)),
             ("GET", "/auth/jwks.json", Ok(Endpoint::Jwks)),
             ("GET", "/%61uth/ping", Ok(Endpoint::Ping)),
             ("GET", "/auth/login", Err(405)),
