@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -61,7 +61,7 @@ async fn connection(desk: Arc<Desk>, stream: TcpStream) {
 
 impl Desk {
     async fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
-        if self.loopback && !is_local(request.headers().get(HOST)) {
+        if self.loopback && !is_local(request.headers()) {
             return text(StatusCode::MISDIRECTED_REQUEST, "ask by address or as localhost\n");
         }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
@@ -99,8 +99,12 @@ impl Desk {
 pub(super) const NO_USERS: &str = "no users yet: portcullis user add NAME --role admin\n";
 
 /// An address literal or `localhost`, so that no web page can point a browser here by a name of its own.
-fn is_local(host: Option<&HeaderValue>) -> bool {
-    let host = host.and_then(|host| host.to_str().ok()).and_then(|host| Host::read(host).ok());
+fn is_local(headers: &HeaderMap) -> bool {
+    let mut hosts = headers.get_all(HOST).iter();
+    let (Some(host), None) = (hosts.next(), hosts.next()) else {
+        return false;
+    };
+    let host = host.to_str().ok().and_then(|host| Host::read(host).ok());
     host.is_some_and(|host| {
         let name = host.name.as_str();
         let literal = name.trim_start_matches('[').trim_end_matches(']');

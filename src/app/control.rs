@@ -7,11 +7,12 @@ use std::fs::{self, Permissions};
 use std::future::pending;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixStream;
 
 use super::office::start;
 use crate::auth::{Auth, Name, Newcomer, UserError, Users};
@@ -245,18 +246,20 @@ struct Frame<T> {
 
 /// Binds the socket: mode 0600, in a folder of mode 0700.
 pub(super) fn listen(path: &Path) -> io::Result<UnixListener> {
-    // Whoever holds the lock of the data folder may remove what a killed gateway left.
+    // What a killed gateway left; whoever holds the lock of the data folder may remove it.
     match fs::remove_file(path) {
         Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(cause),
         Ok(()) | Err(_) => {}
     }
     let listener = UnixListener::bind(path)?;
     fs::set_permissions(path, Permissions::from_mode(0o600))?;
+    listener.set_nonblocking(true)?;
     Ok(listener)
 }
 
 /// Serves until dropped; without a listener, for ever and nothing.
 pub(super) async fn serve(auth: &Auth, listener: Option<UnixListener>) {
+    let listener = listener.and_then(|bound| tokio::net::UnixListener::from_std(bound).ok());
     let Some(listener) = listener else {
         return pending().await;
     };

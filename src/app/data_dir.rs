@@ -3,11 +3,14 @@
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-/// A data folder, locked for as long as this lives.
+use super::control;
+
+/// A data folder, locked for as long as this lives. Its control socket ends with it.
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
@@ -19,7 +22,7 @@ pub struct DataDir {
 pub enum DataDirError {
     /// It cannot be made or written.
     #[error(
-        "cannot use the data folder {path}: {cause}; give it to the user that runs portcullis (chown), or set server.data_dir"
+        "cannot use the data folder {path}: {cause}; give it to the user that runs portcullis (chown) with mode 0700 (chmod), or set another server.data_dir"
     )]
     Unusable {
         /// The folder.
@@ -70,9 +73,19 @@ impl DataDir {
         }
     }
 
-    /// Where the running gateway listens for the command line.
-    pub fn control_socket(&self) -> PathBuf {
-        control_socket(&self.path)
+    /// Listens for the command line.
+    pub(super) fn listen(&self) -> Result<UnixListener, DataDirError> {
+        control::listen(&control_socket(&self.path)).map_err(|cause| DataDirError::Unusable {
+            path: self.path.display().to_string(),
+            cause,
+        })
+    }
+}
+
+impl Drop for DataDir {
+    fn drop(&mut self) {
+        // Whoever holds the lock may remove it, also what a killed gateway left.
+        let _ = fs::remove_file(control_socket(&self.path));
     }
 }
 

@@ -25,6 +25,7 @@ use crate::auth::{Auth, Changes, Parts, Peeks, Unfinished, UserError};
 use crate::clock::Clock;
 use crate::config::{Config, StoreUrl};
 use crate::gateway;
+use crate::identity::Username;
 use crate::limit::Limits;
 use crate::password::{Bounds, Hasher};
 use crate::revocation::Revocations;
@@ -41,7 +42,7 @@ pub enum StartError {
     #[error(transparent)]
     DataDir(#[from] DataDirError),
     /// An address cannot be listened on.
-    #[error("{0}")]
+    #[error("{}{}", .0, way_out(.0))]
     Listen(#[from] server::ListenError),
     /// The admin listener's address cannot be listened on.
     #[error(
@@ -77,8 +78,13 @@ pub enum StartError {
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
     /// A user of the configuration cannot be created.
-    #[error("cannot create a [[bootstrap]] user: {0}")]
-    Bootstrap(#[source] UserError),
+    #[error("cannot create the [[bootstrap]] user {name}: {cause}")]
+    Bootstrap {
+        /// The user's name.
+        name: Username,
+        /// Why not.
+        cause: UserError,
+    },
     /// A thread or a socket of our own cannot be made.
     #[error("cannot start: {0}")]
     Machine(#[from] io::Error),
@@ -90,6 +96,22 @@ pub enum StartError {
     /// The routes do not compile, which `check` tells better.
     #[error("the routes contradict each other; `portcullis check` shows where")]
     Routes,
+}
+
+/// What the failure to listen does not say by itself.
+fn way_out(error: &server::ListenError) -> String {
+    match error {
+        server::ListenError::InUse(_) => {
+            "; stop the other one, or choose another address in server.listen".to_owned()
+        }
+        server::ListenError::Denied(_) => {
+            "; grant the capability CAP_NET_BIND_SERVICE, or choose a port from 1024 on in server.listen"
+                .to_owned()
+        }
+        server::ListenError::Other { cause, .. } => {
+            format!(": {cause}; choose an address of this machine in server.listen")
+        }
+    }
 }
 
 /// A running gateway. Dropping it stops it at once; [`Running::stop`] lets requests end first.
@@ -183,6 +205,7 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
         StoreUrl::Memory => None,
         StoreUrl::Sqlite(_) => Some(DataDir::open(&config.server.data_dir)?),
     };
+    let control = data_dir.as_ref().map(DataDir::listen).transpose()?;
     let listeners = server::listen(&config.server.listen, config.server.workers)?;
     let admin = office::listen(config.server.admin)?;
     let telemetry = Telemetry::open(&config.log, clock).map_err(StartError::Log)?;
@@ -197,7 +220,6 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
         slots: Arc::clone(&slots),
         clock: clock.clone(),
     };
-    let socket = data_dir.as_ref().map(DataDir::control_socket);
     let mut running = Running {
         admin: admin.as_ref().and_then(|listener| listener.local_addr().ok()),
         addresses,
@@ -211,7 +233,7 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
     };
     let lent = worker::Lent { config, auth, telemetry, slots, watching: watching.clone() };
     running.workers = worker::spawn_all(&lent, listeners)?;
-    running.office = Some(office::spawn(office, (admin, socket), watching)?);
+    running.office = Some(office::spawn(office, (admin, control), watching)?);
     Ok(running)
 }
 
@@ -222,16 +244,17 @@ fn block_on<F: Future>(future: F) -> io::Result<F::Output> {
 
 /// The use cases of a configuration, for the gateway and for the command line without one.
 ///
-/// Loads or makes the keys, opens the store, loads what has ended, creates the bootstrap users.
+/// Loads or makes the keys, opens the store, loads what has ended.
 pub(crate) fn build(
     config: &Config,
     clock: &Clock,
     (telemetry, issuer): (&Telemetry, String),
 ) -> Result<Auth, StartError> {
-    let masters = master_keys(config)?;
-    let place = place(config);
-    let store = Store::open(place, &masters.check_values(), clock)?;
+    // What is there is read before anything is made: a refused start leaves nothing half-done.
+    let existing = existing_master_keys(config)?;
     let ring = ring(config)?;
+    let masters = master_keys(config, existing)?;
+    let store = Store::open(place(config), &masters.check_values(), clock)?;
     let passwords = &config.passwords;
     let bounds = Bounds { threads: passwords.concurrent, queue: passwords.queue };
     let auth = Auth::new(Parts {
@@ -257,7 +280,10 @@ pub(crate) fn build(
 }
 
 async fn bootstrap(auth: &Auth, config: &Config) -> Result<usize, StartError> {
-    auth.users().bootstrap(&config.bootstrap).await.map_err(StartError::Bootstrap)?;
+    for user in &config.bootstrap {
+        let created = auth.users().bootstrap(user).await;
+        created.map_err(|cause| StartError::Bootstrap { name: user.name.clone(), cause })?;
+    }
     let users = auth.store().users().await?;
     for user in &users {
         let gone = user.roles.iter().filter(|role| !config.auth.roles.contains(role));
@@ -293,25 +319,35 @@ fn ring(config: &Config) -> Result<KeyRing, KeyError> {
     }
 }
 
-/// Reads the master keys. One is made only for a store without rows: for any other, a new key
-/// would end every session.
-fn master_keys(config: &Config) -> Result<MasterKeys, StartError> {
-    if config.store == StoreUrl::Memory {
-        let key = MasterKey { id: 1, key: Secret::new(secret::random::<32>()) };
-        return MasterKeys::new(vec![key]).ok_or(StartError::MasterKeys);
-    }
+/// Reads the master keys. The active one may be missing for a store without rows alone: for any
+/// other, a new key would end every session.
+fn existing_master_keys(config: &Config) -> Result<Vec<MasterKey>, StartError> {
+    let StoreUrl::Sqlite(store) = &config.store else {
+        return Ok(Vec::new());
+    };
+    let is_empty = Store::is_empty_at(place(config))?;
     let mut keys = Vec::new();
     for (at, (id, file)) in config.sessions.master_keys.iter().enumerate() {
-        if at == 0 && !file.exists() {
-            if !Store::is_empty_at(place(config))? {
-                let file = file.display().to_string();
-                let store = format!("{:?}", config.store);
-                return Err(StartError::MasterKeyMissing { file, store });
-            }
-            keys.push(MasterKey::create(*id, file)?);
-        } else {
+        if at > 0 || file.exists() {
             keys.push(MasterKey::read(*id, file)?);
+        } else if !is_empty {
+            let [file, store] = [file, store].map(|path| path.display().to_string());
+            return Err(StartError::MasterKeyMissing { file, store });
         }
+    }
+    Ok(keys)
+}
+
+/// The master keys, the active one made if it is missing.
+fn master_keys(config: &Config, mut keys: Vec<MasterKey>) -> Result<MasterKeys, StartError> {
+    match (&config.store, config.sessions.master_keys.first()) {
+        (StoreUrl::Memory, _) => {
+            keys.push(MasterKey { id: 1, key: Secret::new(secret::random::<32>()) })
+        }
+        (StoreUrl::Sqlite(_), Some((id, file))) if !file.exists() => {
+            keys.insert(0, MasterKey::create(*id, file)?);
+        }
+        (StoreUrl::Sqlite(_), _) => {}
     }
     MasterKeys::new(keys).ok_or(StartError::MasterKeys)
 }

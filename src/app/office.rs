@@ -4,7 +4,7 @@
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
@@ -42,14 +42,10 @@ pub(super) fn listen(address: Option<SocketAddr>) -> Result<Option<TcpListener>,
 /// Starts the thread. It ends when the gateway has stopped.
 pub(super) fn spawn(
     office: Office,
-    (admin, socket): (Option<TcpListener>, Option<PathBuf>),
+    (admin, control): (Option<TcpListener>, Option<UnixListener>),
     watching: watch::Receiver<Phase>,
 ) -> Result<JoinHandle<()>, StartError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let control = {
-        let _inside = runtime.enter();
-        socket.as_deref().map(control::listen).transpose()?
-    };
     let work = async move {
         let stopped = stopped(watching.clone());
         tokio::select! {

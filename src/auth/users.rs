@@ -81,23 +81,24 @@ impl<'a> Users<'a> {
         self.insert(user).await
     }
 
-    /// Creates the users of the configuration whose names never existed; changes none.
-    pub async fn bootstrap(&self, users: &[Bootstrap]) -> Result<(), UserError> {
-        for user in users {
-            if self.parts.store.user(&user.name).await?.is_some() {
-                continue;
-            }
-            let hash = self.first_hash(user).await?;
-            let id = UserId::from_bytes(secret::random());
-            let (username, roles) = (user.name.clone(), user.roles.clone());
-            let new = NewUser { id, username, name: None, email: None, roles, hash: Some(hash) };
-            match self.insert(new).await {
-                // Deleted once: the name stays reserved, and the bootstrap does not undo that.
-                Ok(_) | Err(UserError::NameTaken(_)) => {}
-                Err(other) => return Err(other),
-            }
+    /// Creates a user of the configuration whose name never existed; changes none.
+    pub async fn bootstrap(&self, user: &Bootstrap) -> Result<(), UserError> {
+        if self.parts.store.user(&user.name).await?.is_some() {
+            return Ok(());
         }
-        Ok(())
+        let new = NewUser {
+            id: UserId::from_bytes(secret::random()),
+            username: user.name.clone(),
+            name: None,
+            email: None,
+            roles: user.roles.clone(),
+            hash: Some(self.first_hash(user).await?),
+        };
+        match self.insert(new).await {
+            // Deleted once: the name stays reserved, and the bootstrap does not undo that.
+            Ok(_) | Err(UserError::NameTaken(_)) => Ok(()),
+            Err(other) => Err(other),
+        }
     }
 
     /// All users, by name.

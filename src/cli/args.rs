@@ -54,7 +54,7 @@ pub(super) enum Command {
     },
     /// Print the argon2id hash of a password from standard input
     Hash,
-    /// Ask the running gateway's admin listener whether it lives
+    /// Ask the running gateway whether it lives: its admin listener, else its first listener
     Healthcheck,
     /// Print the version
     Version,

@@ -1,15 +1,17 @@
 //! `run`, `demo` and `healthcheck`.
 
-use std::io::{Read, Write};
+use std::fmt;
+use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::output::Output;
-use super::{REFUSED, inspect};
+use super::inspect;
+use super::output::{Output, find};
 use crate::app::{self, Running, demo};
 use crate::clock::Clock;
+use crate::config::Server;
 use crate::telemetry;
 
 pub(super) fn run(output: &Output, file: Option<&Path>) -> ExitCode {
@@ -59,31 +61,67 @@ fn end(output: &Output, running: Running) -> ExitCode {
     }
 }
 
-/// Asks `/healthz` of the admin listener: exit code 0 if it answers 200.
+/// Asks the gateway of this configuration whether it lives: exit code 0 if it answers 200. Without
+/// a file that of the defaults is asked, so that a container needs no more than this command.
 pub(super) fn healthcheck(output: &Output, file: Option<&Path>) -> ExitCode {
-    let loaded = match output.load(file) {
-        Ok(loaded) => loaded,
-        Err(code) => return code,
+    let probe = if file.is_none() && find(None).is_err() {
+        Probe::of_defaults()
+    } else {
+        match output.load(file) {
+            Ok(loaded) => Probe::of(&loaded.config.server, &loaded.config.auth.path),
+            Err(code) => return code,
+        }
     };
-    let Some(admin) = loaded.config.server.admin else {
-        return output.could_not("server.admin is \"off\", so that there is nobody to ask");
-    };
-    match ask(reachable(admin)) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(REFUSED),
-        Err(cause) => output.refuse(format!("no answer from {admin}: {cause}")),
+    match probe.ask() {
+        Ok(status) if status == "200" => ExitCode::SUCCESS,
+        Ok(status) => output.refuse(format!("{probe} answers {status}")),
+        Err(cause) => output.refuse(format!("no answer from {probe}: {cause}")),
     }
 }
 
-fn ask(admin: SocketAddr) -> std::io::Result<bool> {
-    const PATIENCE: Duration = Duration::from_secs(3);
-    let mut stream = TcpStream::connect_timeout(&admin, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    let request = format!("GET /healthz HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes())?;
-    let mut answer = Vec::new();
-    stream.take(4096).read_to_end(&mut answer)?;
-    Ok(answer.starts_with(b"HTTP/1.1 200 "))
+/// Whom a health check asks, and for what.
+struct Probe {
+    address: SocketAddr,
+    path: String,
+}
+
+impl Probe {
+    fn of_defaults() -> Self {
+        Self { address: DEFAULT_LISTENER, path: "/auth/ping".to_owned() }
+    }
+
+    /// The admin listener; where there is none, the first public one.
+    fn of(server: &Server, auth_path: &str) -> Self {
+        match server.admin {
+            Some(admin) => Self { address: reachable(admin), path: "/healthz".to_owned() },
+            None => Self {
+                address: reachable(server.listen.first().copied().unwrap_or(DEFAULT_LISTENER)),
+                path: format!("{auth_path}/ping"),
+            },
+        }
+    }
+
+    /// The status of the answer.
+    fn ask(&self) -> io::Result<String> {
+        const PATIENCE: Duration = Duration::from_secs(3);
+        let Self { address, path } = self;
+        let mut stream = TcpStream::connect_timeout(address, PATIENCE)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes())?;
+        let mut answer = Vec::new();
+        stream.take(4096).read_to_end(&mut answer)?;
+        let answer = String::from_utf8_lossy(&answer);
+        let status = answer.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3));
+        status.map(str::to_owned).ok_or_else(|| io::Error::other("not HTTP"))
+    }
+}
+
+impl fmt::Display for Probe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "http://{}{}", self.address, self.path)
+    }
 }
 
 /// An address to which a listener on all addresses answers.
@@ -95,3 +133,6 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     };
     SocketAddr::new(ip, address.port())
 }
+
+/// Where a gateway listens whose file does not say.
+const DEFAULT_LISTENER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);

@@ -58,7 +58,7 @@ impl Store {
     }
 
     /// Whether nothing is kept there yet, so that a master key may be made for it. A missing file
-    /// is empty, and asking does not make it.
+    /// is empty, unless none could be made there; asking does not make it.
     pub fn is_empty_at(place: Place<'_>) -> Result<bool, OpenError> {
         sqlite::is_empty_at(place)
     }

@@ -19,7 +19,11 @@
     reason = "a test that fails shall say so at once; this is no product code"
 )]
 
+mod admin;
+mod command_line;
+mod explaining;
 mod headers;
+mod kill;
 mod layers;
 mod lexer;
 mod licences;
@@ -28,7 +32,11 @@ mod proxying;
 mod reading;
 mod readings;
 mod renewal;
+mod secrets;
 mod sessions;
 mod sizes;
+mod starting;
+mod stopping;
+mod storm;
 mod support;
 mod tokens;

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rustix::fs::{Access, access};
 
 use super::MEMORY;
 use super::schema;
@@ -28,11 +29,16 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
     Ok(database)
 }
 
-/// Opens an existing file, to look at it; None: there is none.
+/// Opens an existing file, to look at it; None: there is none, and one may be made.
 pub(super) fn look(path: &Path) -> Result<Option<Connection>, OpenError> {
     match fs::metadata(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            access(folder_of(path), Access::WRITE_OK | Access::EXEC_OK)
+                .map_err(|error| explain_io(path, &error.into()))?;
+            Ok(None)
+        }
         Err(error) => Err(explain_io(path, &error)),
+        Ok(found) if !found.is_file() => Err(OpenError::NotADatabase { path: path.to_owned() }),
         Ok(_) => {
             refuse_network(path)?;
             connect(path).map(Some)
@@ -140,13 +146,17 @@ fn make_durable(database: &Connection) -> rusqlite::Result<String> {
     database.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))
 }
 
-#[cfg(target_os = "linux")]
-fn refuse_network(path: &Path) -> Result<(), OpenError> {
-    let folder = match path.parent() {
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
-    };
-    let found = rustix::fs::statfs(folder).map_err(|error| explain_io(path, &error.into()))?;
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn refuse_network(path: &Path) -> Result<(), OpenError> {
+    let found =
+        rustix::fs::statfs(folder_of(path)).map_err(|error| explain_io(path, &error.into()))?;
     match network(found.f_type) {
         Some(kind) => Err(OpenError::Network { path: path.to_owned(), kind }),
         None => Ok(()),

@@ -48,7 +48,7 @@ pub(super) fn open(
     Ok(Store { operations, reads })
 }
 
-/// Whether there are neither users nor sessions; a missing file is not made.
+/// Whether there are neither users nor sessions; a missing file is not made, but could be.
 pub(super) fn is_empty_at(place: Place<'_>) -> Result<bool, OpenError> {
     let Place::File(path) = place else {
         return Ok(true);

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,22 +12,15 @@ use portcullis::config::{self, Environment, Style};
 use portcullis::password::Cost;
 use tempfile::TempDir;
 
-use super::{Answer, Client, request};
+use super::Door;
 
 /// A running gateway; stopped and swept away when dropped.
 pub struct Gateway {
     running: Option<Running>,
+    door: Door,
     folder: TempDir,
     toml: String,
     pub clock: Clock,
-}
-
-/// A pair, as a script gets it.
-#[derive(Debug, Clone)]
-pub struct Tokens {
-    pub access: String,
-    pub refresh: String,
-    pub session: String,
 }
 
 /// What every test's file begins with.
@@ -75,7 +69,8 @@ impl Gateway {
     pub fn start_in(folder: TempDir, extra: &str) -> Self {
         let toml = merge(BASE, extra).replace("FOLDER", &folder.path().display().to_string());
         let clock = Clock::manual(Timestamp::from_secs(1_800_000_000));
-        let mut gateway = Self { running: None, folder, toml, clock };
+        let mut gateway =
+            Self { running: None, door: Door::at(([127, 0, 0, 1], 0).into()), folder, toml, clock };
         gateway.restart();
         gateway
     }
@@ -93,7 +88,9 @@ impl Gateway {
             // Cheaper than any file may ask for: what a hash costs has tests of its own.
             config.passwords.cost = Cost { memory_kib: 64, passes: 1, lanes: 1 };
         }
-        self.running = Some(app::start(config, &self.clock).expect("the gateway starts"));
+        let running = app::start(config, &self.clock).expect("the gateway starts");
+        self.door = Door::at(running.addresses()[0]);
+        self.running = Some(running);
     }
 
     /// Changes a text of the file, for the next restart.
@@ -111,21 +108,8 @@ impl Gateway {
         self.running = None;
     }
 
-    pub fn address(&self) -> SocketAddr {
-        self.running().addresses()[0]
-    }
-
     pub fn admin_address(&self) -> SocketAddr {
         self.running().admin().expect("the admin listener is on")
-    }
-
-    /// `localhost:PORT`, as a browser writes Host.
-    pub fn host(&self) -> String {
-        format!("localhost:{}", self.address().port())
-    }
-
-    pub fn origin(&self) -> String {
-        format!("http://{}", self.host())
     }
 
     pub fn auth(&self) -> &portcullis::auth::Auth {
@@ -159,75 +143,13 @@ impl Gateway {
     pub fn advance(&self, by: Duration) {
         self.clock.advance(by);
     }
-
-    pub fn connect(&self) -> Client {
-        Client::connect(self.address())
-    }
-
-    /// Asks over a connection of its own, with this gateway's Host.
-    #[track_caller]
-    pub fn ask(&self, line: &str, headers: &[(&str, &str)], body: &str) -> Answer {
-        let host = self.host();
-        let mut all = vec![("Host", host.as_str())];
-        all.extend(headers);
-        self.connect().ask(request(line, &all, body))
-    }
-
-    #[track_caller]
-    pub fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
-        self.ask(&format!("GET {path}"), headers, "")
-    }
-
-    #[track_caller]
-    pub fn post_json(&self, path: &str, headers: &[(&str, &str)], json: &str) -> Answer {
-        let mut all = vec![("Content-Type", "application/json")];
-        all.extend(headers);
-        self.ask(&format!("POST {path}"), &all, json)
-    }
-
-    /// GET as a script with this access token.
-    #[track_caller]
-    pub fn get_as(&self, path: &str, access: &str) -> Answer {
-        self.get(path, &[("Authorization", &format!("Bearer {access}"))])
-    }
-
-    /// Logs in as a script that keeps its tokens (`transport: "body"`).
-    #[track_caller]
-    pub fn login(&self, user: &str) -> Tokens {
-        Tokens::of(&self.login_with(user, r#","transport":"body""#).expect(200))
-    }
-
-    /// Logs in as a browser would, but without one: `transport: "cookie"`.
-    #[track_caller]
-    pub fn login_by_cookie(&self, user: &str) -> Answer {
-        self.login_with(user, r#","transport":"cookie""#).expect(200)
-    }
-
-    #[track_caller]
-    pub fn login_with(&self, user: &str, more: &str) -> Answer {
-        let json = format!(r#"{{"username":"{user}","password":"a long passphrase"{more}}}"#);
-        self.post_json("/auth/login", &[], &json)
-    }
-
-    #[track_caller]
-    pub fn refresh(&self, token: &str) -> Answer {
-        self.post_json("/auth/refresh", &[], &format!(r#"{{"refresh_token":"{token}"}}"#))
-    }
-
-    #[track_caller]
-    pub fn refresh_by_cookie(&self, cookies: &str) -> Answer {
-        self.ask("POST /auth/refresh", &[("Cookie", cookies)], "")
-    }
 }
 
-impl Tokens {
-    #[track_caller]
-    pub fn of(answer: &Answer) -> Self {
-        Self {
-            access: answer.member("access_token"),
-            refresh: answer.member("refresh_token"),
-            session: answer.member("session_id"),
-        }
+impl Deref for Gateway {
+    type Target = Door;
+
+    fn deref(&self) -> &Door {
+        &self.door
     }
 }
 
@@ -255,7 +177,7 @@ upstream = "{upstream}"
 }
 
 /// Sections of `extra` replace those of `base` that have the same name.
-fn merge(base: &str, extra: &str) -> String {
+pub(super) fn merge(base: &str, extra: &str) -> String {
     let replaced: Vec<&str> =
         extra.lines().map(str::trim).filter(|line| is_section(line)).collect();
     let mut kept = String::new();

@@ -1,9 +1,14 @@
-//! A gateway in this process, an upstream that records bytes, and a client that sends them.
+//! A gateway in this process or in one of its own, an upstream that records bytes, and a client that
+//! sends them.
 
 mod client;
+mod door;
 mod gateway;
+mod process;
 mod upstream;
 
 pub use client::{Answer, Client, request};
-pub use gateway::{Gateway, Tokens, routes};
+pub use door::{Door, Tokens};
+pub use gateway::{Gateway, routes};
+pub use process::{Account, House, Process, eventually, free_port};
 pub use upstream::{Seen, Then, Upstream};

@@ -1,0 +1,457 @@
+//! Every command, beside a running gateway and without one.
+
+use std::os::unix::fs::MetadataExt;
+
+use serde_json::Value;
+
+use crate::support::{Account, Door, House, Upstream, free_port, routes};
+
+const WITHOUT: &str = "no gateway runs";
+const BESIDE: &str = "a gateway runs";
+
+/// Runs a story twice: on the store, and through the control socket of a gateway.
+fn both_ways(story: impl Fn(&House, &str)) {
+    let house = House::new("");
+    // The users of the file are made by a gateway's start.
+    house.start().stop();
+    story(&house, WITHOUT);
+    let house = House::new("");
+    let gateway = house.start();
+    story(&house, BESIDE);
+    gateway.stop();
+}
+
+fn names(list: &Value) -> Vec<&str> {
+    let users = list.as_array().expect("a list");
+    users.iter().map(|user| user["username"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn users_are_added_listed_and_shown() {
+    both_ways(|house, how| {
+        let add = ["user", "add", "bob", "--role", "user", "--role", "editor"];
+        let add = [&add[..], &["--name", "Bob B.", "--email", "bob@example.org"]].concat();
+        let add = [&add[..], &["--password-stdin"]].concat();
+        house.run_typing(&add, "his own long words\n").expect(0).tells(&["bob is added"]);
+        let list = house.run(&["user", "list", "--json"]).expect(0).json();
+        assert_eq!(names(&list), ["admin", "alice", "bob"], "{how}");
+        let table = house.run(&["user", "list"]).expect(0);
+        let head = table.out.lines().next().unwrap_or_default();
+        assert!(head.starts_with("NAME   ROLES"), "{how}: {}", table.out);
+        assert!(table.out.contains("Bob B."), "{how}: {}", table.out);
+        let show = ["user", "show", "BOB", "--json"];
+        let bob = &house.run(&show).expect(0).json()[0];
+        assert_eq!(bob["roles"], serde_json::json!(["user", "editor"]));
+        assert_eq!(bob["email"], "bob@example.org");
+        assert_eq!(bob["disabled"], false);
+        let all = format!("{}{bob}", table.out);
+        assert!(!all.contains("argon2"), "{how}: a hash is shown: {all}");
+        house
+            .run(&["user", "show", "nobody"])
+            .expect(1)
+            .tells(&["there is no user named nobody", "portcullis user list"]);
+    });
+}
+
+#[test]
+fn a_user_who_cannot_be_is_not_added() {
+    both_ways(|house, how| {
+        let add = |name: &str, more: &[&str], password: &str| {
+            let arguments = [&["user", "add", name, "--password-stdin"], more].concat();
+            house.run_typing(&arguments, password)
+        };
+        let good = "a long passphrase\n";
+        add("Alice", &[], good).expect(1).tells(&["error: a user named alice is there"]);
+        add("ａｌｉｃｅ", &[], good).expect(1).tells(&["a user named alice is there"]);
+        add("carol", &["--role", "wizard"], good)
+            .expect(1)
+            .tells(&["there is no role wizard", "admin, editor, user"]);
+        add("carol", &["--role", "NOT a role"], good).expect(1);
+        add("carol", &[], "short\n")
+            .expect(1)
+            .tells(&["this password is refused", "12 characters"]);
+        add("carol", &[], "carol and her friends\n")
+            .expect(1)
+            .tells(&["must not contain the username"]);
+        add("carol", &[], "").expect(1);
+        add("not a name", &[], good).expect(1);
+        let list = house.run(&["user", "list", "--json"]).expect(0).json();
+        assert_eq!(names(&list), ["admin", "alice"], "{how}");
+    });
+}
+
+#[test]
+fn a_password_is_no_argument_and_may_be_made_up() {
+    let house = House::new("");
+    house.run(&["user", "add", "bob", "--password", "a long passphrase"]).expect(2);
+    let said = house.run(&["user", "add", "bob", "--generate"]).expect(0);
+    let password = said
+        .out
+        .lines()
+        .find_map(|line| line.strip_prefix("password: "))
+        .unwrap_or_else(|| panic!("{said:?}"));
+    let gateway = house.start();
+    house.try_password("bob", password).expect(200);
+    house.try_password("bob", "another password").expect(401);
+    gateway.stop();
+}
+
+#[test]
+fn what_is_changed_without_a_gateway_holds_when_one_starts() {
+    let house = House::new("");
+    let gateway = house.start();
+    let session = house.login("alice").session;
+    gateway.stop();
+    let sessions = house.run(&["session", "list", "--json"]).expect(0).json();
+    assert_eq!(sessions[0]["id"], session.as_str());
+    house.run(&["session", "revoke", &session]).expect(0);
+    house.run(&["session", "revoke", &session]).expect(1).tells(&["there is no live session"]);
+    house
+        .run_typing(&["user", "passwd", "alice", "--password-stdin"], "quite another one\n")
+        .expect(0)
+        .tells(&["alice has a new password"]);
+    house.run(&["user", "disable", "admin"]).expect(0);
+    let gateway = house.start();
+    house.try_password("alice", "a long passphrase").expect(401);
+    house.try_password("alice", "quite another one").expect(200);
+    house.try_password("admin", "a long passphrase").expect(401);
+    gateway.stop();
+    house.run(&["user", "enable", "admin"]).expect(0);
+    house.run(&["user", "delete", "alice"]).expect(0);
+    house
+        .run_typing(&["user", "add", "alice"], "a long passphrase")
+        .expect(1)
+        .tells(&["names of deleted users stay reserved"]);
+    let gateway = house.start();
+    house.try_password("admin", "a long passphrase").expect(200);
+    house.try_password("alice", "quite another one").expect(401);
+    gateway.stop();
+}
+
+#[test]
+fn what_an_administrator_does_is_true_at_once_for_live_tokens() {
+    let upstream = Upstream::hello();
+    let house = House::new(&routes(&upstream.url()));
+    let gateway = house.start();
+    let code = |path: &str, access: &str, status| {
+        let answer = house.get_as(path, access).expect(status);
+        (status != 200).then(|| answer.member("code"))
+    };
+
+    let before = house.login("alice");
+    code("/admin/x", &before.access, 403);
+    house.run(&["user", "roles", "alice", "admin"]).expect(0);
+    assert_eq!(code("/x", &before.access, 401).unwrap(), "token_expired");
+    let after = house.refresh(&before.refresh).expect(200);
+    let access = after.member("access_token");
+    code("/admin/x", &access, 200);
+    house.run(&["user", "roles", "alice"]).expect(0);
+    code("/admin/x", &access, 401);
+
+    let (one, other) = (house.login("alice"), house.login("alice"));
+    house.run(&["session", "revoke", &one.session]).expect(0);
+    assert_eq!(code("/x", &one.access, 401).unwrap(), "session_revoked");
+    house.refresh(&one.refresh).expect(401);
+    code("/x", &other.access, 200);
+    house
+        .run(&["session", "revoke", "--user", "alice"])
+        .expect(0)
+        .tells(&["2 sessions of alice have ended"]);
+    code("/x", &other.access, 401);
+    let list = ["session", "list", "--user", "alice", "--json"];
+    assert_eq!(house.run(&list).expect(0).json(), serde_json::json!([]));
+
+    let tokens = house.login("alice");
+    house.run_typing(&["user", "passwd", "alice"], "another passphrase").expect(0);
+    code("/x", &tokens.access, 401);
+    house.refresh(&tokens.refresh).expect(401);
+    let tokens = house.try_password("alice", "another passphrase").expect(200);
+    let access = tokens.member("access_token");
+    house.run(&["user", "disable", "alice"]).expect(0);
+    code("/x", &access, 401);
+    house.try_password("alice", "another passphrase").expect(401);
+    house.run(&["user", "enable", "alice"]).expect(0);
+    code("/x", &access, 401);
+
+    let tokens = house.try_password("alice", "another passphrase").expect(200);
+    let access = tokens.member("access_token");
+    house.run(&["user", "delete", "alice", "--free-name"]).expect(0);
+    code("/x", &access, 401);
+    house.run_typing(&["user", "add", "alice", "--role", "user"], "a third passphrase").expect(0);
+    code("/x", &access, 401);
+    let access = house.try_password("alice", "a third passphrase").expect(200);
+    let other = house.login("admin");
+    house.run(&["session", "revoke", "--all"]).expect(0);
+    code("/x", &access.member("access_token"), 401);
+    code("/x", &other.access, 401);
+    gateway.stop();
+}
+
+#[test]
+fn sessions_are_listed_with_what_an_owner_knows_them_by() {
+    let house = House::new("");
+    let gateway = house.start();
+    let json = r#"{"username":"alice","password":"a long passphrase","device_name":"my phone"}"#;
+    let agent = [("User-Agent", "curl/8")];
+    house.post_json("/auth/login", &agent, json).expect(200);
+    let other = house.login("admin").session;
+    let all = house.run(&["session", "list", "--json"]).expect(0).json();
+    let [one, two] = &all.as_array().unwrap()[..] else {
+        panic!("{all}");
+    };
+    let mut users = [one, two].map(|session| session["username"].clone());
+    users.sort_by_key(Value::to_string);
+    assert_eq!(users, ["admin", "alice"], "{all}");
+    assert!([one, two].iter().any(|session| session["id"] == other.as_str()));
+    assert!([one, two].iter().any(|session| session["user_agent"] == "curl/8"));
+    let table = house.run(&["session", "list", "--user", "alice"]).expect(0);
+    assert!(table.out.contains("my phone"), "{}", table.out);
+    assert!(table.out.contains("127.0.0.0/24"), "{}", table.out);
+    assert!(!table.out.contains("admin"), "{}", table.out);
+    house
+        .run(&["session", "list", "--user", "nobody"])
+        .expect(1)
+        .tells(&["there is no user named nobody"]);
+    house.run(&["session", "revoke", "no-id"]).expect(1);
+    house.run(&["session", "revoke"]).expect(2);
+    house.run(&["session", "revoke", "x", "--all"]).expect(2);
+    gateway.stop();
+}
+
+#[test]
+fn check_says_fine_or_what_is_wrong_or_that_it_could_not_look() {
+    let mut house = House::new(&routes("http://127.0.0.1:1"));
+    let fine = house.run(&["check"]).expect(0);
+    assert!(fine.out.contains("fine; 4 routes, 0 tests passed"), "{fine:?}");
+    house.run(&["check", "--json"]).expect(0);
+    house.run(&["check", "-c", "nowhere.toml"]).expect(2).tells(&["nowhere.toml"]);
+    assert_eq!(house.data(), [""; 0], "a check makes nothing");
+    house.reconfigure("roles = [\"admin\"]", "role = [\"admin\"]");
+    house.run(&["check"]).expect(1).tells(&[
+        "error[E011]",
+        "did you mean `roles`?",
+        "gateway.toml:",
+    ]);
+    let report = house.run(&["check", "--json"]).expect(1).json();
+    assert_eq!(report["problems"][0]["code"], "E011", "{report}");
+    let empty = House::new("");
+    std::fs::remove_file(empty.file()).unwrap();
+    empty.run(&["check"]).expect(2).tells(&["no gateway.toml", "-c FILE"]);
+}
+
+#[test]
+fn a_red_test_stops_check_and_run() {
+    let tests = r#"
+[[tests]]
+request = "GET /admin/x"
+as = { roles = ["user"] }
+expect = 403
+[[tests]]
+request = "GET /admin/x"
+as = { roles = ["admin"] }
+expect = 401
+"#;
+    let mut house = House::new(&(routes("http://127.0.0.1:1") + tests));
+    let told = ["gateway.toml:", "expected 401, got 200"];
+    house.run(&["check"]).expect(1).tells(&told);
+    let refused = house.refusal().expect(1).tells(&told);
+    assert!(refused.err.contains("not started"), "{}", refused.err);
+    assert!(!refused.err.contains("expected 403"), "the green one too");
+    assert_eq!(house.data(), [""; 0], "nothing is made");
+    house.reconfigure("expect = 401", "expect = 200");
+    let fine = house.run(&["check"]).expect(0);
+    assert!(fine.out.contains("2 tests passed"), "{}", fine.out);
+    house.start().stop();
+}
+
+#[test]
+fn explain_tells_what_would_become_of_a_request() {
+    let house = House::new(&routes("http://127.0.0.1:1"));
+    let explain = |arguments: &[&str]| house.run(&[&["explain"], arguments].concat());
+    explain(&["GET", "/x"]).expect(1).tells(&["401 token_missing"]);
+    explain(&["GET", "/x", "--anonymous"]).expect(1);
+    explain(&["GET", "/x", "--user", "alice"])
+        .expect(0)
+        .tells(&["200 permitted", "sends     remote-user: alice"]);
+    explain(&["GET", "/admin/x", "--role", "user"])
+        .expect(1)
+        .tells(&["403 forbidden", "candidate"]);
+    explain(&["GET", "/admin/x", "--role", "user", "--role", "admin"]).expect(0);
+    explain(&["GET", "/public/../admin/x", "--user", "alice"]).expect(1);
+    explain(&["GET", "http://elsewhere.example/x", "--user", "alice"])
+        .expect(1)
+        .tells(&["421 misdirected_request"]);
+    explain(&["GET", &format!("{}/x", house.origin()), "--user", "alice"]).expect(0);
+    explain(&["GET", "/auth/me"]).expect(0);
+    explain(&["GET", "ftp://localhost/x"]).expect(2);
+    explain(&["G T", "/x"]).expect(2).tells(&["is no method"]);
+    explain(&["GET", "/x", "--anonymous", "--user", "alice"]).expect(2);
+    let json = explain(&["GET", "/admin/x", "--role", "user", "--json"]).expect(1).json();
+    assert_eq!(json["status"], 403, "{json}");
+    assert_eq!(json["code"], "forbidden", "{json}");
+
+    let code = explain(&["E011"]).expect(0);
+    assert!(code.out.contains("misspelt"), "{}", code.out);
+    explain(&["E999"]).expect(2).tells(&["E999 is no error code"]);
+    assert_eq!(house.data(), [""; 0], "explain makes nothing");
+}
+
+#[test]
+fn routes_show_public_ones_large() {
+    let house = House::new(&routes("http://127.0.0.1:1"));
+    let table = house.run(&["routes"]).expect(0).out;
+    assert!(table.starts_with("MATCH"), "{table}");
+    let line = |part: &str| {
+        let found = table.lines().find(|line| line.starts_with(part));
+        found.unwrap_or_else(|| panic!("{part}: {table}"))
+    };
+    assert!(line("/public/").contains("PUBLIC"), "{table}");
+    assert!(line("/admin/").contains("role admin"), "{table}");
+    let json = house.run(&["routes", "--json"]).expect(0).json();
+    assert_eq!(json.as_array().map(Vec::len), Some(4), "{json}");
+}
+
+#[test]
+fn show_prints_the_whole_and_no_secret() {
+    const SECRET: &str = "c2VjcmV0IG9mIDMyIGJ5dGVzIGFuZCBhIGZldyBtb3Jl";
+    let extra = format!(
+        "[tokens]\nalgorithm = \"HS256\"\nsecret = \"{SECRET}\"\n{}",
+        routes("http://127.0.0.1:1")
+    );
+    let house = House::new(&extra);
+    let shown = house.run(&["show"]).expect(0).out;
+    for part in ["access_ttl", "max_per_user", "login_per_ip", "/admin/", "alice"] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    for secret in [SECRET, "a long passphrase"] {
+        assert!(!shown.contains(secret), "{shown}");
+    }
+}
+
+#[test]
+fn a_printed_hash_serves_a_bootstrap_user() {
+    let house = House::new("");
+    let hash = house.run_typing(&["hash"], "Dave's pass phrase\n").expect(0).out;
+    assert!(hash.starts_with("$argon2id$v=19$"), "{hash}");
+    house.run_typing(&["hash"], "").expect(1).tells(&["one line"]);
+    let user = format!("[[bootstrap]]\nname = \"dave\"\nhash = \"{}\"\n", hash.trim());
+    let house = House::new(&user);
+    let gateway = house.start();
+    house.try_password("dave", "Dave's pass phrase").expect(200);
+    house.try_password("dave", "dave's pass phrase").expect(401);
+    gateway.stop();
+}
+
+#[test]
+fn healthcheck_asks_the_admin_listener() {
+    let house = House::new("");
+    house.run(&["healthcheck"]).expect(1).tells(&["no answer from"]);
+    let gateway = house.start();
+    house.run(&["healthcheck"]).expect(0);
+    gateway.stop();
+}
+
+#[test]
+fn healthcheck_asks_the_first_listener_where_there_is_no_admin_listener() {
+    let mut house = House::new("");
+    house.reconfigure(&format!("admin = \"{}\"", house.admin()), "admin = \"off\"");
+    house.run(&["healthcheck"]).expect(1);
+    let gateway = house.start();
+    house.run(&["healthcheck"]).expect(0);
+    gateway.stop();
+    let listen = format!("listen = \"127.0.0.1:{}\"", house.address().port());
+    let all = format!(
+        "listen = \"0.0.0.0:{}\"\npublic_url = \"{}\"",
+        house.address().port(),
+        house.origin()
+    );
+    house.reconfigure(&listen, &all);
+    let gateway = house.start();
+    house.run(&["healthcheck"]).expect(0);
+    gateway.stop();
+}
+
+#[test]
+fn healthcheck_without_a_file_asks_the_default_listener() {
+    let house = House::new("");
+    std::fs::remove_file(house.file()).unwrap();
+    let said = house.run(&["healthcheck"]);
+    // Whether somebody listens on the default port of this machine is not the test's to say.
+    assert!(matches!(said.code, Some(0 | 1)), "{said:?}");
+    if said.code == Some(1) {
+        assert!(said.err.contains("http://127.0.0.1:8080/auth/ping"), "{said:?}");
+    }
+    house.run(&["healthcheck", "-c", "nowhere.toml"]).expect(2);
+}
+
+#[test]
+fn root_administers_a_folder_as_its_owner() {
+    let house = House::of(Account::Unprivileged, "");
+    house.start().stop();
+    let owner = house.path("data").metadata().unwrap().uid();
+    let as_root = |arguments: &[&str]| house.finish(house.command_as(Account::Own, arguments), "");
+    as_root(&["user", "add", "bob", "--generate"]).expect(0);
+    for name in ["lock", "portcullis.db", "keys", "master"] {
+        let found = house.path("data").join(name).metadata().unwrap().uid();
+        assert_eq!(found, owner, "{name}");
+    }
+    let gateway = house.start();
+    as_root(&["user", "disable", "alice"]).expect(0);
+    house.try_password("alice", "a long passphrase").expect(401);
+    gateway.stop();
+}
+
+#[test]
+fn version_and_help_are_said() {
+    let house = House::new("");
+    let version = house.run(&["version"]).expect(0).out;
+    assert_eq!(version.trim(), concat!("portcullis ", env!("CARGO_PKG_VERSION")));
+    let help = house.run(&["--help"]).expect(0).out;
+    for command in ["demo", "run", "check", "explain", "routes", "user", "session", "healthcheck"] {
+        assert!(help.contains(command), "{command}: {help}");
+    }
+    house.run(&[]).expect(2);
+    house.run(&["no-such-command"]).expect(2);
+}
+
+#[test]
+fn a_store_in_memory_is_not_administered_from_outside() {
+    let house = House::new("[store]\nurl = \"sqlite::memory:\"\n");
+    house.run(&["user", "list"]).expect(2).tells(&["in memory"]);
+}
+
+#[test]
+fn the_demo_serves_what_it_prints() {
+    let house = House::new("");
+    let listen = format!("127.0.0.1:{}", free_port());
+    let demo = house.start_by(house.command(&["demo", "--listen", &listen]), "Ctrl-C");
+    let said = demo.said();
+    let door = Door::at(listen.parse().unwrap());
+    assert!(said.contains(&door.origin()), "{said}");
+    let password = |user: &str| {
+        let line = said.lines().find(|line| line.contains(&format!("user {user}, password")));
+        let line = line.unwrap_or_else(|| panic!("{user}: {said}"));
+        line.split_whitespace().nth(3).unwrap().to_owned()
+    };
+    let asked = |path: &str, cookies: &str, status| {
+        assert!(said.contains(&format!("{}{path} ", door.origin())), "{path}: {said}");
+        door.get(path, &[("Cookie", cookies)]).expect(status).text()
+    };
+    door.get("/", &[]).expect(200);
+    door.get("/private/hello", &[]).expect(401);
+    let json = said
+        .split('\'')
+        .find(|part| part.starts_with('{'))
+        .unwrap_or_else(|| panic!("no body for a login: {said}"));
+    let cookies = door.post_json("/auth/login", &[], json).expect(200).cookie_header();
+    assert!(asked("/private/hello", &cookies, 200).contains("Remote-User: alice"));
+    asked("/admin/", &cookies, 403);
+    door.get("/auth/me", &[("Cookie", &cookies)]).expect(200);
+    let admin = door.try_password("admin", &password("admin")).expect(200);
+    let page = door.get_as("/admin/", &admin.member("access_token")).expect(200).text();
+    assert!(page.contains("Remote-User: admin"), "{page}");
+    assert!(page.contains("Remote-Groups: admin"), "{page}");
+    assert_ne!(password("alice"), password("admin"));
+    demo.stop();
+    assert_eq!(house.data(), [""; 0], "the demo keeps nothing");
+}
