@@ -1,7 +1,7 @@
 //! The data folder: made private, and held by one gateway at a time.
 
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Write};
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -21,9 +21,7 @@ pub struct DataDir {
 #[derive(Debug, Error)]
 pub enum DataDirError {
     /// It cannot be made or written.
-    #[error(
-        "cannot use the data folder {path}: {cause}; give it to the user that runs portcullis (chown) with mode 0700 (chmod), or set another server.data_dir"
-    )]
+    #[error("cannot use the data folder {path}: {cause}; {}", remedy(.cause))]
     Unusable {
         /// The folder.
         path: String,
@@ -103,7 +101,22 @@ fn make(path: &Path) -> io::Result<()> {
     }
     fs::DirBuilder::new().mode(0o700).create(path)?;
     // Keys and hashes lie here: an operator's `git add .` must not pick them up.
-    fs::File::create_new(path.join(".gitignore"))?.write_all(b"*\n")
+    let kept_out = path.join(".gitignore");
+    fs::write(&kept_out, "*\n").inspect_err(|_| {
+        // Or the next start would take the folder for a finished one. What fails here stays unused.
+        let _ = fs::remove_file(&kept_out).and_then(|()| fs::remove_dir(path));
+    })
+}
+
+fn remedy(cause: &io::Error) -> &'static str {
+    if matches!(
+        cause.kind(),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge
+    ) {
+        "free some space there, or set another server.data_dir that has room"
+    } else {
+        "give it to the user that runs portcullis (chown) with mode 0700 (chmod), or set another server.data_dir"
+    }
 }
 
 const SOCKET: &str = "control.sock";

@@ -74,9 +74,16 @@ pub enum StartError {
     /// A key cannot be read or made.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// The store answers no question right after it was opened.
-    #[error(transparent)]
-    Unavailable(#[from] Unavailable),
+    /// The store does not answer right after it was opened.
+    #[error(
+        "cannot use the store {store}: {cause}; see that its file system is sound and has room, then start again"
+    )]
+    Unavailable {
+        /// The store.
+        store: String,
+        /// What it said.
+        cause: Unavailable,
+    },
     /// A user of the configuration cannot be created.
     #[error("cannot create the [[bootstrap]] user {name}: {cause}")]
     Bootstrap {
@@ -171,12 +178,15 @@ impl Running {
         self.wait();
     }
 
-    /// Serves until SIGTERM or SIGINT, then drains; a second one ends at once. SIGHUP opens the log
-    /// files again.
-    pub fn until_signalled(self) -> io::Result<()> {
-        signals::watch(self.phase.clone(), self.telemetry.clone())?;
+    /// Heeds signals from now on: SIGTERM and SIGINT drain, a second one ends at once, SIGHUP opens
+    /// the log files again. Before this is called they end the process as they end any other.
+    pub fn heed_signals(&self) -> io::Result<()> {
+        signals::watch(self.phase.clone(), self.telemetry.clone())
+    }
+
+    /// Serves until a signal ends it.
+    pub fn until_signalled(self) {
         self.wait();
-        Ok(())
     }
 
     fn wait(mut self) {
@@ -275,16 +285,19 @@ pub(crate) fn build(
         passwords: passwords.clone(),
         roles: config.auth.roles.clone(),
     });
-    block_on(auth.load_revocations())??;
+    block_on(auth.load_revocations())?.map_err(unavailable(config))?;
     Ok(auth)
 }
 
 async fn bootstrap(auth: &Auth, config: &Config) -> Result<usize, StartError> {
     for user in &config.bootstrap {
         let created = auth.users().bootstrap(user).await;
-        created.map_err(|cause| StartError::Bootstrap { name: user.name.clone(), cause })?;
+        created.map_err(|error| match error {
+            UserError::Store(cause) => unavailable(config)(cause),
+            cause => StartError::Bootstrap { name: user.name.clone(), cause },
+        })?;
     }
-    let users = auth.store().users().await?;
+    let users = auth.store().users().await.map_err(unavailable(config))?;
     for user in &users {
         let gone = user.roles.iter().filter(|role| !config.auth.roles.contains(role));
         for role in gone {
@@ -295,6 +308,18 @@ async fn bootstrap(auth: &Auth, config: &Config) -> Result<usize, StartError> {
         }
     }
     Ok(users.len())
+}
+
+fn unavailable(config: &Config) -> impl Fn(Unavailable) -> StartError {
+    move |cause| StartError::Unavailable { store: name(&config.store), cause }
+}
+
+/// The store as its operator knows it.
+fn name(store: &StoreUrl) -> String {
+    match store {
+        StoreUrl::Sqlite(path) => path.display().to_string(),
+        StoreUrl::Memory => "in memory".to_owned(),
+    }
 }
 
 fn place(config: &Config) -> Place<'_> {

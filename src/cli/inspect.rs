@@ -1,5 +1,6 @@
 //! `check`, `explain`, `routes`, `show` and `version`: the configuration, looked at from all sides.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -208,6 +209,15 @@ pub(super) fn version(output: &Output) -> ExitCode {
 }
 
 fn compile(config: &Config) -> Result<Snapshot, &'static str> {
-    Snapshot::compile(&Arc::new(config.clone()), &config.server.listen)
+    let listen: Vec<_> = config.server.listen.iter().copied().map(chosen).collect();
+    Snapshot::compile(&Arc::new(config.clone()), &listen)
         .map_err(|_conflicts| "the routes contradict each other")
+}
+
+/// Port 0 asks the system for one, which is not known before the start: any other stands for it.
+fn chosen(mut address: SocketAddr) -> SocketAddr {
+    if address.port() == 0 {
+        address.set_port(8080);
+    }
+    address
 }

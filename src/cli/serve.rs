@@ -11,7 +11,7 @@ use super::inspect;
 use super::output::{Output, find};
 use crate::app::{self, Running, demo};
 use crate::clock::Clock;
-use crate::config::Server;
+use crate::config::{Config, Server};
 use crate::telemetry;
 
 pub(super) fn run(output: &Output, file: Option<&Path>) -> ExitCode {
@@ -25,40 +25,49 @@ pub(super) fn run(output: &Output, file: Option<&Path>) -> ExitCode {
         return output.refuse("a [[tests]] of the configuration fails; not started");
     }
     telemetry::diagnostics(loaded.config.log.level);
-    let upstreams: Vec<String> =
-        loaded.config.upstreams.iter().map(|upstream| upstream.name.to_string()).collect();
+    let upstreams = upstreams(&loaded.config);
     match app::start(loaded.config, &Clock::system()) {
-        Ok(running) => {
+        Ok(running) => serve(output, running, |running| {
             for address in running.addresses() {
-                output.complain(format!(
-                    "portcullis listens on {address}, for {}",
-                    upstreams.join(", ")
-                ));
+                output.complain(format!("portcullis listens on {address}, {upstreams}"));
             }
             if running.has_no_users() {
                 output.complain("no users yet: portcullis user add NAME --role admin");
             }
-            end(output, running)
-        }
+        }),
         Err(error) => output.refuse(format!("{error}\nnot started.")),
+    }
+}
+
+/// Before what the gateway stands.
+fn upstreams(config: &Config) -> String {
+    let names: Vec<String> =
+        config.upstreams.iter().map(|upstream| upstream.name.to_string()).collect();
+    if names.is_empty() {
+        "before no application: the configuration has no [[routes]]".to_owned()
+    } else {
+        format!("before {}", names.join(", "))
     }
 }
 
 pub(super) fn demo(output: &Output, listen: SocketAddr) -> ExitCode {
     match demo::demo(listen) {
         Ok(demo) => {
-            output.say(demo.welcome());
-            end(output, demo.running)
+            let welcome = demo.welcome();
+            serve(output, demo.running, |_| output.say(welcome))
         }
         Err(error) => output.refuse(error),
     }
 }
 
-fn end(output: &Output, running: Running) -> ExitCode {
-    match running.until_signalled() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(cause) => output.refuse(format!("cannot watch for signals: {cause}")),
+/// Signals are heeded before anybody is told that it runs: who was told may send one at once.
+fn serve(output: &Output, running: Running, tell: impl FnOnce(&Running)) -> ExitCode {
+    if let Err(cause) = running.heed_signals() {
+        return output.refuse(format!("cannot watch for signals: {cause}"));
     }
+    tell(&running);
+    running.until_signalled();
+    ExitCode::SUCCESS
 }
 
 /// Asks the gateway of this configuration whether it lives: exit code 0 if it answers 200. Without

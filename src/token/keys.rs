@@ -301,7 +301,7 @@ pub enum KeyError {
         cause: io::Error,
     },
     /// The file or folder cannot be made.
-    #[error("cannot create {}: {cause}; check that the gateway may write to its folder", path.display())]
+    #[error("cannot create {}: {cause}; check that its folder has room and that the gateway may write to it", path.display())]
     Create {
         /// Which.
         path: PathBuf,

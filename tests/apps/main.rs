@@ -1,1 +1,32 @@
-fn main() {}
+//! The gateway's own program before unmodified applications, on real disks, with real curl.
+//!
+//! `./test` installs what these tests need and runs them. A program that is missing is named, and
+//! its test fails.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::print_stdout,
+    clippy::as_conversions,
+    clippy::wildcard_enum_match_arm,
+    clippy::disallowed_methods,
+    unreachable_pub,
+    missing_docs,
+    reason = "a test that fails shall say so at once; this is no product code"
+)]
+
+mod article;
+#[allow(dead_code, reason = "the tests that need no foreign program use more of it")]
+#[path = "../gateway/support/client.rs"]
+mod client;
+mod full_disk;
+mod gateway;
+mod httpbin;
+mod programs;
+mod radicale;
+#[allow(dead_code, reason = "the tests that need no foreign program use more of it")]
+#[path = "../gateway/support/upstream.rs"]
+mod upstream;

@@ -421,6 +421,15 @@ fn a_store_in_memory_is_not_administered_from_outside() {
 }
 
 #[test]
+fn a_demo_without_a_port_says_how_to_give_it_another() {
+    let house = House::new("");
+    let taken = std::net::TcpListener::bind(house.address()).unwrap();
+    let listen = taken.local_addr().unwrap().to_string();
+    let said = house.run(&["demo", "--listen", &listen]).expect(1);
+    said.tells(&["cannot listen on", &listen, "in use", "--listen", "not started"]);
+}
+
+#[test]
 fn the_demo_serves_what_it_prints() {
     let house = House::new("");
     let listen = format!("127.0.0.1:{}", free_port());

@@ -67,7 +67,7 @@ fn a_kill_amid_refreshes_loses_no_session_and_doubles_none() {
     let mut forgetful = faithful.split_off(FAITHFUL);
     let mut gateway = house.start();
     let (mut unread, mut ended, mut rounds) = (0, 0, 0);
-    while unread < ENOUGH && rounds < MOST_ROUNDS {
+    while (unread < ENOUGH || ended == 0) && rounds < MOST_ROUNDS {
         rounds += 1;
         let leaving = forgetful.split_off(forgetful.len() - FORGETFUL);
         let all: Vec<_> = leaving.iter().chain(&faithful).cloned().collect();

@@ -39,4 +39,5 @@ mod starting;
 mod stopping;
 mod storm;
 mod support;
+mod threats;
 mod tokens;

@@ -1,6 +1,8 @@
 //! A gateway in this process or in one of its own, an upstream that records bytes, and a client that
 //! sends them.
 
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
 mod client;
 mod door;
 mod gateway;
