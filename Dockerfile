@@ -8,7 +8,7 @@
 FROM rust:1.95-slim-bookworm AS build
 ARG PROFILE=dist
 WORKDIR /build
-COPY Cargo.toml Cargo.lock ./
+COPY Cargo.toml Cargo.lock askama.toml ./
 COPY src src
 # glibc is linked statically; names are resolved by a resolver of our own, so that needs no NSS.
 # With --target the flag holds for the binary alone: procedural macros could not be built with it.

@@ -1,21 +1,10 @@
 //! The demo: a gateway before a tiny application, two users, nothing kept.
 
-use std::convert::Infallible;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
-use std::thread;
 
-use bytes::Bytes;
-use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue, Request, Response};
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-
-use super::{Running, StartError, start};
+use super::{Running, StartError, sample, start};
 use crate::clock::Clock;
 use crate::config::{self, Environment, Report};
 use crate::secret;
@@ -58,7 +47,7 @@ pub enum DemoError {
 
 /// Starts the sample application and a gateway before it.
 pub fn demo(listen: SocketAddr) -> Result<Demo, DemoError> {
-    let sample = sample_application()?;
+    let sample = sample::start()?;
     let (alice, admin) = (password(), password());
     let text = TEMPLATE
         .replace("LISTEN", &listen.to_string())
@@ -79,47 +68,6 @@ pub fn password() -> String {
     secret::random::<20>().iter().filter_map(letter).collect()
 }
 
-/// Starts an application that has no login of its own and shows who it was told is there.
-fn sample_application() -> io::Result<SocketAddr> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    listener.set_nonblocking(true)?;
-    let address = listener.local_addr()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let serve = async move {
-        let Ok(listener) = tokio::net::TcpListener::from_std(listener) else {
-            return;
-        };
-        while let Ok((stream, _)) = listener.accept().await {
-            let connection = http1::Builder::new().serve_connection(
-                TokioIo::new(stream),
-                service_fn(|request| async move { Ok::<_, Infallible>(page(&request)) }),
-            );
-            tokio::spawn(connection);
-        }
-    };
-    thread::Builder::new().name("sample".to_owned()).spawn(move || runtime.block_on(serve))?;
-    Ok(address)
-}
-
-fn page(request: &Request<Incoming>) -> Response<Full<Bytes>> {
-    let said = |name| header(request.headers(), name);
-    let text = format!(
-        "{} {}\nRemote-User: {}\nRemote-Groups: {}\n",
-        request.method(),
-        request.uri().path(),
-        said("remote-user"),
-        said("remote-groups"),
-    );
-    let mut answer = Response::new(Full::new(Bytes::from(text)));
-    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
-    answer.headers_mut().insert(CONTENT_TYPE, plain);
-    answer
-}
-
-fn header<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
-    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("(not told)")
-}
-
 /// The configuration of the demo; the words in capitals are filled in.
 const TEMPLATE: &str = r#"
 [server]
@@ -136,6 +84,7 @@ url = "sqlite::memory:"
 
 [auth]
 roles = ["admin", "user"]
+page = { title = "Portcullis demo" }
 
 [[bootstrap]]
 name = "alice"
@@ -168,12 +117,16 @@ upstream = "sample"
 /// The words in capitals are filled in.
 const WELCOME: &str = r#"Portcullis stands before a small application that has no login of its own.
 
-    ORIGIN
+    ORIGIN          (open it in a browser)
 
     user alice, password ALICE    (role user)
     user admin, password ADMIN    (role admin)
 
-Try it from another terminal:
+Open ORIGIN/private/hello in a browser: the login page comes first, then the application,
+which shows what it was told of you. ORIGIN/auth/account is your account,
+ORIGIN/auth/logout the way out.
+
+Or try it from another terminal:
 
     curl ORIGIN/                     # open to everybody
     curl -i ORIGIN/private/hello     # 401: sign in first

@@ -8,6 +8,7 @@ pub mod control;
 mod data_dir;
 pub mod demo;
 mod office;
+mod sample;
 mod signals;
 mod worker;
 

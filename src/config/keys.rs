@@ -150,9 +150,11 @@ pub(super) const RATE: Keys = Keys { table: "a rate", built: &["burst", "every"]
 
 pub(super) const AUTH: Keys = Keys {
     table: "[auth]",
-    built: &["path", "roles"],
-    later: &["admin_role", "cors", "after_logout", "page"],
+    built: &["path", "roles", "after_logout", "page"],
+    later: &["admin_role", "cors"],
 };
+pub(super) const PAGE: Keys =
+    Keys { table: "auth.page", built: &["title", "logo", "accent", "language"], later: &[] };
 pub(super) const BOOTSTRAP: Keys = Keys {
     table: "[[bootstrap]]",
     built: &["name", "roles", "password", "password_file", "hash"],
@@ -241,6 +243,7 @@ pub(super) const ALL: &[&Keys] = &[
     &RATE_LIMITS,
     &RATE,
     &AUTH,
+    &PAGE,
     &BOOTSTRAP,
     &IDENTITY,
     &IDENTITY_ROLES,

@@ -19,6 +19,7 @@ mod include;
 mod keys;
 mod model;
 mod origins;
+mod page;
 mod people;
 mod policy_tests;
 mod problem;

@@ -6,10 +6,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::identity::{Role, Username};
 use crate::password::{Cost, PasswordHash};
 use crate::policy::{IdentityHeaders, Route};
-use crate::request::Origin;
+use crate::request::{LocalPath, Origin};
 use crate::secret::Secret;
 use crate::session::Windows;
 use crate::token::Algorithm;
@@ -302,6 +304,68 @@ pub struct AuthSection {
     pub path: String,
     /// The closed list of roles.
     pub roles: Vec<Role>,
+    /// Where a form of logout leads.
+    pub after_logout: LocalPath,
+    /// The gateway's own pages.
+    pub page: Page,
+}
+
+/// `auth.page`
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// Above every page; None: the host's name.
+    pub title: Option<String>,
+    /// Beside the title.
+    pub logo: Option<Logo>,
+    /// Of buttons and links.
+    pub accent: Colour,
+    /// What pages are written in.
+    pub language: PageLanguage,
+}
+
+/// `auth.page.logo`, read.
+#[derive(Clone, Debug)]
+pub struct Logo {
+    /// Where it was read from.
+    pub file: PathBuf,
+    /// What it is.
+    pub kind: LogoKind,
+    /// All of it.
+    pub bytes: Bytes,
+}
+
+/// What a logo can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogoKind {
+    /// Portable network graphics.
+    Png,
+    /// Scalable vector graphics.
+    Svg,
+}
+
+impl LogoKind {
+    /// Its `Content-Type`.
+    pub const fn media_type(self) -> &'static str {
+        match self {
+            Self::Png => "image/png",
+            Self::Svg => "image/svg+xml",
+        }
+    }
+}
+
+/// Red, green and blue (sRGB).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Colour(pub [u8; 3]);
+
+/// `auth.page.language`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PageLanguage {
+    /// What the browser prefers.
+    Auto,
+    /// "en"
+    English,
+    /// "de"
+    German,
 }
 
 /// `[[bootstrap]]`

@@ -7,6 +7,7 @@ use super::codes;
 use super::forms::{self, SIZE};
 use super::keys::{self, nearest};
 use super::model::{AuthSection, Bootstrap, BootstrapPassword, Passwords, Rate, RateLimits};
+use super::page;
 use super::problem::{Place, Problem};
 use super::section::{Between, Section, unreadable};
 use super::server::auto_or_count;
@@ -124,7 +125,13 @@ pub(super) fn read_auth(section: Section<'_>) -> (AuthSection, Roles) {
             .collect::<Vec<_>>(),
     };
     let whole = !section.has("roles") || known.len() == wanted;
-    (AuthSection { path: auth_path(&section), roles: known.clone() }, Roles { known, whole })
+    let auth = AuthSection {
+        path: auth_path(&section),
+        roles: known.clone(),
+        after_logout: page::after_logout(&section),
+        page: page::read(&section),
+    };
+    (auth, Roles { known, whole })
 }
 
 fn role(section: &Section<'_>, text: &Text) -> Option<Role> {

@@ -14,6 +14,7 @@ use super::model::{
     Bootstrap, BootstrapPassword, Config, Expect, Insecure, Log, LogOutput, PolicyTest, StoreUrl,
     Upstream,
 };
+use super::page;
 use super::routes::{ACCESS, BEARER, ON_DENIED};
 use super::server::{FORMATS, LEVELS};
 use super::tokens::{ALGORITHMS, SAME_SITE};
@@ -210,7 +211,12 @@ impl Page {
         );
         self.table(
             "[auth]",
-            [("path", config.auth.path.as_str().into()), ("roles", list(config.auth.roles.iter()))],
+            [
+                ("path", config.auth.path.as_str().into()),
+                ("roles", list(config.auth.roles.iter())),
+                ("after_logout", config.auth.after_logout.as_str().into()),
+                ("page", page::shown(&config.auth.page)),
+            ],
         );
     }
 

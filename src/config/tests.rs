@@ -138,6 +138,7 @@ fn with_key(table: &str, key: &str, value: &str) -> String {
         "sessions.retry_window" => format!("[sessions]\nretry_window = {{ {entry} }}"),
         "sessions.master_keys" => format!("[sessions]\nmaster_keys = [{{ {entry} }}]"),
         "passwords.argon2" => format!("[passwords]\nargon2 = {{ {entry} }}"),
+        "auth.page" => format!("[auth]\npage = {{ {entry} }}"),
         "a rate" => format!("[rate_limits]\nlogin_per_ip = {{ {entry} }}"),
         "identity.NAME.roles" => format!("[identity.x]\nroles = {{ {entry} }}"),
         "upstreams.NAME.timeouts" => format!("[upstreams.x]\ntimeouts = {{ {entry} }}"),

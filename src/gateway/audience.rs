@@ -1,10 +1,12 @@
 //! Who looks at an answer of ours: a program, a person in front of a page, a page inside of another.
 
-use http::header::{ACCEPT, HeaderMap};
-use http::{HeaderName, Method};
+use http::header::{ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, HeaderMap};
+use http::uri::PathAndQuery;
+use http::{HeaderName, HeaderValue, Method};
 
+use super::preference::weighted;
 use crate::policy::OnDenied;
-use crate::request::NormalRequest;
+use crate::request::{LocalPath, NormalRequest};
 
 /// For whom an answer is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,10 +26,10 @@ impl Audience {
     /// is a person's.
     pub(super) fn of(request: &NormalRequest) -> Self {
         let headers = request.headers();
-        if headers.contains_key(X_REQUESTED_WITH) || headers.contains_key(HX_REQUEST) {
+        if is_scripted(headers) {
             return Self::Program;
         }
-        let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+        let reads = is_read(request.method());
         match (one(headers, SEC_FETCH_MODE), one(headers, SEC_FETCH_DEST)) {
             (None, None) if reads && prefers_html(headers) => Self::Navigation,
             (None, _) => Self::Program,
@@ -36,6 +38,27 @@ impl Audience {
             (Some(_), _) if reads => Self::Navigation,
             (Some(_), _) => Self::Form,
         }
+    }
+
+    /// The same at an endpoint of ours, where it is known what a form is: browsers that say
+    /// nothing of themselves (all of them on plain http) send them too, and programs send some
+    /// that want no page for an answer.
+    pub(super) fn at_endpoint(self, request: &NormalRequest) -> Self {
+        let headers = request.headers();
+        let wants_page = one(headers, CONTENT_TYPE).is_some_and(is_form) && prefers_html(headers);
+        match self {
+            Self::Form if !wants_page => Self::Program,
+            Self::Program if *request.method() == Method::POST && wants_page => {
+                let silent = !is_scripted(headers) && !headers.contains_key(SEC_FETCH_MODE);
+                if silent { Self::Form } else { Self::Program }
+            }
+            Self::Program | Self::Navigation | Self::Form | Self::Frame => self,
+        }
+    }
+
+    /// Whether an answer to a form is read by a person.
+    pub(super) const fn is_form(self) -> bool {
+        matches!(self, Self::Form | Self::Frame)
     }
 
     /// What a route makes of it where a caller is refused.
@@ -48,6 +71,63 @@ impl Audience {
     }
 }
 
+/// What an answer of ours needs of a request that is gone by the time it is made.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Asked {
+    languages: Option<HeaderValue>,
+    /// Of a GET or HEAD: what could be asked for again.
+    wanted: Option<PathAndQuery>,
+    on_denied: Option<OnDenied>,
+}
+
+impl Asked {
+    pub(super) fn of(request: &NormalRequest) -> Self {
+        let wanted = || request.target().path_and_query().clone();
+        Self {
+            languages: request.headers().get(ACCEPT_LANGUAGE).cloned(),
+            wanted: is_read(request.method()).then(wanted),
+            on_denied: None,
+        }
+    }
+
+    /// From here on a refusal is told as the route says.
+    pub(super) fn of_route(&mut self, on_denied: OnDenied) {
+        self.on_denied = Some(on_denied);
+    }
+
+    pub(super) fn on_denied(&self) -> OnDenied {
+        self.on_denied.unwrap_or(OnDenied::Auto)
+    }
+
+    /// `Accept-Language`.
+    pub(super) fn languages(&self) -> &str {
+        self.languages.as_ref().and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    /// Whether it was a GET or HEAD.
+    pub(super) fn is_read(&self) -> bool {
+        self.wanted.is_some()
+    }
+
+    /// Where a person who came by GET may be led back to.
+    pub(super) fn way_back(&self) -> Option<LocalPath> {
+        LocalPath::read(self.wanted.as_ref()?.as_str())
+    }
+}
+
+fn is_read(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}
+
+fn is_scripted(headers: &HeaderMap) -> bool {
+    headers.contains_key(X_REQUESTED_WITH) || headers.contains_key(HX_REQUEST)
+}
+
+fn is_form(media: &str) -> bool {
+    let essence = media.split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/x-www-form-urlencoded")
+}
+
 fn one(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
@@ -56,26 +136,14 @@ fn one(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
 /// 12.5.1). `*/*` alone is a program's.
 fn prefers_html(headers: &HeaderMap) -> bool {
     let mut best = (0, false);
-    let values = headers.get_all(ACCEPT);
-    for range in values.iter().filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(',')) {
-        let mut parts = range.split(';').map(str::trim);
-        let kind = parts.next().unwrap_or_default();
-        let quality = parts.find_map(|part| part.strip_prefix("q=")).map_or(1000, thousandths);
-        let html = matches!(kind, "text/html" | "application/xhtml+xml");
-        if quality > best.0 {
-            best = (quality, html);
+    let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    for (kind, weight) in values.flat_map(weighted) {
+        if weight > best.0 {
+            let html = ["text/html", "application/xhtml+xml"];
+            best = (weight, html.iter().any(|html| html.eq_ignore_ascii_case(kind)));
         }
     }
     best.1
-}
-
-/// A quality in thousandths; what is none counts as 0.
-fn thousandths(quality: &str) -> u32 {
-    let Ok(value) = quality.parse::<f32>() else {
-        return 0;
-    };
-    // Only compared with others of its kind: more digits than three do not exist.
-    format!("{:.0}", (value * 1000.0).clamp(0.0, 1000.0)).parse().unwrap_or(0)
 }
 
 const X_REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");

@@ -27,6 +27,11 @@ impl CookieJar {
         Self { names, same_site, secure }
     }
 
+    /// Whether browsers keep them over https alone, or on what they take for as safe.
+    pub(super) const fn is_secure(&self) -> bool {
+        self.secure
+    }
+
     /// Both tokens. `Max-Age` only when the session is remembered; otherwise they end with the
     /// browser.
     pub(super) fn set(&self, headers: &mut HeaderMap, tokens: &Tokens) {

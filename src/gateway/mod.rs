@@ -9,6 +9,8 @@ mod cookies;
 mod endpoints;
 mod explain;
 mod identify;
+mod pages;
+mod preference;
 mod refusal;
 mod serve;
 mod snapshot;

@@ -122,6 +122,11 @@ impl Refusal {
         self.entry().status
     }
 
+    /// What it is, in a few words.
+    pub const fn title(self) -> &'static str {
+        self.entry().title
+    }
+
     /// What the client is told.
     pub const fn detail(self) -> &'static str {
         self.entry().detail
@@ -154,6 +159,15 @@ impl Refused {
 
     pub(super) const fn status(&self) -> StatusCode {
         self.refusal.status()
+    }
+
+    pub(super) const fn refusal(&self) -> Refusal {
+        self.refusal
+    }
+
+    /// The headers of this one answer.
+    pub(super) fn headers(&self) -> &[(HeaderName, HeaderValue)] {
+        &self.headers
     }
 
     pub(super) fn decision(&self) -> Decision {

@@ -6,8 +6,9 @@ use http::request::Parts;
 use http::{HeaderValue, Request, Response, header};
 use hyper::body::Incoming;
 
-use super::audience::Audience;
+use super::audience::{Asked, Audience};
 use super::body::{Body, Content};
+use super::pages::{self, Look};
 use super::refusal::Refused;
 use super::{Gateway, Snapshot};
 use crate::auth::{DecidedBy, Renewal};
@@ -22,8 +23,16 @@ pub(super) struct Visit {
     pub(super) snapshot: Rc<Snapshot>,
     pub(super) exchange: Exchange,
     pub(super) audience: Audience,
+    pub(super) asked: Asked,
     /// A refresh token that made the caller known, to be rotated when the answer is in hand.
     pub(super) renewal: Option<Renewal>,
+}
+
+impl Visit {
+    /// How a page looks to whoever asked.
+    pub(super) fn look(&self) -> Look<'_> {
+        self.snapshot.pages().look(self.asked.languages())
+    }
 }
 
 /// A request's body as it comes from the client.
@@ -38,7 +47,8 @@ impl Gateway {
         let upload = Upload::new(incoming, snapshot.upload_limits());
         let state = upload.state();
         let exchange = self.telemetry.exchange();
-        let mut visit = Visit { snapshot, exchange, audience: Audience::Program, renewal: None };
+        let (audience, asked) = (Audience::Program, Asked::default());
+        let mut visit = Visit { snapshot, exchange, audience, asked, renewal: None };
         visit.exchange.raw(&method, peer.address);
         visit.exchange.upload(state.clone());
         let answer = match self.answer(&mut visit, (head, peer), upload).await {
@@ -58,11 +68,15 @@ impl Gateway {
         let request = NormalRequest::read(head, peer, visit.snapshot.reader())?;
         visit.exchange.request(&request);
         visit.audience = Audience::of(&request);
+        visit.asked = Asked::of(&request);
         let matched = visit.snapshot.table().find(request).map_err(|(_, why)| why)?;
         visit.exchange.route(matched.route());
         let mut answer = match matched.into_endpoint() {
             Ok((endpoint, request)) => self.endpoint(visit, (endpoint, request), upload).await?,
-            Err(matched) => self.proxy(visit, matched, upload).await?,
+            Err(matched) => {
+                visit.asked.of_route(matched.route().on_denied);
+                self.proxy(visit, matched, upload).await?
+            }
         };
         self.renew(visit, &mut answer).await;
         Ok(answer)
@@ -153,7 +167,7 @@ impl Gateway {
         state: &UploadState,
     ) -> Response<Content> {
         visit.exchange.decision(refused.decision(), refused.code());
-        let mut answer = refused.response(visit.exchange.request_id());
+        let mut answer = pages::refused(visit, refused);
         if refused.closes() || !state.is_whole() {
             answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use super::cookies::CookieJar;
+use super::pages::Pages;
 use crate::config::{Config, Insecure};
 use crate::policy::{Conflict, Table, UpstreamId};
 use crate::request::{
@@ -24,6 +25,7 @@ pub struct Snapshot {
     rules: HeaderRules,
     jar: CookieJar,
     realm: String,
+    pages: Pages,
 }
 
 impl Snapshot {
@@ -44,8 +46,9 @@ impl Snapshot {
         let rules = HeaderRules::new(routes, &config.upstreams, &cookies);
         let jar = CookieJar::new(cookies.clone(), &config.cookies, !insecure);
         let realm = first.host().to_string();
+        let pages = Pages::new(&config.auth, &realm);
         let reader = Reader { served, cookies, target_limit: config.server.limit_target };
-        Ok(Self { config: Arc::clone(config), table, reader, rules, jar, realm })
+        Ok(Self { config: Arc::clone(config), table, reader, rules, jar, realm, pages })
     }
 
     /// The configuration it was compiled from.
@@ -70,6 +73,10 @@ impl Snapshot {
 
     pub(super) fn jar(&self) -> &CookieJar {
         &self.jar
+    }
+
+    pub(super) fn pages(&self) -> &Pages {
+        &self.pages
     }
 
     /// The name of an upstream, for the log.

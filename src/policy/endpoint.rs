@@ -26,11 +26,20 @@ macro_rules! endpoints {
 }
 
 endpoints! {
+    /// The login form.
+    LoginPage = GET "/login";
+
     /// Name and password in, tokens out.
     Login = POST "/login";
 
+    /// Whether the browser kept the cookies of a login.
+    LoginDone = GET "/done";
+
     /// A refresh token in, a pair out.
     Refresh = POST "/refresh";
+
+    /// Asks whether to.
+    LogoutPage = GET "/logout";
 
     /// Ends a session.
     Logout = POST "/logout";
@@ -43,6 +52,15 @@ endpoints! {
 
     /// Ends one of the caller's sessions.
     EndSession = DELETE "/sessions/{id}";
+
+    /// The same from a form.
+    EndSessionByForm = POST "/sessions/{id}/end";
+
+    /// A person's own page.
+    Account = GET "/account";
+
+    /// The operator's logo.
+    Logo = GET "/logo";
 
     /// The public keys.
     Jwks = GET "/jwks.json";

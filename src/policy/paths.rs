@@ -64,9 +64,8 @@ impl Paths {
         for routes in groups.into_values() {
             paths.add(Group { routes });
         }
-        for endpoint in auth.endpoints() {
-            let group = Group { routes: vec![Arc::clone(endpoint)] };
-            *paths.literal.place(&endpoint.pattern.shape()) = Some(Arc::new(group));
+        for (shape, routes) in by_shape(auth.endpoints()) {
+            *paths.literal.place(&shape) = Some(Arc::new(Group { routes }));
         }
         paths.reserve(auth.below());
         paths

@@ -7,6 +7,7 @@ mod body;
 mod cookies;
 mod headers;
 mod host;
+mod local_path;
 mod origin;
 mod readings;
 mod target;
@@ -26,6 +27,7 @@ pub use body::{CollectError, Upload, UploadFault, UploadLimits, UploadState, col
 pub use cookies::{CookieNames, CookiePrefix, CookieValue, is_gateway_cookie};
 pub use headers::fold;
 pub use host::{BadHost, Host, HostName, HostPattern};
+pub use local_path::LocalPath;
 pub use origin::{Origin, Scheme, ServedOrigins};
 pub use readings::{fold_path, readings};
 pub use target::{BadTarget, Target};

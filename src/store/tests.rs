@@ -66,6 +66,7 @@ conformance! {
     a_retry_with_its_key_is_answered_and_another_key_ends_the_family
     a_young_cookie_token_is_its_own_answer
     an_old_cookie_token_rotates_and_its_predecessor_is_replayed
+    a_successor_given_late_is_not_rotated_before_the_other_tabs_have_it
     a_window_of_nothing_always_rotates
     the_other_transport_ends_the_session
     a_token_from_the_future_of_a_store_ends_the_session
@@ -368,6 +369,24 @@ async fn an_old_cookie_token_rotates_and_its_predecessor_is_replayed(bench: Benc
     let late = store.rotate(rotate(session, 0, Transport::Cookie)).await.unwrap();
     assert_eq!(late.verdict, Verdict::Replayed { late: true, changed: false });
     assert_eq!(late.row.unwrap().generation, 1);
+}
+
+async fn a_successor_given_late_is_not_rotated_before_the_other_tabs_have_it(bench: Bench) {
+    let (store, clock) = (&bench.store, &bench.clock);
+    let (session, _) = with_session(store, Transport::Cookie).await;
+    let ask = async |n| store.rotate(rotate(session, n, Transport::Cookie)).await.unwrap().verdict;
+    clock.advance(Duration::from_secs(60));
+    assert_eq!(ask(0).await, Verdict::Rotate, "and its answer is lost");
+    let idle_end = store.peek(session).await.unwrap().unwrap().idle_end;
+    clock.advance(Duration::from_secs(600));
+    assert_eq!(ask(0).await, Verdict::Replayed { late: true, changed: false });
+    clock.advance(Duration::from_secs(5));
+    assert_eq!(ask(1).await, Verdict::Coalesced, "one tab is quick");
+    clock.advance(Duration::from_secs(24));
+    assert_eq!(ask(0).await, Verdict::Replayed { late: false, changed: false }, "one is slow");
+    assert_eq!(store.peek(session).await.unwrap().unwrap().idle_end, idle_end);
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(ask(1).await, Verdict::Rotate);
 }
 
 async fn a_window_of_nothing_always_rotates(bench: Bench) {

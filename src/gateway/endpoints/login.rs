@@ -6,15 +6,19 @@ use serde::{Deserialize, Serialize};
 
 use super::super::Gateway;
 use super::super::body::Content;
+use super::super::pages::screens::Tried;
+use super::super::pages::see_other;
 use super::super::refusal::{Refusal, Refused};
 use super::super::serve::{Arriving, Visit};
 use super::form::{self, Shape, Switch};
+use super::pages::{login_form, return_to};
 use super::{Answer, client, json};
 use crate::auth::{Attempt, Login, Tokens};
 use crate::identity::{Caller, Role};
-use crate::request::NormalRequest;
+use crate::request::{LocalPath, NormalRequest};
 use crate::secret::Secret;
 use crate::session::Transport;
+use crate::telemetry::Decision;
 
 #[derive(Deserialize)]
 struct LoginForm {
@@ -23,6 +27,8 @@ struct LoginForm {
     transport: Option<Asked>,
     remember: Option<Switch>,
     device_name: Option<String>,
+    /// Of the page alone.
+    return_to: Option<String>,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -40,11 +46,16 @@ impl Gateway {
         upload: Arriving,
     ) -> Answer {
         let (form, shape) = form::read::<LoginForm>(request, upload).await?;
+        let page = visit.audience.is_form();
+        let asked = if page { Some(Asked::Cookie) } else { form.transport };
+        // A box that is not ticked is not sent.
+        let unticked = page.then_some(Switch(false));
+        let remember = form.remember.or(unticked).map(|Switch(on)| on);
         let attempt = Attempt {
-            transport: self.transport(visit, request, (form.transport, shape))?,
+            transport: self.transport(visit, request, (asked, shape))?,
             username: form.username,
             password: Secret::from(form.password),
-            remember: form.remember.map(|Switch(on)| on),
+            remember,
             device_name: form.device_name.map(device_name).transpose()?,
             replaces: self
                 .auth
@@ -52,7 +63,15 @@ impl Gateway {
             client: client(visit, request),
         };
         match self.auth.login(attempt).await? {
+            Login::Welcome(tokens) if page => {
+                Ok(welcome(visit, &tokens, &return_to(form.return_to.as_deref())))
+            }
             Login::Welcome(tokens) => Ok(self.pair(visit, &tokens)),
+            Login::Refused if page => {
+                visit.exchange.decision(Decision::Refused, Refusal::InvalidCredentials.code());
+                let state = (Tried::Refused, remember.unwrap_or(false));
+                Ok(login_form(visit, &return_to(form.return_to.as_deref()), state))
+            }
             Login::Refused => Err(Refusal::InvalidCredentials.into()),
             Login::Wait(wait) => Err(wait.into()),
             Login::Busy => Err(Refusal::Busy.into()),
@@ -93,6 +112,16 @@ impl Gateway {
         }
         answer
     }
+}
+
+/// Both cookies, and on to the page that sees whether they come back.
+pub(super) fn welcome(visit: &mut Visit, tokens: &Tokens, to: &LocalPath) -> Response<Content> {
+    visit.exchange.caller(&Caller::Known(tokens.identity.clone()));
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    let query = query.append_pair("to", to.as_str()).finish();
+    let mut answer = see_other(&format!("{}/done?{query}", visit.snapshot.config().auth.path));
+    visit.snapshot.jar().set(answer.headers_mut(), tokens);
+    answer
 }
 
 /// A script of a page, or a page's form: these send where they come from.

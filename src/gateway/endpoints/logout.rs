@@ -1,17 +1,18 @@
 //! `POST /auth/logout`.
 
-use http::{Response, header};
+use http::{HeaderName, HeaderValue, Response, header};
 use serde::Serialize;
 
 use super::super::Gateway;
 use super::super::body::Content;
+use super::super::pages::see_other;
 use super::super::refusal::Refused;
 use super::super::serve::{Arriving, Visit};
 use super::form;
 use super::refresh::TokenForm;
 use super::{Answer, client, json};
 use crate::auth::Logout;
-use crate::request::NormalRequest;
+use crate::request::{NormalRequest, Scheme};
 
 impl Gateway {
     /// Ends the session of whichever of our tokens came along, and deletes the cookies. An unknown
@@ -35,11 +36,7 @@ impl Gateway {
             client: client(visit, request),
         };
         match self.auth.logout(logout).await {
-            Ok(_) => {
-                let mut answer = json(&Done { ok: true });
-                self.forget(visit, &mut answer);
-                Ok(answer)
-            }
+            Ok(_) => Ok(self.signed_out(visit, request)),
             // Not durable yet, and said so; but this browser shall be signed out all the same.
             Err(failure) => {
                 let mut deletions = Response::new(());
@@ -52,8 +49,20 @@ impl Gateway {
         }
     }
 
-    fn forget(&self, visit: &Visit, answer: &mut Response<Content>) {
-        visit.snapshot.jar().delete(answer.headers_mut());
+    /// The answer to one whose session has ended: to a form `after_logout`, else JSON. The cookies
+    /// go, and over https what the browser had kept of pages.
+    pub(super) fn signed_out(&self, visit: &Visit, request: &NormalRequest) -> Response<Content> {
+        let mut answer = if visit.audience.is_form() {
+            see_other(visit.snapshot.config().auth.after_logout.as_str())
+        } else {
+            json(&Done { ok: true })
+        };
+        let headers = answer.headers_mut();
+        visit.snapshot.jar().delete(headers);
+        if request.origin().is_some_and(|own| own.scheme() == Scheme::Https) {
+            headers.insert(CLEAR_SITE_DATA, HeaderValue::from_static("\"cache\""));
+        }
+        answer
     }
 }
 
@@ -61,3 +70,6 @@ impl Gateway {
 struct Done {
     ok: bool,
 }
+
+/// Not all that a site keeps: cookies of applications are theirs.
+const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");

@@ -1,8 +1,10 @@
 //! The gateway's own endpoints, JSON in and out.
 
+mod account;
 mod form;
 mod login;
 mod logout;
+mod pages;
 mod refresh;
 mod sessions;
 
@@ -33,6 +35,7 @@ impl Gateway {
         upload: Arriving,
     ) -> Answer {
         visit.exchange.decision(Decision::Own, "endpoint");
+        visit.audience = visit.audience.at_endpoint(&request);
         if endpoint == Endpoint::Ping {
             return Ok(text("ok"));
         }
@@ -44,12 +47,18 @@ impl Gateway {
             self.same_origin(&request)?;
         }
         let answer = match endpoint {
+            Endpoint::LoginPage => self.login_page(visit, &request).await,
             Endpoint::Login => self.login(visit, &request, upload).await,
+            Endpoint::LoginDone => self.login_done(visit, &request).await,
             Endpoint::Refresh => self.refresh(visit, &request, upload).await,
+            Endpoint::LogoutPage => Ok(self.logout_page(visit, &request)),
             Endpoint::Logout => self.logout(visit, &request, upload).await,
             Endpoint::Me => self.me(visit, &request).await,
             Endpoint::Sessions => self.list_sessions(visit, &request).await,
             Endpoint::EndSession => self.end_session(visit, &request).await,
+            Endpoint::EndSessionByForm => self.end_session_by_form(visit, &request, upload).await,
+            Endpoint::Account => self.account(visit, &request).await,
+            Endpoint::Logo => self.logo(visit),
             Endpoint::Jwks => Ok(self.jwks()),
             Endpoint::Ping => Ok(text("ok")),
         };

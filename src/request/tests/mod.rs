@@ -1,6 +1,7 @@
 mod cookies;
 mod head;
 mod host;
+mod local_path;
 mod target;
 
 use http::Request;

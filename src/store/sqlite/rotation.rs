@@ -32,6 +32,7 @@ pub(super) fn rotate(
         Verdict::Coalesced if found.as_ref().is_some_and(news) => {
             settle(database, session, ask.presented.transport)?;
         }
+        Verdict::Replayed { late: true, .. } => open_window(database, session, now)?,
         Verdict::Rotate => return Err(disagreement()),
         Verdict::End(_)
         | Verdict::Coalesced
@@ -107,6 +108,15 @@ fn settle(database: &Connection, session: SessionId, transport: Transport) -> ru
             WHERE sid = ?1",
         )?
         .execute((session, transport))
+        .map(drop)
+}
+
+/// A successor that is given only now is as new to the client as one just made: rotated at once, it
+/// would leave a slower tab two generations behind.
+fn open_window(database: &Connection, session: SessionId, now: Timestamp) -> rusqlite::Result<()> {
+    database
+        .prepare_cached("UPDATE sessions SET rotated_at = ?2 WHERE sid = ?1")?
+        .execute((session, now))
         .map(drop)
 }
 

@@ -1,10 +1,11 @@
 //! A client that sends exactly the bytes it is given.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 
 /// An answer, as read from the socket.
 #[derive(Debug, Clone)]
@@ -86,7 +87,18 @@ pub struct Client {
 
 impl Client {
     pub fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).expect("connects");
+        Self::over(TcpStream::connect(address).expect("connects"))
+    }
+
+    /// Connects as a machine of another address.
+    pub fn connect_from(source: IpAddr, address: SocketAddr) -> Self {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).expect("opens");
+        socket.bind(&SocketAddr::new(source, 0).into()).expect("the address is this machine's");
+        socket.connect(&address.into()).expect("connects");
+        Self::over(socket.into())
+    }
+
+    fn over(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).expect("a time-out can be set");
         stream.set_nodelay(true).expect("nodelay can be set");
         Self { stream, read: Vec::new() }

@@ -1,0 +1,172 @@
+//! The pages themselves: what each template is told. The words come with the [`Look`].
+
+use askama::Template;
+
+use super::super::Snapshot;
+use super::{Look, Prompt};
+use crate::clock::Timestamp;
+use crate::request::{LocalPath, NormalRequest, Scheme};
+use crate::session::Row;
+
+/// What came before a login form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum Tried {
+    /// Nothing.
+    Not,
+    /// A login that was refused.
+    Refused,
+    /// A login that is not recent, or of another account.
+    Again,
+}
+
+/// The login form.
+#[derive(Template)]
+#[template(path = "login.html")]
+pub(in super::super) struct LoginPage<'a> {
+    pub(in super::super) look: Look<'a>,
+    pub(in super::super) tried: Tried,
+    pub(in super::super) return_to: &'a LocalPath,
+    /// The box, as it was sent.
+    pub(in super::super) remember: bool,
+}
+
+/// What is said when a good login left no cookie.
+#[derive(Template)]
+#[template(path = "done.html")]
+pub(in super::super) struct LostCookie<'a> {
+    look: Look<'a>,
+    reasons: Vec<&'a str>,
+    again: String,
+}
+
+impl<'a> LostCookie<'a> {
+    pub(in super::super) fn new(
+        look: Look<'a>,
+        (snapshot, request): (&Snapshot, &NormalRequest),
+        to: &LocalPath,
+    ) -> Self {
+        let text = &look.text.done;
+        let is_https = request.origin().is_some_and(|own| own.scheme() == Scheme::Https);
+        let likeliest = match (is_https, snapshot.jar().is_secure()) {
+            (true, _) => Some(&text.not_https),
+            (false, false) => None,
+            (false, true) if request.host().name.is_loopback() => Some(&text.localhost),
+            (false, true) => Some(&text.plain_http),
+        };
+        let reasons = likeliest.into_iter().chain([&text.blocked]).map(String::as_str).collect();
+        Self { look, reasons, again: look.login_link(Some(to), Prompt::Always) }
+    }
+}
+
+/// One button that ends the session.
+#[derive(Template)]
+#[template(path = "logout.html")]
+pub(in super::super) struct LogoutPage<'a> {
+    pub(in super::super) look: Look<'a>,
+}
+
+/// A heading, some words, and ways on.
+#[derive(Template)]
+#[template(path = "message.html")]
+pub(in super::super) struct MessagePage<'a> {
+    pub(super) look: Look<'a>,
+    pub(super) title: &'a str,
+    pub(super) detail: &'a str,
+    pub(super) wait: Option<String>,
+    pub(super) doors: Vec<Door<'a>>,
+    /// Code and request id, for whoever has to find out.
+    pub(super) reference: Option<String>,
+}
+
+/// A way on from a message.
+pub(super) struct Door<'a> {
+    pub(super) label: &'a str,
+    pub(super) to: String,
+    pub(super) place: Place,
+}
+
+/// Where a link opens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Here.
+    Here,
+    /// In place of the page around this one.
+    Top,
+    /// Beside this page, which stays.
+    NewTab,
+}
+
+impl<'a> MessagePage<'a> {
+    /// Nobody is signed in.
+    pub(in super::super) fn signed_out(look: Look<'a>) -> Self {
+        let (text, to) = (&look.text.signed_out, look.login_link(None, Prompt::IfNeeded));
+        let door = Door { label: &text.again, to, place: Place::Here };
+        Self {
+            look,
+            title: &text.title,
+            detail: &text.lead,
+            wait: None,
+            doors: vec![door],
+            reference: None,
+        }
+    }
+}
+
+/// A person's own page: sessions and password.
+#[derive(Template)]
+#[template(path = "account.html")]
+pub(in super::super) struct AccountPage<'a> {
+    look: Look<'a>,
+    username: &'a str,
+    sessions: Vec<Session<'a>>,
+    /// Characters of a new password.
+    least: usize,
+    new_password_hint: String,
+}
+
+struct Session<'a> {
+    id: String,
+    current: bool,
+    device: Option<&'a str>,
+    network: Option<&'a str>,
+    since: String,
+    last_seen: String,
+    until: String,
+}
+
+impl<'a> AccountPage<'a> {
+    /// `current` is the row of whoever looks at it.
+    pub(in super::super) fn new(
+        look: Look<'a>,
+        username: &'a str,
+        sessions: impl Iterator<Item = (&'a Row, bool)>,
+        least: usize,
+    ) -> Self {
+        let sessions = sessions.map(|(row, current)| Session::new(row, current)).collect();
+        let hint = look.text.account.new_password_hint.replace("{least}", &least.to_string());
+        Self { look, username, sessions, least, new_password_hint: hint }
+    }
+}
+
+impl<'a> Session<'a> {
+    /// Nothing here moves with a rotation, or a thief could watch the owner's.
+    fn new(row: &'a Row, current: bool) -> Self {
+        Self {
+            id: row.identity.session.to_string(),
+            current,
+            device: row.device_name.as_deref().or(row.user_agent.as_deref()),
+            network: row.login_network.as_deref(),
+            since: stamp(row.created, ""),
+            last_seen: stamp(row.last_seen, ":00"),
+            until: stamp(row.absolute_end, ""),
+        }
+    }
+}
+
+/// `2027-01-15 08:20 UTC`, the same in every language; the last digits may be given instead.
+fn stamp(moment: Timestamp, minutes: &str) -> String {
+    let text = moment.to_string();
+    let (day, time) = text.split_once('T').unwrap_or((&text, ""));
+    let shown: String = time.chars().take("08:20".len() - minutes.len()).collect();
+    format!("{day} {shown}{minutes} UTC")
+}

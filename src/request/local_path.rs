@@ -1,0 +1,55 @@
+//! A path that a browser may be sent on to.
+
+use std::fmt;
+
+use super::Target;
+
+/// Path and query of the origin that gives it out, whoever wrote it: no browser reads a host, a
+/// scheme or a line's end in it, not even one that decodes it once more or takes `\` for `/`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalPath(String);
+
+impl LocalPath {
+    /// Reads one of at most 2 KiB; none: it could lead elsewhere, or is no path in normal form.
+    pub fn read(text: &str) -> Option<Self> {
+        let alone = text.starts_with('/') && !text.starts_with("//") && !text.contains('\\');
+        if !alone || text.len() > MOST_BYTES {
+            return None;
+        }
+        let target = Target::read(text).ok()?;
+        let leads_away = |path: &[u8]| matches!(path, [b'/', b'/' | b'\\', ..]);
+        let hidden = hides_a_slash(target.path());
+        if hidden || target.readings().iter().any(|reading| leads_away(reading)) {
+            return None;
+        }
+        Some(Self(target.path_and_query().as_str().to_owned()))
+    }
+
+    /// As it stands in a `Location`: printable ASCII alone.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Whether the first character is an encoded `/` or `\`, however often it was encoded.
+fn hides_a_slash(path: &str) -> bool {
+    let encoded = path.strip_prefix("/%").map(|rest| rest.trim_start_matches("25"));
+    let slash = |rest: &str| ["2F", "2f", "5C", "5c"].iter().any(|code| rest.starts_with(code));
+    encoded.is_some_and(slash)
+}
+
+impl Default for LocalPath {
+    /// The root.
+    fn default() -> Self {
+        Self("/".to_owned())
+    }
+}
+
+impl fmt::Display for LocalPath {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// Longer ones are no page that somebody came for.
+const MOST_BYTES: usize = 2048;
