@@ -9,13 +9,15 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
+use super::keys::{self, KeyOrder, KeyView};
 use super::office::start;
-use crate::auth::{Auth, Name, Newcomer, UserError, Users};
+use crate::auth::{Auth, Mode, Name, Newcomer, UserError, Users};
 use crate::identity::{Role, SessionId, Username};
 use crate::secret::Secret;
 use crate::session::Row;
@@ -34,8 +36,11 @@ pub enum Command {
     UserDisable { user: String },
     UserEnable { user: String },
     UserDelete { user: String, free_name: bool },
+    UserInvite { user: String, roles: Vec<String>, seconds: u64 },
+    UserImport { text: String, dry_run: bool },
     SessionList { user: Option<String> },
     SessionRevoke(Which),
+    Key(KeyOrder),
 }
 
 /// A user to be added.
@@ -71,6 +76,8 @@ pub enum Answer {
     Users(Vec<UserView>),
     /// The sessions asked for.
     Sessions(Vec<SessionView>),
+    /// The signing keys.
+    Keys(Vec<KeyView>),
     /// It was not done, and nothing was changed; why.
     Refused(String),
 }
@@ -104,13 +111,14 @@ pub struct SessionView {
 
 /// Carries out a command.
 pub async fn run(auth: &Auth, command: Command) -> Answer {
-    match carry_out(auth.users(), command).await {
+    match carry_out(auth, command).await {
         Ok(answer) => answer,
         Err(refused) => Answer::Refused(refused),
     }
 }
 
-async fn carry_out(users: Users<'_>, command: Command) -> Result<Answer, String> {
+async fn carry_out(auth: &Auth, command: Command) -> Result<Answer, String> {
+    let users = auth.users();
     match command {
         Command::UserAdd(new) => add(users, new).await,
         Command::UserList => {
@@ -147,12 +155,21 @@ async fn carry_out(users: Users<'_>, command: Command) -> Result<Answer, String>
             users.delete(&name, its_name).await.map_err(told)?;
             done(format!("{name} is deleted"))
         }
+        Command::UserInvite { user, roles, seconds } => {
+            let (name, roles) = (named(&user)?, read_roles(&roles)?);
+            let life = Duration::from_secs(seconds);
+            let invitation = users.invite(&name, roles, life).await.map_err(told)?;
+            let url = invitation.url.expose_str().unwrap_or_default();
+            done(format!("{url}\nlets {name} set a password once, until {}", invitation.expires))
+        }
+        Command::UserImport { text, dry_run } => import(users, &text, dry_run).await,
         Command::SessionList { user } => {
             let name = user.as_deref().map(named).transpose()?;
             let rows = users.sessions(name.as_ref()).await.map_err(told)?;
             Ok(Answer::Sessions(rows.iter().map(SessionView::of).collect()))
         }
         Command::SessionRevoke(which) => revoke(users, which).await,
+        Command::Key(order) => keys::carry_out(auth.keys(), &order),
     }
 }
 
@@ -163,10 +180,29 @@ async fn add(users: Users<'_>, new: NewUser) -> Result<Answer, String> {
         full_name: new.name,
         email: new.email,
         roles: read_roles(&new.roles)?,
-        password: Secret::from(new.password),
+        password: Some(Secret::from(new.password)),
     };
     users.add(newcomer).await.map_err(told)?;
     done(format!("{name} is added"))
+}
+
+/// The users of a file, a line each, or everything that stands in the way.
+async fn import(users: Users<'_>, text: &str, dry_run: bool) -> Result<Answer, String> {
+    let mode = if dry_run { Mode::DryRun } else { Mode::ForGood };
+    let import = users.import(text, mode).await.map_err(told)?;
+    let count = import.users.len();
+    let names: String = import.users.iter().map(|name| format!("{name}\n")).collect();
+    if import.faults.is_empty() {
+        let would = if dry_run { "would be" } else { "are" };
+        return done(format!("{names}{count} users {would} added"));
+    }
+    let fault = |(line, why): &(usize, String)| format!("line {line}: {why}\n");
+    let faults: String = import.faults.iter().map(fault).collect();
+    let fine = if dry_run { format!("{names}{count} users are fine; ") } else { String::new() };
+    Err(format!(
+        "{} lines cannot be taken over\n{faults}{fine}nothing was added",
+        import.faults.len()
+    ))
 }
 
 async fn revoke(users: Users<'_>, which: Which) -> Result<Answer, String> {

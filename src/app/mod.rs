@@ -7,6 +7,7 @@ pub mod administration;
 pub mod control;
 mod data_dir;
 pub mod demo;
+pub mod keys;
 mod office;
 mod sample;
 mod signals;
@@ -110,7 +111,7 @@ pub enum StartError {
 fn way_out(error: &server::ListenError) -> String {
     match error {
         server::ListenError::InUse(_) => {
-            "; stop the other one, or choose another address in server.listen".to_owned()
+            "; stop the other one, or choose another address (server.listen; demo --listen)".to_owned()
         }
         server::ListenError::Denied(_) => {
             "; grant the capability CAP_NET_BIND_SERVICE, or choose a port from 1024 on in server.listen"
@@ -223,6 +224,7 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
     let addresses: Vec<_> = listeners.iter().map(|listener| listener.address).collect();
     let auth = build(&config, clock, (&telemetry, issuer(&config, &addresses)))?;
     let users = block_on(bootstrap(&auth, &config))??;
+    block_on(auth.shorten_sessions())?.map_err(unavailable(&config))?;
     let (phase, watching) = watch::channel(Phase::Serving);
     let slots = Slots::new(config.server.max_connections, config.server.max_connections_per_ip);
     let office = office::Office {
@@ -263,15 +265,21 @@ pub(crate) fn build(
 ) -> Result<Auth, StartError> {
     // What is there is read before anything is made: a refused start leaves nothing half-done.
     let existing = existing_master_keys(config)?;
-    let ring = ring(config)?;
+    let ring = ring(config, clock)?;
     let masters = master_keys(config, existing)?;
     let store = Store::open(place(config), &masters.check_values(), clock)?;
     let passwords = &config.passwords;
-    let bounds = Bounds { threads: passwords.concurrent, queue: passwords.queue };
+    let bounds = Bounds {
+        threads: passwords.concurrent,
+        queue: passwords.queue,
+        queue_per_network: passwords.queue_per_network,
+    };
+    let setup_url = format!("{issuer}{}/setup", config.auth.path);
     let auth = Auth::new(Parts {
         rules: Parts::rules(config, issuer),
         store,
         ring,
+        rotate_every: config.tokens.rotate_every,
         masters,
         hasher: Hasher::start(passwords.cost, bounds)?,
         limits: Limits::new(&config.rate_limits, clock),
@@ -285,6 +293,7 @@ pub(crate) fn build(
         full_address: config.log.full_address,
         passwords: passwords.clone(),
         roles: config.auth.roles.clone(),
+        setup_url,
     });
     block_on(auth.load_revocations())?.map_err(unavailable(config))?;
     Ok(auth)
@@ -336,12 +345,12 @@ pub(crate) fn issuer(config: &Config, bound: &[SocketAddr]) -> String {
     origins.first().map_or_else(|| "portcullis".to_owned(), ToString::to_string)
 }
 
-fn ring(config: &Config) -> Result<KeyRing, KeyError> {
+fn ring(config: &Config, clock: &Clock) -> Result<KeyRing, KeyError> {
     let tokens = &config.tokens;
     match (tokens.algorithm, &config.store) {
         (Algorithm::Hs256, _) => KeyRing::shared(&tokens.secrets),
         (algorithm, StoreUrl::Memory) => KeyRing::ephemeral(algorithm),
-        (algorithm, StoreUrl::Sqlite(_)) => KeyRing::open(&tokens.key_dir, algorithm),
+        (algorithm, StoreUrl::Sqlite(_)) => KeyRing::open(&tokens.key_dir, algorithm, clock.now()),
     }
 }
 

@@ -74,6 +74,11 @@ impl Office {
             if seconds % 60 == 0 {
                 self.auth.revocations().sweep(self.clock.now());
             }
+            if seconds % 60 == 0
+                && let Err(cause) = self.auth.keys().keep_house()
+            {
+                tracing::warn!("the signing keys are as they were: {cause}");
+            }
             if seconds % 3600 == 0 {
                 self.sweep().await;
             }

@@ -1,14 +1,16 @@
 //! Login: limit, one hash whatever the name, one transaction, tokens, an audit line.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
-use super::{Auth, Client, Failure, Parts, Tokens, lifetimes};
+use super::begin::Wish;
+use super::{Auth, Client, Failure, Parts, Tokens, device};
 use crate::identity::{SessionId, Username};
-use crate::limit::{Bucket, Wait};
-use crate::password::{Busy, Password};
-use crate::secret::{self, Secret};
+use crate::limit::{self, Bucket, Wait};
+use crate::password::{Asker, Busy, PasswordHash, Typed};
+use crate::secret::Secret;
 use crate::session::Transport;
-use crate::store::{Begun, NewSession, User};
+use crate::store::{Applicant, Begun, Unavailable, User};
 use crate::telemetry::{AuditEvent, Counter};
 
 /// One try to log in.
@@ -26,6 +28,8 @@ pub struct Attempt {
     pub device_name: Option<String>,
     /// The session of a presented cookie, which this login replaces.
     pub replaces: Option<SessionId>,
+    /// The device cookie.
+    pub device: Option<String>,
     /// Who tries.
     pub client: Client,
 }
@@ -47,31 +51,32 @@ pub enum Login {
 impl Auth {
     /// Logs in. The permits of the limits are taken before the hash, so that parallel guesses
     /// cannot outrun them, and those that count failures are given back on success.
+    ///
+    /// A refusal is told no sooner than [`Passwords::failure_floor`] after the call, whatever the
+    /// hash cost that it is about.
+    ///
+    /// [`Passwords::failure_floor`]: crate::config::Passwords::failure_floor
     pub async fn login(&self, attempt: Attempt) -> Result<Login, Failure> {
-        let parts = &*self.parts;
-        let name = Username::new(&attempt.username).ok();
-        let permits = Permits::of(parts, &attempt, name.as_ref());
-        if let Err(wait) = permits.take(parts) {
-            parts.tell_throttled(&attempt.client, wait);
-            return Ok(Login::Wait(wait));
+        let floor = Floor::from_now(self.parts.passwords.failure_floor);
+        let login = self.parts.login(attempt).await;
+        if matches!(login, Ok(Login::Refused)) {
+            floor.reached().await;
         }
-        match parts.verify(name.as_ref(), &attempt).await {
-            Ok(Verdict::Good(user)) => parts.welcome(*user, attempt, permits).await,
-            Ok(Verdict::Bad(user)) => {
-                permits.failed(parts);
-                parts.tell_failure(&attempt, user.as_deref());
-                Ok(Login::Refused)
-            }
-            Ok(Verdict::Busy) => {
-                permits.give_back(parts);
-                parts.telemetry.count(Counter::Login, "busy");
-                Ok(Login::Busy)
-            }
-            Err(failure) => {
-                permits.give_back(parts);
-                parts.telemetry.count(Counter::Login, "unavailable");
-                Err(failure)
-            }
+        login
+    }
+}
+
+/// A moment before which no failure is told.
+pub(super) struct Floor(Option<tokio::time::Sleep>);
+
+impl Floor {
+    pub(super) fn from_now(after: Duration) -> Self {
+        Self((!after.is_zero()).then(|| tokio::time::sleep(after)))
+    }
+
+    pub(super) async fn reached(self) {
+        if let Some(sleep) = self.0 {
+            sleep.await;
         }
     }
 }
@@ -83,20 +88,71 @@ enum Verdict {
 }
 
 impl Parts {
-    /// One hash is made whatever the name, so that time does not tell whether it exists.
-    async fn verify(&self, name: Option<&Username>, attempt: &Attempt) -> Result<Verdict, Failure> {
-        let user = match name {
-            Some(name) => self.store.user(name).await?,
-            None => None,
+    async fn login(&self, attempt: Attempt) -> Result<Login, Failure> {
+        let name = Username::new(&attempt.username).ok();
+        let applicant = match self.applicant(name.as_ref(), &attempt.client).await {
+            Ok(applicant) => applicant,
+            Err(unavailable) => {
+                self.telemetry.count(Counter::Login, "unavailable");
+                return Err(unavailable.into());
+            }
         };
+        let standing = self.acquaintance(&applicant, attempt.device.as_deref());
+        let permits = Permits::of(self, (&attempt, name.as_ref()), standing);
+        if let Err(wait) = permits.take(self) {
+            self.tell_throttled(&attempt.client, wait);
+            return Ok(Login::Wait(wait));
+        }
+        let asker = standing.asker(&attempt.client);
+        match self.verify(applicant.user, &attempt.password, asker).await {
+            Verdict::Good(user) => self.welcome(*user, attempt, permits).await,
+            Verdict::Bad(user) => {
+                permits.failed(self);
+                self.tell_failure(&attempt, user.as_deref());
+                Ok(Login::Refused)
+            }
+            Verdict::Busy => {
+                permits.give_back(self);
+                self.telemetry.count(Counter::Login, "busy");
+                Ok(Login::Busy)
+            }
+        }
+    }
+
+    /// The same is read whether somebody has the name or not.
+    async fn applicant(
+        &self,
+        name: Option<&Username>,
+        client: &Client,
+    ) -> Result<Applicant, Unavailable> {
+        match name {
+            Some(name) => self.store.applicant(name, client.network()).await,
+            // What cannot be a name, anybody can tell.
+            None => Ok(Applicant::default()),
+        }
+    }
+
+    fn acquaintance(&self, applicant: &Applicant, device: Option<&str>) -> Acquaintance {
+        let user = applicant.user.as_ref();
+        let now = self.clock.now();
+        let by_device =
+            device.is_some_and(|cookie| device::is_of(&self.masters, cookie, user, now));
+        match (by_device, applicant.is_near) {
+            (true, _) => Acquaintance::Device,
+            (false, true) => Acquaintance::Network,
+            (false, false) => Acquaintance::Stranger,
+        }
+    }
+
+    /// One hash is made whatever the name, so that time does not tell whether it exists.
+    async fn verify(&self, user: Option<User>, password: &Secret, asker: Asker) -> Verdict {
         let may = user.as_ref().filter(|user| user.disabled.is_none());
         let hash = may.and_then(|user| user.hash.clone());
-        let password = Password::new(&attempt.password);
-        Ok(match (self.hasher.verify(password, hash).await, user) {
+        match (self.hasher.verify(Typed::new(password), hash, asker).await, user) {
             (Ok(true), Some(user)) => Verdict::Good(Box::new(user)),
             (Ok(_), user) => Verdict::Bad(user.map(Box::new)),
             (Err(Busy), _) => Verdict::Busy,
-        })
+        }
     }
 
     async fn welcome(
@@ -105,8 +161,14 @@ impl Parts {
         attempt: Attempt,
         permits: Permits,
     ) -> Result<Login, Failure> {
-        let token = self.masters.first(SessionId::from_bytes(secret::random()));
-        let session = self.new_session(&user, &attempt, &token);
+        let wish = Wish {
+            transport: attempt.transport,
+            remember: attempt.remember.unwrap_or(self.sessions.remember_default),
+            device_name: attempt.device_name.clone(),
+            replaces: attempt.replaces,
+            client: &attempt.client,
+        };
+        let (session, token) = self.new_session(&user, wish);
         let begun = match self.store.begin(session).await {
             Ok(begun) => begun,
             Err(unavailable) => {
@@ -117,9 +179,10 @@ impl Parts {
         match begun {
             Begun::Yes { row, ended } => {
                 permits.succeeded(self);
-                self.ended(ended);
-                self.tell_success(&attempt, &user, token.session);
-                Ok(Login::Welcome(Box::new(self.tokens(&row, &token)?)))
+                self.tell_success(&attempt.client, &user, token.session);
+                let tokens = self.began((&row, ended), &token, user.password_epoch)?;
+                self.improve(user, &attempt.password);
+                Ok(Login::Welcome(tokens))
             }
             // Disabled or given another password while the hash was made.
             Begun::Refused => {
@@ -130,36 +193,27 @@ impl Parts {
         }
     }
 
-    fn new_session(
-        &self,
-        user: &User,
-        attempt: &Attempt,
-        token: &crate::token::RefreshToken,
-    ) -> NewSession {
-        let remember = attempt.remember.unwrap_or(self.sessions.remember_default);
-        let (idle, absolute) = lifetimes(&self.sessions, remember);
-        NewSession {
-            session: token.session,
-            user: user.id,
-            password_epoch: user.password_epoch,
-            transport: attempt.transport,
-            first: token.hash(),
-            key: self.masters.active(),
-            idle,
-            absolute,
-            remember,
-            user_agent: attempt.client.agent_kept(),
-            agent_hash: attempt.client.agent_hash(),
-            network: attempt.client.network(),
-            device_name: attempt.device_name.clone(),
-            replaces: attempt.replaces,
-            max_per_user: self.sessions.max_per_user,
-        }
+    /// Puts a hash of ours in the place of another program's, now that the password is known. The
+    /// login does not wait for it: what gets lost is done at the next one.
+    fn improve(&self, user: User, password: &Secret) {
+        let foreign = user.hash.filter(PasswordHash::is_foreign);
+        let (Some(old), Some(password)) = (foreign, Typed::new(password).successor()) else {
+            return;
+        };
+        let (store, hasher) = (self.store.clone(), self.hasher.clone());
+        let telemetry = self.telemetry.clone();
+        tokio::spawn(async move {
+            if let Ok(new) = hasher.hash(password).await
+                && store.rehash(user.id, old, new).await.is_ok()
+            {
+                telemetry.count(Counter::Rehash, "bcrypt");
+            }
+        });
     }
 
-    fn tell_success(&self, attempt: &Attempt, user: &User, session: SessionId) {
+    pub(super) fn tell_success(&self, client: &Client, user: &User, session: SessionId) {
         self.telemetry.count(Counter::Login, "success");
-        let event = attempt.client.event("auth.login.success").user(user.id);
+        let event = client.event("auth.login.success").user(user.id);
         self.audit()
             .write(event.username(user.username.clone()).session(session).outcome("success"));
     }
@@ -175,49 +229,80 @@ impl Parts {
         });
     }
 
-    fn tell_throttled(&self, client: &Client, wait: Wait) {
+    pub(super) fn tell_throttled(&self, client: &Client, wait: Wait) {
         self.telemetry.count(Counter::Login, "throttled");
         self.telemetry.count(Counter::Throttled, wait.limit);
         let event = client.event("auth.login.throttled").outcome("throttled").reason(wait.limit);
         self.audit().write(self.with_address(event, client.address));
     }
 
-    fn with_address(&self, event: AuditEvent, address: IpAddr) -> AuditEvent {
+    pub(super) fn with_address(&self, event: AuditEvent, address: IpAddr) -> AuditEvent {
         if self.full_address { event.address(address) } else { event }
     }
 
-    fn name_key(&self, name: &str) -> [u8; 16] {
-        let mac = self.masters.mac("limit/name", name.as_bytes());
+    pub(super) fn name_key(&self, name: &str) -> [u8; 16] {
+        self.key("limit/name", name)
+    }
+
+    fn key(&self, purpose: &str, name: &str) -> [u8; 16] {
+        let mac = self.masters.mac(purpose, name.as_bytes());
         let mut key = [0; 16];
         key.iter_mut().zip(mac).for_each(|(to, from)| *to = from);
         key
     }
 }
 
+/// How well a client is known to the user whose name it gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Acquaintance {
+    /// It holds a device cookie of the user.
+    Device,
+    /// Its network is that of one of the user's live sessions.
+    Network,
+    /// Neither, or there is no such user.
+    Stranger,
+}
+
+impl Acquaintance {
+    fn asker(self, client: &Client) -> Asker {
+        match self {
+            Self::Device | Self::Network => Asker::Known,
+            Self::Stranger => Asker::Stranger(limit::network(client.address)),
+        }
+    }
+}
+
 /// The permits of one try.
 struct Permits {
-    failures: [Bucket; 3],
+    failures: Vec<Bucket>,
     success: Bucket,
 }
 
 impl Permits {
-    fn of(parts: &Parts, attempt: &Attempt, name: Option<&Username>) -> Self {
+    /// A device cookie has a bucket of its own and none of the shared ones: neither strangers nor
+    /// neighbours can empty it, and its holder has no more tries for it.
+    fn of(
+        parts: &Parts,
+        (attempt, name): (&Attempt, Option<&Username>),
+        standing: Acquaintance,
+    ) -> Self {
         // Names that cannot exist use the same buckets, so that a limit does not tell either.
-        let key = parts.name_key(name.map_or(attempt.username.as_str(), Username::as_str));
+        let name = name.map_or(attempt.username.as_str(), Username::as_str);
+        let key = parts.name_key(name);
         let address = attempt.client.address;
-        Self {
-            failures: [
-                Bucket::LoginAddress(address),
-                Bucket::LoginNetwork(address),
-                Bucket::LoginNameStranger(key),
-            ],
-            success: Bucket::LoginUser(key),
-        }
+        let shared =
+            |name| vec![Bucket::LoginAddress(address), Bucket::LoginNetwork(address), name];
+        let failures = match standing {
+            Acquaintance::Device => vec![Bucket::LoginNameKnown(parts.key("limit/device", name))],
+            Acquaintance::Network => shared(Bucket::LoginNameKnown(key)),
+            Acquaintance::Stranger => shared(Bucket::LoginNameStranger(key)),
+        };
+        Self { failures, success: Bucket::LoginUser(key) }
     }
 
     fn take(&self, parts: &Parts) -> Result<(), Wait> {
-        let [address, network, name] = self.failures;
-        parts.limits.take_all(&[address, network, name, self.success])
+        parts.limits.take_all(&self.failures)?;
+        parts.limits.take(self.success).inspect_err(|_| self.succeeded(parts))
     }
 
     fn succeeded(&self, parts: &Parts) {

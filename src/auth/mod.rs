@@ -5,6 +5,11 @@
 //! an outage cannot look like a logout.
 
 mod authenticate;
+mod begin;
+mod change;
+mod device;
+mod import;
+mod keys;
 mod login;
 mod logout;
 mod profile;
@@ -12,6 +17,7 @@ mod refresh;
 mod renewal;
 mod seen;
 mod sessions;
+mod setup;
 mod users;
 
 use std::net::IpAddr;
@@ -22,14 +28,19 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use sha2::{Digest, Sha256};
 
 pub use authenticate::{Authentication, Credentials, DecidedBy};
+pub use change::{Change, Changed};
+pub use device::DEVICE_LIFE;
+pub use import::{ByLine, Import, Mode};
+pub use keys::Keys;
 pub use login::{Attempt, Login};
 pub use logout::{Logout, Unfinished};
 pub use profile::{Changes, Profile, Profiles};
 pub use refresh::{Refresh, RefreshAttempt, RefusedRefresh};
 pub use renewal::{Peek, Peeks, Renewal};
 pub use seen::Seen;
-pub use sessions::Revoke;
-pub use users::{Name, Newcomer, UserError, Users};
+pub use sessions::{LogoutAll, Revoke};
+pub use setup::{Invitation, Setup, SetupLink};
+pub use users::{Administrator, Name, Newcomer, UserError, Users};
 
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, Level, Passwords, Sessions};
@@ -39,7 +50,7 @@ use crate::password::Hasher;
 use crate::revocation::{KEPT, Revocations};
 use crate::secret::Secret;
 use crate::session::{EndReason, Row, Transport};
-use crate::store::{Store, Unavailable};
+use crate::store::{Lifetimes, Store, Unavailable};
 use crate::telemetry::{Audit, AuditEvent, Counter, RequestId, Telemetry};
 use crate::token::{AccessClaims, AccessRules, KeyError, KeyRing, MasterKeys, RefreshToken};
 
@@ -56,6 +67,8 @@ pub struct Parts {
     pub store: Store,
     /// Signs and verifies access tokens.
     pub ring: KeyRing,
+    /// How long a key signs.
+    pub rotate_every: Duration,
     /// What access tokens say.
     pub rules: AccessRules,
     /// Makes and reads refresh tokens.
@@ -84,6 +97,8 @@ pub struct Parts {
     pub passwords: Passwords,
     /// The closed list of roles.
     pub roles: Vec<Role>,
+    /// Where a link leads that sets a password: the page's URL without its query.
+    pub setup_url: String,
 }
 
 /// Who sent a request, as far as a use case wants to know.
@@ -114,6 +129,8 @@ pub struct Tokens {
     pub remember: bool,
     /// How the session's tokens travel.
     pub transport: Transport,
+    /// The device cookie, after a login whose tokens may travel by cookie.
+    pub device: Option<Secret>,
 }
 
 /// Something is broken here: 503 for the store, 500 for a key.
@@ -139,8 +156,13 @@ impl Auth {
     }
 
     /// The public keys, as a JWKS.
-    pub fn jwks(&self) -> &str {
+    pub fn jwks(&self) -> String {
         self.parts.ring.jwks()
+    }
+
+    /// The signing keys, as people administer them.
+    pub fn keys(&self) -> Keys<'_> {
+        Keys::new(&self.parts)
     }
 
     /// The buckets of the rate limits.
@@ -171,6 +193,16 @@ impl Auth {
                 None => self.parts.revocations.end(session, expires),
                 Some(least) => self.parts.revocations.raise(session, least, expires),
             }
+        }
+        Ok(())
+    }
+
+    /// Shortens the sessions of a configuration that allowed them more.
+    pub async fn shorten_sessions(&self) -> Result<(), Unavailable> {
+        for remember in [true, false] {
+            let (idle, absolute) = lifetimes(&self.parts.sessions, remember);
+            let now = Lifetimes { remember, idle, absolute };
+            while self.parts.store.shorten(now).await? {}
         }
         Ok(())
     }
@@ -243,6 +275,7 @@ impl Parts {
             refresh_life: now.until(row.idle_end.min(row.absolute_end)),
             remember: row.remember,
             transport: row.transport,
+            device: None,
         })
     }
 }

@@ -1,21 +1,31 @@
-//! A person's own sessions: the list, and ending one of them.
+//! A person's own sessions: the list, naming and ending one of them, and ending all.
 
-use super::{Auth, Failure};
+use super::{Auth, Client, Failure};
 use crate::clock::Timestamp;
 use crate::identity::{Identity, SessionId};
 use crate::limit::{Bucket, Wait};
 use crate::session::{EndReason, Row};
 use crate::token::Verified;
 
-/// What came of ending a session.
+/// What came of ending or naming a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Revoke {
-    /// It is over, now or since before.
+    /// It is over, now or since before; it has its name.
     Done,
     /// No session of this user: unknown and somebody else's look the same.
     NotFound,
-    /// The login is too long ago to end another session.
+    /// The login is too long ago to act on another session.
+    Reauthenticate,
+}
+
+/// What came of ending all sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum LogoutAll {
+    /// So many lived, and have ended.
+    Ended(usize),
+    /// The login is too long ago.
     Reauthenticate,
 }
 
@@ -46,7 +56,50 @@ impl Auth {
         Ok(Revoke::Done)
     }
 
-    fn is_recent(&self, login: Timestamp) -> bool {
+    /// Names the device of one of the caller's sessions; another than the caller's own asks for a
+    /// recent login.
+    pub async fn name_session(
+        &self,
+        caller: &Verified,
+        session: SessionId,
+        name: String,
+    ) -> Result<Revoke, Failure> {
+        let row = self.parts.store.peek(session).await?;
+        let own = row.filter(|row| row.identity.user == caller.identity.user);
+        if own.is_none_or(|row| row.revoked.is_some()) {
+            return Ok(Revoke::NotFound);
+        }
+        if session != caller.identity.session && !self.is_recent(caller.auth_time) {
+            return Ok(Revoke::Reauthenticate);
+        }
+        let named = self.parts.store.name_device(session, name).await?;
+        Ok(if named { Revoke::Done } else { Revoke::NotFound })
+    }
+
+    /// Ends every session of the caller, who has logged in recently; `but` lives on.
+    pub async fn logout_all(
+        &self,
+        caller: &Verified,
+        but: Option<SessionId>,
+        client: &Client,
+    ) -> Result<LogoutAll, Failure> {
+        if !self.is_recent(caller.auth_time) {
+            return Ok(LogoutAll::Reauthenticate);
+        }
+        let (parts, user) = (&*self.parts, caller.identity.user);
+        // What ended by itself ends again here, and is not counted.
+        let live = parts.store.sessions(Some(user)).await?;
+        let ended = parts.store.end_all(user, but, EndReason::Logout).await?;
+        let lived = |session: &&SessionId| live.iter().any(|row| row.identity.session == **session);
+        let count = ended.iter().filter(lived).count();
+        parts.ended(ended.into_iter().map(|session| (session, EndReason::Logout)));
+        let event = client.event("auth.logout").user(user).session(caller.identity.session);
+        parts.audit().write(event.outcome("success").reason("all"));
+        Ok(LogoutAll::Ended(count))
+    }
+
+    /// Whether a login is recent enough for what a stolen session shall not do.
+    pub fn is_recent(&self, login: Timestamp) -> bool {
         self.now() <= login.plus(self.parts.sessions.reauth_max_age)
     }
 }

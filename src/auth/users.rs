@@ -1,22 +1,36 @@
 //! What people administer: users and their sessions. The same for the command line, with a gateway
-//! running or not, and for the bootstrap of a configuration.
+//! running or not, for the bootstrap of a configuration, and for administrators over HTTP. The
+//! last can take the administrators' role from everybody but the last who has it.
 
 use thiserror::Error;
 
-use super::Parts;
+use super::{Client, Parts};
 use crate::config::{Bootstrap, BootstrapPassword};
 use crate::identity::{Role, SessionId, UserId, Username};
-use crate::password::{self, Busy, Demands, Password, PasswordHash};
+use crate::password::{Busy, Password, PasswordHash};
 use crate::revocation::KEPT;
 use crate::secret::{self, Secret};
 use crate::session::{EndReason, Row};
-use crate::store::{Added, Changed, NewUser, Unavailable, User};
+use crate::store::{Added, Changed, NewUser, Taking, Unavailable, User};
 use crate::telemetry::AuditEvent;
 
 /// The administration of users.
 #[derive(Clone, Copy, Debug)]
 pub struct Users<'a> {
-    parts: &'a Parts,
+    pub(super) parts: &'a Parts,
+    /// None: whoever may use the machine.
+    by: Option<&'a Administrator>,
+}
+
+/// Who administers over HTTP.
+#[derive(Clone, Debug)]
+pub struct Administrator {
+    /// Who.
+    pub name: Username,
+    /// The role that allows it.
+    pub role: Role,
+    /// Where from, and in which request.
+    pub client: Client,
 }
 
 /// Why an order was not carried out. Nothing was changed.
@@ -34,9 +48,27 @@ pub enum UserError {
     /// The new password is refused.
     #[error("this password is refused: {}", .0.join("; "))]
     BadPassword(Vec<String>),
+    /// Nobody could administer any more.
+    #[error("{0} is the last who can sign in with the role {1}; give it to somebody else first")]
+    LastAdministrator(Username, Role),
     /// Roles are a closed list.
     #[error("there is no role {0}; `auth.roles` in the configuration lists: {1}")]
     UnknownRole(Role, String),
+    /// A new user has roles.
+    #[error("there is no user named {0}; to add one, say which roles: --role R")]
+    RolesNeeded(Username),
+    /// An invitation changes no roles.
+    #[error("{0} is a user already; without --role the link is for a new password")]
+    RolesOfKnown(Username),
+    /// A disabled user cannot log in.
+    #[error("{0} is disabled; `portcullis user enable {0}` comes first")]
+    Disabled(Username),
+    /// A link's life is out of bounds.
+    #[error("a link lives from 1 minute to 30 days")]
+    LinkLife,
+    /// Somebody else added one of the users meanwhile.
+    #[error("a user of the file was added meanwhile; try again")]
+    Raced,
     /// Too many logins wait for a hash.
     #[error("too many logins are waiting for the hashing threads; try again")]
     Busy(#[from] Busy),
@@ -56,27 +88,38 @@ pub struct Newcomer {
     pub email: Option<String>,
     /// Roles, each of the closed list.
     pub roles: Vec<Role>,
-    /// The first password.
-    pub password: Secret,
+    /// The first password; None: whoever it is cannot sign in yet.
+    pub password: Option<Secret>,
 }
 
 impl<'a> Users<'a> {
     pub(super) fn new(parts: &'a Parts) -> Self {
-        Self { parts }
+        Self { parts, by: None }
+    }
+
+    /// The same, done by an administrator.
+    #[must_use]
+    pub const fn by(self, administrator: &'a Administrator) -> Self {
+        Self { by: Some(administrator), ..self }
     }
 
     /// Adds a user.
     pub async fn add(&self, newcomer: Newcomer) -> Result<UserId, UserError> {
         self.check_roles(&newcomer.roles)?;
-        let password = self.judge(&newcomer.name, &newcomer.password)?;
-        let hash = self.parts.hasher.hash(password).await?;
+        let hash = match &newcomer.password {
+            Some(password) => {
+                let password = self.judge(&newcomer.name, password)?;
+                Some(self.parts.hasher.hash(password).await?)
+            }
+            None => None,
+        };
         let user = NewUser {
             id: UserId::from_bytes(secret::random()),
             username: newcomer.name,
             name: newcomer.full_name,
             email: newcomer.email,
             roles: newcomer.roles,
-            hash: Some(hash),
+            hash,
         };
         self.insert(user).await
     }
@@ -127,7 +170,10 @@ impl<'a> Users<'a> {
     pub async fn set_roles(&self, name: &Username, roles: Vec<Role>) -> Result<(), UserError> {
         self.check_roles(&roles)?;
         let user = self.show(name).await?;
-        let changed = self.parts.store.set_roles(user.id, roles).await?;
+        let changed = match self.by {
+            Some(by) => self.take(&user, Taking::Roles(roles), by).await?,
+            None => self.parts.store.set_roles(user.id, roles).await?,
+        };
         self.carry_out(name, changed, EndReason::User)?;
         self.tell("auth.user.roles", &user);
         Ok(())
@@ -136,7 +182,10 @@ impl<'a> Users<'a> {
     /// Disables a user and ends its sessions.
     pub async fn disable(&self, name: &Username) -> Result<(), UserError> {
         let user = self.show(name).await?;
-        let changed = self.parts.store.set_disabled(user.id, true).await?;
+        let changed = match self.by {
+            Some(by) => self.take(&user, Taking::Disable, by).await?,
+            None => self.parts.store.set_disabled(user.id, true).await?,
+        };
         self.carry_out(name, changed, EndReason::User)?;
         self.tell("auth.user.disabled", &user);
         Ok(())
@@ -154,8 +203,10 @@ impl<'a> Users<'a> {
     /// Deletes a user and ends its sessions.
     pub async fn delete(&self, name: &Username, its_name: Name) -> Result<(), UserError> {
         let user = self.show(name).await?;
-        let free = its_name == Name::Freed;
-        let changed = self.parts.store.delete_user(user.id, free).await?;
+        let changed = match (self.by, its_name) {
+            (Some(by), Name::Reserved) => self.take(&user, Taking::Delete, by).await?,
+            (_, its_name) => self.parts.store.delete_user(user.id, its_name == Name::Freed).await?,
+        };
         self.carry_out(name, changed, EndReason::User)?;
         self.tell("auth.user.deleted", &user);
         Ok(())
@@ -188,12 +239,34 @@ impl<'a> Users<'a> {
         Ok(count)
     }
 
-    async fn insert(&self, user: NewUser) -> Result<UserId, UserError> {
+    /// Notes a call over HTTP, whatever came of it: about whom, about which session, which call,
+    /// and its outcome.
+    pub fn tell_call(
+        &self,
+        (name, session): (Option<Username>, Option<SessionId>),
+        call: &'static str,
+        outcome: &'static str,
+    ) {
+        let event = self.event("auth.admin").username(name).session(session);
+        self.parts.audit().write(event.reason(call).outcome(outcome));
+    }
+
+    async fn take(
+        &self,
+        user: &User,
+        change: Taking,
+        by: &Administrator,
+    ) -> Result<Changed, UserError> {
+        let changed = self.parts.store.take_standing(user.id, change, by.role.clone()).await?;
+        changed.ok_or_else(|| UserError::LastAdministrator(user.username.clone(), by.role.clone()))
+    }
+
+    pub(super) async fn insert(&self, user: NewUser) -> Result<UserId, UserError> {
         let (id, name) = (user.id, user.username.clone());
         match self.parts.store.add_user(user).await? {
             Added::Yes => {
                 self.parts.changes.happened();
-                let event = AuditEvent::new("auth.user.added").user(id).username(name);
+                let event = self.event("auth.user.added").user(id).username(name);
                 self.parts.audit().write(event.outcome("success"));
                 Ok(id)
             }
@@ -213,14 +286,10 @@ impl<'a> Users<'a> {
     }
 
     fn judge(&self, name: &Username, typed: &Secret) -> Result<Password, UserError> {
-        let rules = &self.parts.passwords;
-        let demands = Demands { min_length: rules.min_length, blocklist: &rules.blocklist };
-        password::judge(typed, name, demands).map_err(|rejections| {
-            UserError::BadPassword(rejections.iter().map(ToString::to_string).collect())
-        })
+        self.parts.judge(name, typed).map_err(UserError::BadPassword)
     }
 
-    fn check_roles(&self, roles: &[Role]) -> Result<(), UserError> {
+    pub(super) fn check_roles(&self, roles: &[Role]) -> Result<(), UserError> {
         let known = &self.parts.roles;
         match roles.iter().find(|role| !known.contains(role)) {
             None => Ok(()),
@@ -255,8 +324,15 @@ impl<'a> Users<'a> {
     }
 
     fn tell(&self, event: &'static str, user: &User) {
-        let event = AuditEvent::new(event).user(user.id).username(user.username.clone());
+        let event = self.event(event).user(user.id).username(user.username.clone());
         self.parts.audit().write(event.outcome("success"));
+    }
+
+    fn event(&self, name: &'static str) -> AuditEvent {
+        match self.by {
+            Some(by) => by.client.event(name).actor(by.name.to_string()),
+            None => AuditEvent::new(name),
+        }
     }
 }
 

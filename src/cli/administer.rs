@@ -1,16 +1,18 @@
-//! `user`, `session` and `hash`: through the control socket when a gateway runs, else on the store.
+//! `user`, `session`, `key` and `hash`: through the control socket when a gateway runs, else on the store.
 
+use std::fs::File;
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::args::{PasswordSource, SessionCommand, UserCommand};
+use super::args::{KeyCommand, PasswordSource, SessionCommand, UserCommand};
 use super::output::Output;
 use crate::app::administration;
 use crate::app::control::{Answer, Command, NewUser, SessionView, UserView, Which};
 use crate::app::demo;
+use crate::app::keys::{self, KeyOrder, KeyView};
 use crate::password::{Cost, Password, PasswordHash};
 use crate::secret::Secret;
 
@@ -39,6 +41,28 @@ pub(super) fn session(output: &Output, file: Option<&Path>, command: SessionComm
     }
 }
 
+pub(super) fn key(output: &Output, file: Option<&Path>, command: KeyCommand) -> ExitCode {
+    match command {
+        KeyCommand::List { json } => carry_out(output, file, (Command::Key(KeyOrder::List), json)),
+        KeyCommand::Rotate { revoke_old } => {
+            carry_out(output, file, (Command::Key(KeyOrder::Rotate { revoke_old }), false))
+        }
+        KeyCommand::Backup { file: to } => {
+            let loaded = match output.load(file) {
+                Ok(loaded) => loaded,
+                Err(code) => return code,
+            };
+            match keys::backup(&loaded.config, &to) {
+                Ok(text) => {
+                    output.say(text);
+                    ExitCode::SUCCESS
+                }
+                Err(error) => output.refuse(error),
+            }
+        }
+    }
+}
+
 pub(super) fn hash(output: &Output) -> ExitCode {
     let typed = match read_line() {
         Ok(typed) => Secret::from(typed),
@@ -60,6 +84,12 @@ fn order(output: &Output, command: UserCommand) -> Result<Command, ExitCode> {
         UserCommand::Add { name, roles, full_name, email, password } => {
             let password = read_password(output, &password)?;
             Command::UserAdd(NewUser { user: name, name: full_name, email, roles, password })
+        }
+        UserCommand::Invite { name, roles, ttl } => {
+            Command::UserInvite { user: name, roles, seconds: ttl }
+        }
+        UserCommand::Import { file, dry_run } => {
+            Command::UserImport { text: read_file(output, &file)?, dry_run }
         }
         UserCommand::List { .. } => Command::UserList,
         UserCommand::Show { name, .. } => Command::UserShow { user: name },
@@ -90,6 +120,8 @@ fn print(output: &Output, answer: &Answer, json: bool) -> ExitCode {
         Answer::Refused(text) => return output.refuse(text),
         Answer::Users(users) if json => output.say(to_json(users)),
         Answer::Sessions(sessions) if json => output.say(to_json(sessions)),
+        Answer::Keys(keys) if json => output.say(to_json(keys)),
+        Answer::Keys(keys) => output.say(table(keys.iter().map(key_row), &KEY_HEAD)),
         Answer::Users(users) => output.say(table(users.iter().map(user_row), &USER_HEAD)),
         Answer::Sessions(sessions) => {
             output.say(table(sessions.iter().map(session_row), &SESSION_HEAD));
@@ -127,6 +159,18 @@ fn session_row(session: &SessionView) -> [String; 5] {
     ]
 }
 
+const KEY_HEAD: [&str; 5] = ["KID", "ALGORITHM", "STATE", "SIGNS FROM", "VERIFIES UNTIL"];
+
+fn key_row(key: &KeyView) -> [String; 5] {
+    [
+        key.kid.clone(),
+        key.algorithm.clone(),
+        key.state.clone(),
+        key.signs_from.clone().unwrap_or_default(),
+        key.verifies_until.clone().unwrap_or_default(),
+    ]
+}
+
 /// Columns as wide as their widest cell. Control characters of clients are not let to the terminal.
 pub(super) fn table<const N: usize>(
     rows: impl Iterator<Item = [String; N]>,
@@ -154,6 +198,21 @@ fn read_password(output: &Output, source: &PasswordSource) -> Result<String, Exi
     let read =
         if source.password_stdin || !io::stdin().is_terminal() { read_line() } else { prompt() };
     read.map_err(|cause| output.could_not(format!("cannot read a password: {cause}")))
+}
+
+/// A file of users; one that is longer does not fit through the control socket.
+fn read_file(output: &Output, file: &Path) -> Result<String, ExitCode> {
+    const LONGEST: u64 = 8 << 20;
+    let read = || {
+        let mut text = String::new();
+        let length = File::open(file)?.take(LONGEST + 1).read_to_string(&mut text)?;
+        if u64::try_from(length).is_ok_and(|length| length <= LONGEST) {
+            Ok(text)
+        } else {
+            Err(io::Error::other("it is longer than 8 MiB; import it in parts"))
+        }
+    };
+    read().map_err(|cause| output.could_not(format!("cannot read {}: {cause}", file.display())))
 }
 
 /// The first line of standard input.

@@ -52,6 +52,11 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: SessionCommand,
     },
+    /// Administer the keys
+    Key {
+        #[command(subcommand)]
+        command: KeyCommand,
+    },
     /// Print the argon2id hash of a password from standard input
     Hash,
     /// Ask the running gateway whether it lives: its admin listener, else its first listener
@@ -98,6 +103,24 @@ pub(super) enum UserCommand {
         email: Option<String>,
         #[command(flatten)]
         password: PasswordSource,
+    },
+    /// Print a link that sets a password once: for a new user, or for a forgotten password
+    Invite {
+        name: String,
+        /// A role of a new user; may be given several times
+        #[arg(long = "role", value_name = "R")]
+        roles: Vec<String>,
+        /// How long the link is good: "30m", "24h", "7d"
+        #[arg(long, value_name = "D", default_value = "24h", value_parser = seconds)]
+        ttl: u64,
+    },
+    /// Take over users with bcrypt or argon2id hashes: CSV with the columns username,hash and then
+    /// any of roles (a;b), name, email; all of them or none
+    Import {
+        file: PathBuf,
+        /// Only tell what would be added, and what stands in the way
+        #[arg(long)]
+        dry_run: bool,
     },
     /// List all users
     List {
@@ -173,4 +196,38 @@ pub(super) enum SessionCommand {
         #[arg(long, group = "which")]
         all: bool,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum KeyCommand {
+    /// List the keys that sign and verify access tokens
+    List {
+        /// For machines
+        #[arg(long)]
+        json: bool,
+    },
+    /// Publish a new signing key, to sign in a quarter of an hour
+    Rotate {
+        /// Sign with it at once, and refuse every older access token; sessions go on
+        #[arg(long)]
+        revoke_old: bool,
+    },
+    /// Write the master keys and the signing keys into a new file
+    Backup {
+        /// Where to; a file that is there is not overwritten
+        file: PathBuf,
+    },
+}
+
+/// Reads a span of minutes, hours or days.
+fn seconds(text: &str) -> Result<u64, String> {
+    let number = text.trim_end_matches(|unit: char| unit.is_ascii_alphabetic());
+    let unit = match text.strip_prefix(number) {
+        Some("m") => 60,
+        Some("h") => 60 * 60,
+        Some("d") => 24 * 60 * 60,
+        Some(_) | None => return Err("a number with a unit: 30m, 24h or 7d".to_owned()),
+    };
+    let number: u32 = number.parse().map_err(|_digits| "not a number".to_owned())?;
+    Ok(u64::from(number) * unit)
 }

@@ -29,6 +29,7 @@ pub fn main() -> ExitCode {
         Command::Version => inspect::version(&output),
         Command::User { command } => administer::user(&output, file, command),
         Command::Session { command } => administer::session(&output, file, command),
+        Command::Key { command } => administer::key(&output, file, command),
         Command::Hash => administer::hash(&output),
     }
 }

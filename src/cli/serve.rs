@@ -56,7 +56,7 @@ pub(super) fn demo(output: &Output, listen: SocketAddr) -> ExitCode {
             let welcome = demo.welcome();
             serve(output, demo.running, |_| output.say(welcome))
         }
-        Err(error) => output.refuse(error),
+        Err(error) => output.refuse(format!("{error}\nnot started.")),
     }
 }
 

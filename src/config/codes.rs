@@ -144,6 +144,25 @@ port, and its scheme is taken from the origin, so there must be one answer.
     public_url     = \"https://apps.example.com\"
     public_origins = [\"http://apps.example.com\"]"
 
+CORS_SITE "E081"
+"A CORS policy says that scripts of an origin act with the user's cookies, and that origin is of another
+site than every origin that is served. Browsers keep the gateway's cookies to its own site, so none
+would ever come. A site is a scheme and a domain with its subdomains; here the last two labels of a name
+are taken for its domain, and all names of loopback are one site.
+
+    public_url = \"https://apps.example.com\"
+    [cors.spa]
+    origins     = [\"https://spa.example.com\"]     # not \"https://spa.example.net\"
+    credentials = true"
+
+CORS_ANY "E082"
+"A CORS policy for every origin (`*`) cannot have credentials: any page that a user opens could then read
+and do what the user can. Browsers refuse the two together as well.
+
+    [cors.spa]
+    origins     = [\"https://spa.example.com\"]
+    credentials = true"
+
 RETRY_WINDOW "E041"
 "Within `sessions.retry_window.cookie` a refresh token that was just replaced is answered again, so
 that lost replies and parallel tabs sign nobody out. It must stay at or below a quarter of
@@ -198,6 +217,16 @@ its kin), `radicale` and `none`; `[identity.NAME]` makes others."
 UNDEFINED_ROUTE "E054"
 "A test or an `overrides` names a route that there is not. A route's name is its `name`, else its path
 as it is written."
+
+UNDEFINED_CORS "E083"
+"A route, or `auth.cors`, names a CORS policy that has no table. A route can also write `upstream`,
+which leaves it to the application.
+
+    [cors.spa]
+    origins = [\"https://spa.example.com\"]
+    [[routes]]
+    path = \"/api/*\"
+    cors = \"spa\""
 
 UNFIT_PASSWORD "E055"
 "A bootstrap user's password is judged like any other that is set: at least `passwords.min_length`

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use super::cors::Policies;
 use super::identities::Identities;
 use super::keys::{self, Keys};
 use super::model::{Config, Cookies, Line, PolicyTest, Server};
@@ -52,11 +53,13 @@ impl<'a> Document<'a> {
             tokens::read_sessions(open("sessions", &keys::SESSIONS), &tokens, ttl, data_dir);
         let cookies = tokens::read_cookies(cookie_table);
         let passwords = people::read_passwords(open("passwords", &keys::PASSWORDS));
-        let (auth, roles) = people::read_auth(open("auth", &keys::AUTH));
+        let cors = Policies::read(&self.tops);
+        let (auth, roles) = people::read_auth(open("auth", &keys::AUTH), &cors);
         let users = self.main.sections("bootstrap", &keys::BOOTSTRAP);
-        let policy = self.policy(&server, &tokens.audience, &roles);
+        let policy = self.policy(&server, &tokens.audience, (&roles, &cors));
 
         conflicts::check(self.main.context, &policy.drafts, &auth.path);
+        cors.check_sites(&server, &policy.drafts);
         dangers::of_routes(self.main.context, &policy.drafts);
         check_server(server_table, &server, cookie_table, (&cookies, &policy.drafts));
 
@@ -73,6 +76,7 @@ impl<'a> Document<'a> {
             rate_limits: people::read_rate_limits(open("rate_limits", &keys::RATE_LIMITS)),
             auth,
             upstreams: policy.upstreams.into_all(),
+            cors: cors.into_known(),
             identities: policy.identities.into_known(),
             route_lines: policy.drafts.iter().map(|draft| self.line(draft.place)).collect(),
             routes: policy.drafts.into_iter().map(|draft| draft.route).collect(),
@@ -80,11 +84,17 @@ impl<'a> Document<'a> {
         }
     }
 
-    fn policy(&self, server: &Server, audience: &str, roles: &Roles) -> Policy {
+    fn policy(
+        &self,
+        server: &Server,
+        audience: &str,
+        (roles, cors): (&Roles, &Policies<'_>),
+    ) -> Policy {
         let identities = Identities::read(&self.tops);
         let mut upstreams = Upstreams::read(&self.tops, audience);
         let tables = self.tables("routes", &keys::ROUTE);
-        let mut world = World { server, roles, identities: &identities, upstreams: &mut upstreams };
+        let mut world =
+            World { server, roles, cors, identities: &identities, upstreams: &mut upstreams };
         let drafts = routes::read(&tables, &mut world);
         let whole = drafts.len() == tables.len();
         let known = Known { roles, routes: &drafts, upstreams: &upstreams, whole };

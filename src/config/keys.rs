@@ -28,20 +28,21 @@ pub(super) const ROOT: Keys = Keys {
         "rate_limits",
         "auth",
         "bootstrap",
+        "cors",
         "identity",
         "upstreams",
         "routes",
         "tests",
         "include",
     ],
-    later: &["cluster", "cors"],
+    later: &["cluster"],
 };
 
 /// The top of an included file.
 pub(super) const INCLUDED: Keys = Keys {
     table: "an included file",
-    built: &["identity", "upstreams", "routes", "tests"],
-    later: &["cors"],
+    built: &["cors", "identity", "upstreams", "routes", "tests"],
+    later: &[],
 };
 
 pub(super) const SERVER: Keys = Keys {
@@ -97,8 +98,9 @@ pub(super) const TOKENS: Keys = Keys {
         "access_jitter",
         "leeway",
         "sub",
+        "rotate_every",
     ],
-    later: &["rotate_every"],
+    later: &[],
 };
 pub(super) const SESSIONS: Keys = Keys {
     table: "[sessions]",
@@ -127,8 +129,8 @@ pub(super) const COOKIES: Keys = Keys {
 };
 pub(super) const PASSWORDS: Keys = Keys {
     table: "[passwords]",
-    built: &["argon2", "concurrent", "queue", "min_length", "blocklist_file"],
-    later: &["queue_per_network"],
+    built: &["argon2", "concurrent", "queue", "queue_per_network", "min_length", "blocklist_file"],
+    later: &[],
 };
 pub(super) const ARGON2: Keys =
     Keys { table: "passwords.argon2", built: &["memory", "passes", "lanes"], later: &[] };
@@ -142,22 +144,29 @@ pub(super) const RATE_LIMITS: Keys = Keys {
         "refresh_per_session",
         "refresh_per_ip",
         "sessions_per_session",
+        "admin_per_user",
         "auth_per_ip",
     ],
-    later: &["strict_max_failures", "admin_per_user"],
+    later: &["strict_max_failures"],
 };
 pub(super) const RATE: Keys = Keys { table: "a rate", built: &["burst", "every"], later: &[] };
 
 pub(super) const AUTH: Keys = Keys {
     table: "[auth]",
-    built: &["path", "roles", "after_logout", "page"],
-    later: &["admin_role", "cors"],
+    built: &["path", "roles", "admin_role", "after_logout", "page", "cors"],
+    later: &[],
 };
 pub(super) const PAGE: Keys =
     Keys { table: "auth.page", built: &["title", "logo", "accent", "language"], later: &[] };
 pub(super) const BOOTSTRAP: Keys = Keys {
     table: "[[bootstrap]]",
     built: &["name", "roles", "password", "password_file", "hash"],
+    later: &[],
+};
+
+pub(super) const CORS: Keys = Keys {
+    table: "[cors.NAME]",
+    built: &["origins", "credentials", "methods", "headers", "expose", "max_age"],
     later: &[],
 };
 
@@ -198,9 +207,9 @@ pub(super) const ROUTE: Keys = Keys {
         "strict_paths",
         "access_log",
         "overrides",
+        "cors",
     ],
     later: &[
-        "cors",
         "upgrades",
         "basic",
         "app_cookies",
@@ -245,6 +254,7 @@ pub(super) const ALL: &[&Keys] = &[
     &AUTH,
     &PAGE,
     &BOOTSTRAP,
+    &CORS,
     &IDENTITY,
     &IDENTITY_ROLES,
     &UPSTREAM,

@@ -7,6 +7,7 @@
 
 mod codes;
 mod conflicts;
+mod cors;
 mod dangers;
 mod document;
 mod entry;

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use crate::identity::{Role, Username};
 use crate::password::{Cost, PasswordHash};
-use crate::policy::{IdentityHeaders, Route};
+use crate::policy::{CorsPolicy, IdentityHeaders, Route};
 use crate::request::{LocalPath, Origin};
 use crate::secret::Secret;
 use crate::session::Windows;
@@ -43,6 +43,8 @@ pub struct Config {
     pub bootstrap: Vec<Bootstrap>,
     /// `[upstreams]` and the bare URLs of routes, in the order of `UpstreamId`.
     pub upstreams: Vec<Upstream>,
+    /// `[cors.NAME]`; routes share these.
+    pub cors: BTreeMap<String, Arc<CorsPolicy>>,
     /// The built-in identities and `[identity.NAME]`; routes share these.
     pub identities: BTreeMap<String, Arc<IdentityHeaders>>,
     /// `[[routes]]`, in the order of the file; `include`d ones behind.
@@ -194,6 +196,8 @@ pub struct Tokens {
     pub leeway: Duration,
     /// `sub` is the username.
     pub sub_is_username: bool,
+    /// How long a signing key signs.
+    pub rotate_every: Duration,
 }
 
 /// `[sessions]`
@@ -261,10 +265,14 @@ pub struct Passwords {
     pub concurrent: usize,
     /// Logins waiting.
     pub queue: usize,
+    /// Logins waiting of strangers in one /24 or /48.
+    pub queue_per_network: usize,
     /// Characters of a new password.
     pub min_length: usize,
     /// Further forbidden passwords.
     pub blocklist: Arc<[String]>,
+    /// No failed login is told sooner: it hides what the hash cost. Not for the file to say.
+    pub failure_floor: Duration,
 }
 
 /// So many, refilled evenly: `burst` at once, one more every `every`.
@@ -293,6 +301,8 @@ pub struct RateLimits {
     pub refresh_per_ip: Rate,
     /// GET /auth/sessions of a session.
     pub sessions_per_session: Rate,
+    /// Calls of the administration by one user.
+    pub admin_per_user: Rate,
     /// Everything under /auth but ping, of an address.
     pub auth_per_ip: Rate,
 }
@@ -304,6 +314,10 @@ pub struct AuthSection {
     pub path: String,
     /// The closed list of roles.
     pub roles: Vec<Role>,
+    /// The CORS policy of the endpoints.
+    pub cors: Option<Arc<CorsPolicy>>,
+    /// Who has it may administer over HTTP; None: nobody.
+    pub admin_role: Option<Role>,
     /// Where a form of logout leads.
     pub after_logout: LocalPath,
     /// The gateway's own pages.

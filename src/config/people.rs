@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::codes;
+use super::cors::Policies;
 use super::forms::{self, SIZE};
 use super::keys::{self, nearest};
 use super::model::{AuthSection, Bootstrap, BootstrapPassword, Passwords, Rate, RateLimits};
@@ -23,8 +24,10 @@ pub(super) fn read_passwords(section: Section<'_>) -> Passwords {
         cost: cost(section.section("argon2", &keys::ARGON2)),
         concurrent: auto_or_count(&section, "concurrent", cores.saturating_sub(1).max(1)),
         queue: section.count("queue", 64, 1..=100_000),
+        queue_per_network: section.count("queue_per_network", 2, 1..=100_000),
         min_length: section.count("min_length", 12, 8..=128),
         blocklist: blocklist(&section),
+        failure_floor: Duration::from_millis(400),
     }
 }
 
@@ -82,6 +85,7 @@ pub(super) fn read_rate_limits(section: Section<'_>) -> RateLimits {
         refresh_per_session: rate("refresh_per_session", 30, millis(2_000)),
         refresh_per_ip: rate("refresh_per_ip", 300, millis(200)),
         sessions_per_session: rate("sessions_per_session", 10, millis(6_000)),
+        admin_per_user: rate("admin_per_user", 60, millis(1_000)),
         auth_per_ip: rate("auth_per_ip", 600, millis(100)),
     }
 }
@@ -114,30 +118,46 @@ pub(super) struct Roles {
     whole: bool,
 }
 
-pub(super) fn read_auth(section: Section<'_>) -> (AuthSection, Roles) {
+pub(super) fn read_auth(section: Section<'_>, cors: &Policies<'_>) -> (AuthSection, Roles) {
     let texts = section.texts("roles");
     let wanted = texts.as_ref().map_or(0, Vec::len);
     let known = match texts {
-        Some(texts) => texts.iter().filter_map(|text| role(&section, text)).collect(),
+        Some(texts) => texts.iter().filter_map(|text| role(&section, "roles", text)).collect(),
         None => ["admin", "user"]
             .into_iter()
             .filter_map(|name| Role::new(name).ok())
             .collect::<Vec<_>>(),
     };
     let whole = !section.has("roles") || known.len() == wanted;
+    let roles = Roles { known, whole };
     let auth = AuthSection {
         path: auth_path(&section),
-        roles: known.clone(),
+        roles: roles.known.clone(),
+        admin_role: admin_role(&section, &roles),
         after_logout: page::after_logout(&section),
         page: page::read(&section),
+        cors: cors.of_auth(&section),
     };
-    (auth, Roles { known, whole })
+    (auth, roles)
 }
 
-fn role(section: &Section<'_>, text: &Text) -> Option<Role> {
+/// `admin`, if there is such a role; none where it is written as empty.
+fn admin_role(section: &Section<'_>, roles: &Roles) -> Option<Role> {
+    let Some(text) = section.text("admin_role") else {
+        return Role::new("admin").ok().filter(|role| roles.known.contains(role));
+    };
+    if text.value.is_empty() {
+        return None;
+    }
+    let role = role(section, "admin_role", &text)?;
+    roles.check(section, &role, text.place);
+    Some(role)
+}
+
+fn role(section: &Section<'_>, key: &str, text: &Text) -> Option<Role> {
     let role = Role::new(&text.value);
     if role.is_err() {
-        let problem = bad_value("roles", text, "the name of a role")
+        let problem = bad_value(key, text, "the name of a role")
             .help("a role is 1 to 32 lower-case letters, digits and `. _ : -`, beginning with a letter or digit");
         section.tell(problem);
     }
@@ -149,13 +169,17 @@ impl Roles {
     pub(super) fn read<'a>(&self, section: &Section<'a>, key: &'a str) -> Option<Vec<Role>> {
         let texts = section.texts(key)?;
         let known = |text: &Text| {
-            let role = role(section, text)?;
-            if self.whole && !self.known.contains(&role) {
-                section.tell(self.undefined(&role, text.place));
-            }
+            let role = role(section, "roles", text)?;
+            self.check(section, &role, text.place);
             Some(role)
         };
         Some(texts.iter().filter_map(known).collect())
+    }
+
+    fn check(&self, section: &Section<'_>, role: &Role, place: Place) {
+        if self.whole && !self.known.contains(role) {
+            section.tell(self.undefined(role, place));
+        }
     }
 
     fn undefined(&self, role: &Role, place: Place) -> Problem {

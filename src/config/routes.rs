@@ -7,6 +7,7 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue, Method};
 
 use super::codes;
+use super::cors::Policies;
 use super::header_names::reserved_for_edits;
 use super::identities::Identities;
 use super::keys;
@@ -26,6 +27,7 @@ use crate::request::{HostName, HostPattern};
 pub(super) struct World<'w> {
     pub(super) server: &'w Server,
     pub(super) roles: &'w Roles,
+    pub(super) cors: &'w Policies<'w>,
     pub(super) identities: &'w Identities,
     pub(super) upstreams: &'w mut Upstreams,
 }
@@ -69,6 +71,7 @@ fn draft(section: &Section<'_>, world: &mut World<'_>) -> Option<Draft> {
         allow: allow(section),
         bearer: section.choice("bearer", BearerPolicy::Any, &BEARER),
         on_denied: section.choice("on_denied", OnDenied::Auto, &ON_DENIED),
+        cors: world.cors.of_route(section),
         identity: world.identities.of(section),
         strip_prefix: strip_prefix(section, pattern.as_ref()),
         preserve_host: section.flag("preserve_host", true),

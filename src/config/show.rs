@@ -18,7 +18,8 @@ use super::page;
 use super::routes::{ACCESS, BEARER, ON_DENIED};
 use super::server::{FORMATS, LEVELS};
 use super::tokens::{ALGORITHMS, SAME_SITE};
-use crate::policy::{HeaderEdits, IdentityHeaders, Route, Target};
+use crate::identity::Role;
+use crate::policy::{Cors, CorsOrigins, CorsPolicy, HeaderEdits, IdentityHeaders, Route, Target};
 use crate::request::HostPattern;
 
 /// What stands in the place of a secret.
@@ -34,6 +35,7 @@ pub fn masked(config: &Config) -> String {
     page.sessions(config);
     page.people(config);
     config.bootstrap.iter().for_each(|user| page.bootstrap(user));
+    config.cors.values().for_each(|policy| page.cors(policy));
     config.identities.iter().for_each(|(name, headers)| page.identity(name, headers));
     let named = config.upstreams.iter().filter(|upstream| !upstream.name.contains("://"));
     named.for_each(|upstream| page.upstream(upstream));
@@ -135,6 +137,7 @@ impl Page {
                 ("access_jitter", Entry(Some(Value::Float(tokens.access_jitter)))),
                 ("leeway", tokens.leeway.into()),
                 ("sub", if tokens.sub_is_username { "username" } else { "id" }.into()),
+                ("rotate_every", tokens.rotate_every.into()),
             ],
         );
     }
@@ -192,6 +195,7 @@ impl Page {
                 ("argon2", argon2),
                 ("concurrent", passwords.concurrent.into()),
                 ("queue", passwords.queue.into()),
+                ("queue_per_network", passwords.queue_per_network.into()),
                 ("min_length", passwords.min_length.into()),
             ],
         );
@@ -206,6 +210,7 @@ impl Page {
                 ("refresh_per_session", rate(limits.refresh_per_session)),
                 ("refresh_per_ip", rate(limits.refresh_per_ip)),
                 ("sessions_per_session", rate(limits.sessions_per_session)),
+                ("admin_per_user", rate(limits.admin_per_user)),
                 ("auth_per_ip", rate(limits.auth_per_ip)),
             ],
         );
@@ -216,6 +221,8 @@ impl Page {
                 ("roles", list(config.auth.roles.iter())),
                 ("after_logout", config.auth.after_logout.as_str().into()),
                 ("page", page::shown(&config.auth.page)),
+                ("admin_role", config.auth.admin_role.as_ref().map_or("", Role::as_str).into()),
+                ("cors", config.auth.cors.as_ref().map(|policy| policy.name.clone()).into()),
             ],
         );
     }
@@ -228,6 +235,25 @@ impl Page {
         self.table(
             "[[bootstrap]]",
             [("name", user.name.as_str().into()), ("roles", list(user.roles.iter())), password],
+        );
+    }
+
+    fn cors(&mut self, policy: &CorsPolicy) {
+        let origins = match &policy.origins {
+            CorsOrigins::Any => "*".into(),
+            CorsOrigins::Listed(origins) => list(origins.iter()),
+        };
+        let methods = policy.methods.as_ref();
+        self.table(
+            &format!("[cors.{}]", key(&policy.name)),
+            [
+                ("origins", origins),
+                ("credentials", policy.credentials.into()),
+                ("methods", methods.map_or(Entry(None), |methods| list(methods.iter()))),
+                ("headers", list(policy.headers.iter())),
+                ("expose", list(policy.expose.iter())),
+                ("max_age", policy.max_age.into()),
+            ],
         );
     }
 
@@ -313,6 +339,7 @@ impl Page {
                 ("headers", edits(&route.headers)),
                 ("bearer", word(&BEARER, &route.bearer)),
                 ("on_denied", word(&ON_DENIED, &route.on_denied)),
+                ("cors", cors(route.cors.as_ref())),
                 ("allow", chosen(&allow)),
                 ("strict_paths", route.strict_paths.into()),
                 ("access_log", route.access_log.into()),
@@ -360,6 +387,14 @@ fn output(output: &LogOutput) -> Entry {
         LogOutput::Stdout => "stdout".into(),
         LogOutput::Stderr => "stderr".into(),
         LogOutput::File(path) => format!("file:{}", path.display()).into(),
+    }
+}
+
+fn cors(cors: Option<&Cors>) -> Entry {
+    match cors {
+        None => Entry(None),
+        Some(Cors::Upstream) => "upstream".into(),
+        Some(Cors::Policy(policy)) => policy.name.as_str().into(),
     }
 }
 

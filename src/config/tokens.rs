@@ -29,6 +29,11 @@ const LEEWAY: Between = Between {
     most: Duration::from_secs(5),
     why: "it is for clocks that differ a little, not for longer lives",
 };
+const ROTATION: Between = Between {
+    least: DAY,
+    most: Duration::from_secs(3_650 * 86_400),
+    why: "a key is published a quarter of an hour before it signs, and verifies for an hour after",
+};
 const LIFE: Between = Between { least: MINUTE, most: Duration::from_secs(3_650 * 86_400), why: "" };
 const WINDOW: Between = Between { least: SECOND, most: HOUR, why: "" };
 
@@ -53,6 +58,7 @@ pub(super) fn read(section: Section<'_>, data_dir: &Path) -> Tokens {
         access_jitter: jitter(&section),
         leeway: section.duration("leeway", 5 * SECOND, &LEEWAY),
         sub_is_username: section.choice("sub", false, &[("id", false), ("username", true)]),
+        rotate_every: section.duration("rotate_every", 90 * DAY, &ROTATION),
     }
 }
 

@@ -6,7 +6,7 @@ use cookie::{Cookie, SameSite};
 use http::header::SET_COOKIE;
 use http::{HeaderMap, HeaderValue};
 
-use crate::auth::Tokens;
+use crate::auth::{DEVICE_LIFE, Tokens};
 use crate::config;
 use crate::request::CookieNames;
 
@@ -32,13 +32,18 @@ impl CookieJar {
         self.secure
     }
 
-    /// Both tokens. `Max-Age` only when the session is remembered; otherwise they end with the
+    /// Both tokens, and the device cookie after a login. `Max-Age` of the tokens only when the
+    /// session is remembered; otherwise they end with the
     /// browser.
     pub(super) fn set(&self, headers: &mut HeaderMap, tokens: &Tokens) {
         let life = |life: Duration| tokens.remember.then_some(life);
         self.write(headers, (&self.names.access, &tokens.access), life(tokens.access_life));
         let refresh = tokens.refresh.expose_str().unwrap_or_default();
         self.write(headers, (&self.names.refresh, refresh), life(tokens.refresh_life));
+        if let Some(device) = &tokens.device {
+            let device = device.expose_str().unwrap_or_default();
+            self.write(headers, (&self.names.device, device), Some(DEVICE_LIFE));
+        }
     }
 
     /// Deletes what a logout deletes: both tokens and the companion, never the device cookie.

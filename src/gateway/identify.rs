@@ -7,11 +7,12 @@ use http::header::USER_AGENT;
 
 use super::Gateway;
 use super::body::Content;
+use super::cors::Sharing;
 use super::refusal::{Refusal, Refused};
 use super::serve::Visit;
 use crate::auth::{Authentication, Client, Credentials, DecidedBy, Peek};
 use crate::identity::{Caller, Why};
-use crate::policy;
+use crate::policy::{self, CrossOrigin};
 use crate::request::NormalRequest;
 use crate::telemetry::Counter;
 use crate::token::Verified;
@@ -28,7 +29,7 @@ impl Gateway {
         let mut found = self.auth.authenticate(credentials);
         let token = request.refresh_cookie().value().filter(|_| self.is_due(&found));
         if (found.by == DecidedBy::Cookie && found.verified.is_some()) || token.is_some() {
-            self.same_origin(request)?;
+            self.same_origin(visit, request)?;
         }
         if found.by == DecidedBy::Cookie
             && let Some(verified) = &found.verified
@@ -41,9 +42,19 @@ impl Gateway {
         Ok(found)
     }
 
-    /// A cookie decides only where no other site acts for the user.
-    pub(super) fn same_origin(&self, request: &NormalRequest) -> Result<(), Refused> {
-        policy::check_origin(request).map_err(|crossing| {
+    /// A cookie decides only where no other site acts for the user, but those that the route trusts.
+    pub(super) fn same_origin(
+        &self,
+        visit: &Visit,
+        request: &NormalRequest,
+    ) -> Result<(), Refused> {
+        let cors = visit.sharing.as_ref().map(Sharing::policy);
+        self.judge_origin(policy::check_origin(request, cors))
+    }
+
+    /// A verdict of the origin rule, counted.
+    pub(super) fn judge_origin(&self, verdict: Result<(), CrossOrigin>) -> Result<(), Refused> {
+        verdict.map_err(|crossing| {
             self.telemetry.count(Counter::CsrfRejected, crossing.why);
             Refusal::CsrfRejected.into()
         })

@@ -6,6 +6,7 @@
 mod audience;
 mod body;
 mod cookies;
+mod cors;
 mod endpoints;
 mod explain;
 mod identify;

@@ -87,6 +87,8 @@ refusals! {
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, "Method not allowed", "This method is not allowed here.", None;
     /// 408.
     RequestTimeout = "request_timeout", REQUEST_TIMEOUT, "Request too slow", "The request's body came too slowly.", None;
+    /// 409: it contradicts what is there.
+    Conflict = "conflict", CONFLICT, "Conflict", "This contradicts what is there.", None;
     /// 413.
     PayloadTooLarge = "payload_too_large", PAYLOAD_TOO_LARGE, "Body too large", "The request's body is larger than allowed here.", None;
     /// 414.
@@ -95,6 +97,8 @@ refusals! {
     UnsupportedMediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE, "Unsupported media type", "Send application/json or application/x-www-form-urlencoded.", None;
     /// 421.
     Misdirected = "misdirected_request", MISDIRECTED_REQUEST, "Not a host of this gateway", "This gateway does not serve that host.", None;
+    /// 422, with `reasons`: a new password that is too weak.
+    PasswordRejected = "password_rejected", UNPROCESSABLE_ENTITY, "Password refused", "This password cannot be set.", Some("invalid_request");
     /// 429.
     Throttled = "throttled", TOO_MANY_REQUESTS, "Too many attempts", "Too many attempts. Try again later.", None;
     /// 500.
@@ -139,12 +143,16 @@ pub(super) struct Refused {
     refusal: Refusal,
     headers: Vec<(HeaderName, HeaderValue)>,
     max_age: Option<u64>,
+    detail: Option<String>,
+    reasons: Vec<String>,
     closes: bool,
 }
 
 impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Self {
-        let refused = Self { refusal, headers: Vec::new(), max_age: None, closes: false };
+        let (headers, reasons) = (Vec::new(), Vec::new());
+        let refused =
+            Self { refusal, headers, max_age: None, detail: None, reasons, closes: false };
         match refusal.status() {
             StatusCode::SERVICE_UNAVAILABLE => refused.retry_after(Duration::from_secs(1)),
             _ => refused,
@@ -199,6 +207,17 @@ impl Refused {
         self
     }
 
+    /// Says more than the table does: for callers who may know.
+    pub(super) fn detail(mut self, detail: String) -> Self {
+        self.detail = Some(detail);
+        self
+    }
+
+    /// A new password that is too weak, and why, for its owner.
+    pub(super) fn password(reasons: Vec<String>) -> Self {
+        Self { reasons, ..Self::from(Refusal::PasswordRejected) }
+    }
+
     fn about_token(&self) -> bool {
         matches!(
             self.refusal,
@@ -232,11 +251,12 @@ impl Refused {
             kind: format!("https://portcullis.dev/problems/{}", entry.code.replace('_', "-")),
             title: entry.title,
             status: entry.status.as_u16(),
-            detail: entry.detail,
+            detail: self.detail.as_deref().unwrap_or(entry.detail),
             code: entry.code,
             error: entry.error,
             error_description: entry.error.map(|_| entry.title),
             max_age: self.max_age,
+            reasons: &self.reasons,
             request_id: request_id.as_str(),
         };
         let body = serde_json::to_vec(&problem).unwrap_or_default();
@@ -266,6 +286,8 @@ struct Problem<'a> {
     error_description: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_age: Option<u64>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    reasons: &'a [String],
     request_id: &'a str,
 }
 

@@ -8,6 +8,7 @@ use hyper::body::Incoming;
 
 use super::audience::{Asked, Audience};
 use super::body::{Body, Content};
+use super::cors::{self, Sharing};
 use super::pages::{self, Look};
 use super::refusal::Refused;
 use super::{Gateway, Snapshot};
@@ -24,6 +25,8 @@ pub(super) struct Visit {
     pub(super) exchange: Exchange,
     pub(super) audience: Audience,
     pub(super) asked: Asked,
+    /// Which other origins may read the answer, once the route is known.
+    pub(super) sharing: Option<Sharing>,
     /// A refresh token that made the caller known, to be rotated when the answer is in hand.
     pub(super) renewal: Option<Renewal>,
 }
@@ -48,13 +51,16 @@ impl Gateway {
         let state = upload.state();
         let exchange = self.telemetry.exchange();
         let (audience, asked) = (Audience::Program, Asked::default());
-        let mut visit = Visit { snapshot, exchange, audience, asked, renewal: None };
+        let mut visit = Visit { snapshot, exchange, audience, asked, sharing: None, renewal: None };
         visit.exchange.raw(&method, peer.address);
         visit.exchange.upload(state.clone());
-        let answer = match self.answer(&mut visit, (head, peer), upload).await {
+        let mut answer = match self.answer(&mut visit, (head, peer), upload).await {
             Ok(answer) => answer,
             Err(refused) => self.refuse(&mut visit, &refused, &state),
         };
+        if let Some(sharing) = &visit.sharing {
+            sharing.write(answer.headers_mut());
+        }
         visit.exchange.status(answer.status());
         answer.map(|content| Body::new(content, visit.exchange, &method))
     }
@@ -71,6 +77,11 @@ impl Gateway {
         visit.asked = Asked::of(&request);
         let matched = visit.snapshot.table().find(request).map_err(|(_, why)| why)?;
         visit.exchange.route(matched.route());
+        if let Some(answer) = cors::preflight(&matched) {
+            visit.exchange.decision(Decision::Own, "preflight");
+            return Ok(answer);
+        }
+        visit.sharing = Sharing::of(&matched);
         let mut answer = match matched.into_endpoint() {
             Ok((endpoint, request)) => self.endpoint(visit, (endpoint, request), upload).await?,
             Err(matched) => {

@@ -34,7 +34,8 @@ impl Snapshot {
         let public = public_origins(config, bound);
         let hosts: Vec<HostPattern> =
             config.routes.iter().flat_map(|route| route.hosts.iter().cloned()).collect();
-        let table = Table::compile(&config.routes, &config.auth.path)?;
+        let table =
+            Table::compile_with(&config.routes, &config.auth.path, config.auth.cors.as_ref())?;
         let served = ServedOrigins::new(&public, &config.server.public_origins, &hosts);
         let Some(first) = public.first() else {
             return Err(Vec::new());

@@ -19,7 +19,7 @@ use governor::{Quota, RateLimiter};
 
 use crate::clock::Clock;
 use crate::config::{Rate, RateLimits};
-use crate::identity::SessionId;
+use crate::identity::{SessionId, UserId};
 
 use table::{Key, Kind, Table};
 
@@ -35,6 +35,7 @@ pub struct Limits {
     refresh_session: Limit,
     refresh_address: Limit,
     session_list: Limit,
+    administrator: Limit,
     auth_address: Limit,
 }
 
@@ -60,6 +61,8 @@ pub enum Bucket {
     RefreshAddress(IpAddr),
     /// GET /auth/sessions.
     SessionList(SessionId),
+    /// Everything under /auth/admin.
+    Administrator(UserId),
     /// Everything under /auth but ping.
     AuthAddress(IpAddr),
 }
@@ -88,6 +91,7 @@ impl Limits {
             refresh_session: limit("refresh_per_session", rates.refresh_per_session),
             refresh_address: limit("refresh_per_ip", rates.refresh_per_ip),
             session_list: limit("sessions_per_session", rates.sessions_per_session),
+            administrator: limit("admin_per_user", rates.admin_per_user),
             auth_address: limit("auth_per_ip", rates.auth_per_ip),
             table,
         }
@@ -139,6 +143,7 @@ impl Limits {
             Kind::RefreshSession => &self.refresh_session,
             Kind::RefreshAddress => &self.refresh_address,
             Kind::SessionList => &self.session_list,
+            Kind::Administrator => &self.administrator,
             Kind::AuthAddress => &self.auth_address,
         }
     }
@@ -202,6 +207,7 @@ fn keys(bucket: Bucket) -> (Key, Option<Key>) {
         Bucket::RefreshSession(session) => (Kind::RefreshSession, *session.as_bytes()),
         Bucket::RefreshAddress(address) => (Kind::RefreshAddress, host(address)),
         Bucket::SessionList(session) => (Kind::SessionList, *session.as_bytes()),
+        Bucket::Administrator(user) => (Kind::Administrator, *user.as_bytes()),
         Bucket::AuthAddress(address) => (Kind::AuthAddress, host(address)),
     };
     (Key { kind, id }, None)
@@ -212,8 +218,8 @@ fn host(address: IpAddr) -> [u8; 16] {
     prefix(address, 32, 64)
 }
 
-/// What one site holds: a /24, or a /48.
-fn network(address: IpAddr) -> [u8; 16] {
+/// What one site holds, its /24 or /48, as a key.
+pub fn network(address: IpAddr) -> [u8; 16] {
     prefix(address, 24, 48)
 }
 

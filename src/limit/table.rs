@@ -30,6 +30,7 @@ pub(super) enum Kind {
     RefreshSession,
     RefreshAddress,
     SessionList,
+    Administrator,
     AuthAddress,
 }
 

@@ -20,6 +20,7 @@ fn limits() -> (Limits, Clock) {
         refresh_per_session: rate(30, 2),
         refresh_per_ip: Rate { burst: 300, every: Duration::from_millis(200) },
         sessions_per_session: rate(10, 6),
+        admin_per_user: rate(60, 1),
         auth_per_ip: Rate { burst: 600, every: Duration::from_millis(100) },
     };
     (Limits::new(&rates, &clock), clock)

@@ -6,17 +6,23 @@ use argon2::password_hash::phc::{Output, ParamsString, Salt};
 use argon2::{ARGON2ID_IDENT, Algorithm, Argon2, Block, Params, Version};
 use thiserror::Error;
 
-use super::{Cost, Password};
+use super::{Cost, Password, Typed, foreign};
 use crate::secret::{random, same};
 
-/// A stored password hash in PHC form, checked to be one we can verify.
+/// A stored password hash, checked to be one we can verify: ours in PHC form, or bcrypt of another
+/// program.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PasswordHash(String);
 
 impl PasswordHash {
     /// Takes `$argon2id$v=19$m=..,t=..,p=..$salt$hash` of a bearable cost: at most 256 MiB, 16
-    /// lanes, 16 passes, and no more than four passes over all of the 256 MiB.
+    /// lanes, 16 passes, and no more than four passes over all of the 256 MiB; and bcrypt's `$2a$`,
+    /// `$2b$` and `$2y$` of a cost from 4 to 14.
     pub fn parse(text: &str) -> Result<Self, BadHash> {
+        if foreign::claims(text) {
+            foreign::check(text)?;
+            return Ok(Self(text.to_owned()));
+        }
         let phc = phc(text).ok_or(BadHash::Form)?;
         parameters(&phc)?;
         Ok(Self(text.to_owned()))
@@ -29,9 +35,14 @@ impl PasswordHash {
         Self::create_with(password, cost, &mut Memory::default())
     }
 
-    /// The PHC text, for the store alone.
+    /// Its text, for the store alone.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether another program made it: of the raw password, not of the prepared one.
+    pub fn is_foreign(&self) -> bool {
+        foreign::claims(&self.0)
     }
 
     pub(super) fn create_with(
@@ -41,7 +52,7 @@ impl PasswordHash {
     ) -> Result<Self, BadHash> {
         let params = cost.parameters(LENGTH)?;
         let salt = random::<16>();
-        let output = memory.hash(params, password, &salt)?;
+        let output = memory.hash(params, password.expose(), &salt)?;
         cost.phc(&salt, output)
     }
 
@@ -51,12 +62,25 @@ impl PasswordHash {
         cost.phc(&random::<16>(), output)
     }
 
+    /// Whether what was typed can be a password of this hash at all.
+    pub(super) fn takes(&self, typed: &Typed) -> bool {
+        if self.is_foreign() {
+            foreign::takes(typed.raw.expose())
+        } else {
+            typed.prepared.is_some()
+        }
+    }
+
     /// Whether the password is that of the hash. Costs what the hash says.
-    pub(super) fn is_of(&self, password: &Password, memory: &mut Memory) -> bool {
+    pub(super) fn is_of(&self, typed: &Typed, memory: &mut Memory) -> bool {
+        if self.is_foreign() {
+            return foreign::is_of(&self.0, typed.raw.expose());
+        }
+        let password = typed.prepared.as_ref().map_or(&[][..], Password::expose);
         self.matches(password, memory).unwrap_or(false)
     }
 
-    fn matches(&self, password: &Password, memory: &mut Memory) -> Result<bool, BadHash> {
+    fn matches(&self, password: &[u8], memory: &mut Memory) -> Result<bool, BadHash> {
         let phc = phc(&self.0).ok_or(BadHash::Form)?;
         let (Some(salt), Some(expected)) = (&phc.salt, &phc.hash) else {
             return Err(BadHash::Form);
@@ -76,7 +100,7 @@ impl fmt::Debug for PasswordHash {
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum BadHash {
     /// Another algorithm or version, a broken text, or an output below 16 bytes.
-    #[error("not an argon2id hash in PHC form")]
+    #[error("neither an argon2id hash in PHC form nor a bcrypt hash")]
     Form,
     /// So dear that logins could be used to stop the gateway, or less than argon2 itself asks for.
     #[error("its cost is beyond what a login may take")]
@@ -128,12 +152,7 @@ impl Memory {
         Self { blocks: Vec::new(), kept }
     }
 
-    fn hash(
-        &mut self,
-        params: Params,
-        password: &Password,
-        salt: &[u8],
-    ) -> Result<Output, BadHash> {
+    fn hash(&mut self, params: Params, password: &[u8], salt: &[u8]) -> Result<Output, BadHash> {
         let needed = params.block_count();
         if self.blocks.len() < needed {
             self.blocks.resize(needed, Block::new());
@@ -142,7 +161,7 @@ impl Memory {
         let length = params.output_len().unwrap_or(LENGTH);
         let output = buffer.get_mut(..length).ok_or(BadHash::Form)?;
         let hashed = Argon2::new(Algorithm::Argon2id, VERSION, params)
-            .hash_password_into_with_memory(password.expose(), salt, output, &mut self.blocks)
+            .hash_password_into_with_memory(password, salt, output, &mut self.blocks)
             .map_err(|_out_of_range| BadHash::Cost);
         if self.blocks.len() > self.kept {
             self.blocks.truncate(self.kept);

@@ -10,8 +10,8 @@ use thiserror::Error;
 use tokio::sync::oneshot;
 
 use super::hash::Memory;
-use super::{Cost, Password, PasswordHash};
-use crate::secret::Secret;
+use super::seats::{Asker, Seat, Seats};
+use super::{Cost, Password, PasswordHash, Typed};
 
 /// The hashing threads, lower in priority than the workers. Clones share them; dropping the last
 /// one ends them.
@@ -19,6 +19,7 @@ use crate::secret::Secret;
 pub struct Hasher {
     jobs: SyncSender<Job>,
     waiting: Arc<AtomicUsize>,
+    seats: Arc<Seats>,
     decoy: PasswordHash,
 }
 
@@ -29,6 +30,8 @@ pub struct Bounds {
     pub threads: usize,
     /// Waiting.
     pub queue: usize,
+    /// Waiting for the strangers of one /24 or /48.
+    pub queue_per_network: usize,
 }
 
 /// The queue is full: 503 with Retry-After, never 401.
@@ -50,26 +53,28 @@ impl Hasher {
                 .name(format!("hash-{number}"))
                 .spawn(move || serve(&queue, cost, Memory::keeping(kept)))?;
         }
-        Ok(Self { jobs, waiting: Arc::default(), decoy })
+        let seats = Arc::new(Seats::new(bounds.queue, bounds.queue_per_network));
+        Ok(Self { jobs, waiting: Arc::default(), seats, decoy })
     }
 
-    /// Whether the password is that of the hash; `None` costs the same and is false (unknown or
-    /// disabled user, a password that cannot be one).
+    /// Whether the password is that of the hash; without a hash (unknown or disabled user), or for
+    /// what cannot be a password of it, this costs what a new hash costs and is false.
     pub async fn verify(
         &self,
-        password: Option<Password>,
+        typed: Typed,
         hash: Option<PasswordHash>,
+        asker: Asker,
     ) -> Result<bool, Busy> {
-        let both = password.is_some() && hash.is_some();
-        let password = password.unwrap_or_else(|| Password(Secret::new([])));
+        let hash = hash.filter(|hash| hash.takes(&typed));
+        let real = hash.is_some();
         let hash = hash.unwrap_or_else(|| self.decoy.clone());
-        let matches = self.ask(|reply| Work::Verify { password, hash, reply }).await?;
-        Ok(both && matches)
+        let matches = self.ask(asker, |reply| Work::Verify { typed, hash, reply }).await?;
+        Ok(real && matches)
     }
 
-    /// A new hash.
+    /// A new hash, for somebody known.
     pub async fn hash(&self, password: Password) -> Result<PasswordHash, Busy> {
-        self.ask(|reply| Work::Create { password, reply }).await
+        self.ask(Asker::Known, |reply| Work::Create { password, reply }).await
     }
 
     /// Logins waiting or running, for the metric.
@@ -77,9 +82,14 @@ impl Hasher {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    async fn ask<T>(&self, work: impl FnOnce(oneshot::Sender<T>) -> Work) -> Result<T, Busy> {
+    async fn ask<T>(
+        &self,
+        asker: Asker,
+        work: impl FnOnce(oneshot::Sender<T>) -> Work,
+    ) -> Result<T, Busy> {
         let (reply, answer) = oneshot::channel();
-        let job = Job { work: work(reply), _place: Place::take(&self.waiting) };
+        let seat = self.seats.take(asker).map_err(|_full| Busy)?;
+        let job = Job { work: work(reply), seat, _place: Place::take(&self.waiting) };
         match self.jobs.try_send(job) {
             Ok(()) => answer.await.map_err(|_thread_gone| Busy),
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => Err(Busy),
@@ -89,11 +99,12 @@ impl Hasher {
 
 pub(super) struct Job {
     pub(super) work: Work,
+    pub(super) seat: Seat,
     pub(super) _place: Place,
 }
 
 pub(super) enum Work {
-    Verify { password: Password, hash: PasswordHash, reply: oneshot::Sender<bool> },
+    Verify { typed: Typed, hash: PasswordHash, reply: oneshot::Sender<bool> },
     Create { password: Password, reply: oneshot::Sender<PasswordHash> },
 }
 
@@ -101,8 +112,8 @@ impl Work {
     /// A client that left needs no answer, and an answer that nobody takes is no failure.
     fn run(self, cost: Cost, memory: &mut Memory) {
         match self {
-            Self::Verify { password, hash, reply } if !reply.is_closed() => {
-                let _gone = reply.send(hash.is_of(&password, memory));
+            Self::Verify { typed, hash, reply } if !reply.is_closed() => {
+                let _gone = reply.send(hash.is_of(&typed, memory));
             }
             Self::Create { password, reply } if !reply.is_closed() => {
                 if let Ok(hash) = PasswordHash::create_with(&password, cost, memory) {
@@ -134,7 +145,9 @@ impl Drop for Place {
 pub(super) fn serve(queue: &Mutex<Receiver<Job>>, cost: Cost, mut memory: Memory) {
     yield_to_workers();
     while let Some(job) = next(queue) {
-        job.work.run(cost, &mut memory);
+        let Job { work, seat, _place } = job;
+        drop(seat);
+        work.run(cost, &mut memory);
     }
 }
 

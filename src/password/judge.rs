@@ -26,7 +26,7 @@ pub enum Rejection {
     Characters,
     /// It holds the username.
     Username,
-    /// One character again and again.
+    /// A short piece, such as one character, again and again.
     Repeated,
     /// On a list of common or forbidden passwords.
     Listed,
@@ -39,7 +39,7 @@ impl fmt::Display for Rejection {
             Self::TooLong(most) => write!(f, "it may have at most {most} bytes"),
             Self::Characters => f.write_str("it holds a character that no password may hold"),
             Self::Username => f.write_str("it must not contain the username"),
-            Self::Repeated => f.write_str("it must not be one character repeated"),
+            Self::Repeated => f.write_str("it must not be one short piece repeated"),
             Self::Listed => f.write_str("it is on a list of common passwords"),
         }
     }
@@ -69,13 +69,23 @@ fn faults(password: &str, username: &Username, demands: Demands<'_>) -> Vec<Reje
     if folded.contains(username.as_str()) && username.as_str().len() >= SHORTEST_NAME {
         all.push(Rejection::Username);
     }
-    if folded.chars().all(|c| folded.starts_with(c)) {
+    if is_repeated(&folded) {
         all.push(Rejection::Repeated);
     }
     if COMMON.contains(&folded.as_str()) || demands.blocklist.iter().any(|line| listed(line)) {
         all.push(Rejection::Listed);
     }
     all
+}
+
+/// Whether a text is its own beginning three times or more, the last time perhaps cut short.
+fn is_repeated(text: &str) -> bool {
+    let characters: Vec<char> = text.chars().collect();
+    let repeats = |period| {
+        let shifted = characters.iter().skip(period);
+        characters.iter().zip(shifted).all(|(one, other)| one == other)
+    };
+    (1..=(characters.len() / 3).max(1)).any(repeats)
 }
 
 /// Bytes of a name at least, for a password that holds it to be weak by that.

@@ -10,9 +10,11 @@ use precis_profiles::precis_core::profile::Profile;
 
 use crate::secret::Secret;
 
+mod foreign;
 mod hash;
 mod hasher;
 mod judge;
+mod seats;
 
 #[cfg(test)]
 mod tests;
@@ -20,6 +22,7 @@ mod tests;
 pub use hash::{BadHash, PasswordHash};
 pub use hasher::{Bounds, Busy, Hasher};
 pub use judge::{Demands, Rejection, judge};
+pub use seats::Asker;
 
 /// What one argon2id hash costs (RFC 9106).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +60,37 @@ impl Password {
 
     fn as_str(&self) -> &str {
         self.0.expose_str().unwrap_or_default()
+    }
+}
+
+/// A password as typed at a login: prepared for hashes of ours, raw for those of other programs.
+#[derive(Clone)]
+pub struct Typed {
+    /// Empty where it was too long.
+    raw: Secret,
+    prepared: Option<Password>,
+}
+
+impl Typed {
+    /// Takes what was typed, whatever it is.
+    pub fn new(typed: &Secret) -> Self {
+        let bearable = typed.expose().len() <= LONGEST;
+        let raw = if bearable { typed.clone() } else { Secret::new([]) };
+        Self { raw, prepared: Password::new(typed) }
+    }
+
+    /// The password for a hash of ours in the place of a foreign one that it matched. None: it
+    /// cannot be one of ours, or it may be the beginning of a longer one, of which bcrypt saw no
+    /// more; to keep that beginning would shut the owner out.
+    pub fn successor(&self) -> Option<Password> {
+        let whole = self.raw.expose().len() != foreign::SEEN;
+        self.prepared.clone().filter(|_| whole)
+    }
+}
+
+impl fmt::Debug for Typed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Typed(..)")
     }
 }
 

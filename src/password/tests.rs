@@ -20,8 +20,16 @@ fn run<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 
+fn typed(text: &str) -> Typed {
+    Typed::new(&Secret::new(text))
+}
+
+fn bounds(threads: usize, queue: usize) -> Bounds {
+    Bounds { threads, queue, queue_per_network: queue }
+}
+
 fn hasher(threads: usize, queue: usize) -> Hasher {
-    Hasher::start(CHEAP, Bounds { threads, queue }).unwrap()
+    Hasher::start(CHEAP, bounds(threads, queue)).unwrap()
 }
 
 /// Polls once: enough to queue a job.
@@ -33,7 +41,7 @@ fn begin<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
 fn spellings_that_look_alike_are_one_password() {
     let hash = PasswordHash::create(&password("caf\u{e9} au lait"), CHEAP).unwrap();
     let hasher = hasher(1, 8);
-    for (typed, same) in [
+    for (text, same) in [
         ("caf\u{e9} au lait", true),
         ("cafe\u{301} au lait", true),
         ("caf\u{e9}\u{a0}au\u{3000}lait", true),
@@ -41,8 +49,8 @@ fn spellings_that_look_alike_are_one_password() {
         ("caf\u{e9} au lait ", false),
         ("cafe au lait", false),
     ] {
-        let verdict = run(hasher.verify(Some(password(typed)), Some(hash.clone())));
-        assert_eq!(verdict, Ok(same), "{typed:?}");
+        let verdict = run(hasher.verify(typed(text), Some(hash.clone()), Asker::Known));
+        assert_eq!(verdict, Ok(same), "{text:?}");
     }
 }
 
@@ -60,7 +68,7 @@ fn what_rfc_8265_refuses_is_no_password() {
 fn neither_a_password_nor_a_hash_shows() {
     let hash = PasswordHash::create(&password("hunter2"), CHEAP).unwrap();
     assert_eq!(format!("{:?} {hash:?}", password("hunter2")), "Password(..) PasswordHash(..)");
-    let hasher = Hasher::start(CHEAP, Bounds { threads: 1, queue: 1 }).unwrap();
+    let hasher = Hasher::start(CHEAP, bounds(1, 1)).unwrap();
     assert!(!format!("{hasher:?}").contains("argon2"), "{hasher:?}");
 }
 
@@ -80,8 +88,8 @@ fn a_foreign_hash_verifies_at_its_own_cost() {
                 $CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
     let hash = PasswordHash::parse(text).unwrap();
     let hasher = hasher(1, 8);
-    assert_eq!(run(hasher.verify(Some(password("password")), Some(hash.clone()))), Ok(true));
-    assert_eq!(run(hasher.verify(Some(password("Password")), Some(hash))), Ok(false));
+    assert_eq!(run(hasher.verify(typed("password"), Some(hash.clone()), Asker::Known)), Ok(true));
+    assert_eq!(run(hasher.verify(typed("Password"), Some(hash), Asker::Known)), Ok(false));
 }
 
 #[test]
@@ -93,7 +101,7 @@ fn a_hash_of_another_form_is_refused() {
     let others = [
         String::new(),
         "password".to_owned(),
-        "$2b$12$abcdefghijklmnopqrstuuQ3Zk7Z8Z8Z8Z8Z8Z8Z8Z8Z8Z8Z8Z8Z8".to_owned(),
+        "$1$abcdefgh$abcdefghijklmnopqrstuu".to_owned(),
         good.replace("argon2id", "argon2i"),
         good.replace("argon2id", "argon2d"),
         good.replace("v=19", "v=16"),
@@ -144,7 +152,7 @@ fn a_hash_of_an_unbearable_cost_is_refused_unpaid() {
         PasswordHash::create(&password("x"), Cost { memory_kib: u32::MAX, ..CHEAP }),
         Err(BadHash::Cost)
     );
-    let error = Hasher::start(Cost { lanes: 0, ..CHEAP }, Bounds { threads: 1, queue: 1 });
+    let error = Hasher::start(Cost { lanes: 0, ..CHEAP }, bounds(1, 1));
     assert_eq!(error.unwrap_err().kind(), std::io::ErrorKind::InvalidInput);
 }
 
@@ -153,15 +161,126 @@ fn an_unknown_user_an_impossible_password_and_both_are_false() {
     let hash = PasswordHash::create(&password("hunter2"), CHEAP).unwrap();
     let empty = PasswordHash::create(&Password(Secret::new([])), CHEAP).unwrap();
     let hasher = hasher(1, 8);
-    assert_eq!(run(hasher.verify(Some(password("hunter2")), Some(hash.clone()))), Ok(true));
-    assert_eq!(run(hasher.verify(Some(password("hunter2")), None)), Ok(false));
-    assert_eq!(run(hasher.verify(None, Some(hash))), Ok(false));
-    assert_eq!(
-        run(hasher.verify(None, Some(empty))),
-        Ok(false),
-        "no password is not the empty one"
-    );
-    assert_eq!(run(hasher.verify(None, None)), Ok(false));
+    let verify = |text: &str, hash| run(hasher.verify(typed(text), hash, Asker::Known));
+    assert_eq!(verify("hunter2", Some(hash.clone())), Ok(true));
+    assert_eq!(verify("hunter2", None), Ok(false));
+    assert_eq!(verify("", Some(hash)), Ok(false));
+    assert_eq!(verify("", Some(empty)), Ok(false), "no password is not the empty one");
+    assert_eq!(verify("", None), Ok(false));
+}
+
+/// Of the first password 72 bytes count, as in every program that makes such hashes.
+#[test]
+fn a_bcrypt_hash_of_another_program_verifies_the_raw_password() {
+    let hasher = hasher(1, 8);
+    let verify = |text: &str, hash: &str| {
+        let hash = PasswordHash::parse(hash).unwrap();
+        assert!(hash.is_foreign());
+        run(hasher.verify(typed(text), Some(hash), Asker::Known)).unwrap()
+    };
+    // Of OpenBSD's and jBCrypt's own tests.
+    let known = [
+        ("a", "$2a$06$m0CrhHm10qJ3lXRY.5zDGO3rS2KdeeWLuGmsfGlMfOxih58VYVfxe"),
+        ("abc", "$2a$06$If6bvum7DFjUnE9p2uDeDu0YHzrHM6tf.iqN8.yx.jNN1ILEf7h0i"),
+        (
+            "~!@#$%^&*()      ~!@#$%^&*()PNBFRD",
+            "$2a$06$fPIsBO8qRqkjj273rfaOI.HtSV9jLDpTbZn782DC6/t7qT67P6FfO",
+        ),
+    ];
+    for (password, hash) in known {
+        for version in ["$2a$", "$2b$", "$2y$"] {
+            let hash = hash.replace("$2a$", version);
+            assert!(verify(password, &hash), "{hash}");
+            assert!(!verify(&format!("{password}x"), &hash), "{hash}");
+            assert!(!verify(&format!("{password}\0"), &hash), "{hash}");
+            assert!(!verify("", &hash), "{hash}");
+        }
+    }
+    let long = "x".repeat(80);
+    let hash = bcrypt::hash_with_salt(&long, 4, [7; 16]).unwrap().to_string();
+    let first = |bytes: usize| "x".repeat(bytes);
+    assert!(verify(&long, &hash) && verify(&first(72), &hash) && !verify(&first(71), &hash));
+    let decomposed = bcrypt::hash_with_salt("cafe\u{301}", 4, [7; 16]).unwrap().to_string();
+    assert!(verify("cafe\u{301}", &decomposed) && !verify("caf\u{e9}", &decomposed));
+}
+
+#[test]
+fn a_bcrypt_hash_that_is_odd_or_too_dear_is_refused() {
+    let good = "$2b$10$m0CrhHm10qJ3lXRY.5zDGO3rS2KdeeWLuGmsfGlMfOxih58VYVfxe";
+    let read = |text: &str| PasswordHash::parse(text).map(drop);
+    assert_eq!(read(good), Ok(()));
+    for cost in ["04", "14"] {
+        assert_eq!(read(&good.replace("$10$", &format!("${cost}$"))), Ok(()), "{cost}");
+    }
+    for cost in ["00", "03", "15", "31", "99"] {
+        assert_eq!(read(&good.replace("$10$", &format!("${cost}$"))), Err(BadHash::Cost), "{cost}");
+    }
+    for other in [
+        good.replace("$2b$", "$2x$"),
+        good.replace("$2b$", "$2$"),
+        good.replace("$2b$", "$2c$"),
+        good.replace("$10$", "$+9$"),
+        good.replace("$10$", "$ 9$"),
+        good.replace("$10$", "$9$"),
+        good.trim_end_matches('e').to_owned(),
+        format!("{good}A"),
+        format!("{good}\n"),
+        good.replace("m0Cr", "!0Cr"),
+        good.replace("m0Cr", "\u{e9}Cr"),
+        "$2".to_owned(),
+        "$2b$10$".to_owned(),
+    ] {
+        assert_eq!(read(&other), Err(BadHash::Form), "{other:?}");
+    }
+}
+
+#[test]
+fn a_hash_of_ours_follows_only_a_password_that_was_seen_whole() {
+    let after = |text: &str| typed(text).successor().is_some();
+    assert!(after("short") && after(&"x".repeat(71)) && after(&"x".repeat(73)));
+    assert!(!after(&"x".repeat(72)), "it may be the beginning of a longer one");
+    assert!(!after("a\tb"), "RFC 8265 refuses it");
+    assert!(!after(&"x".repeat(1025)));
+}
+
+#[test]
+fn strangers_hold_half_of_the_queue_and_those_of_a_network_few_places_of_it() {
+    let seats = std::sync::Arc::new(seats::Seats::new(8, 2));
+    let stranger = |network: u8| Asker::Stranger([network; 16]);
+    let first = seats.take(stranger(1)).unwrap();
+    let held: Vec<_> = (1..4).map(|network| seats.take(stranger(network)).unwrap()).collect();
+    assert!(seats.take(stranger(9)).is_err(), "half of the queue is full");
+    assert_eq!(seats.networks(), 3);
+    drop(first);
+    let again = seats.take(stranger(1)).unwrap();
+    drop(held);
+    let second = seats.take(stranger(1)).unwrap();
+    assert!(seats.take(stranger(1)).is_err(), "two of one network");
+    let others = (seats.take(stranger(2)).unwrap(), seats.take(stranger(2)).unwrap());
+    assert!(seats.take(stranger(3)).is_err());
+    let known: Vec<_> = (0..100).map(|_| seats.take(Asker::Known).unwrap()).collect();
+    drop((again, second, others, known));
+    assert_eq!(seats.networks(), 0, "nothing is kept of who has left");
+    assert!(std::sync::Arc::new(seats::Seats::new(1, 1)).take(stranger(1)).is_ok());
+}
+
+#[test]
+fn a_flood_of_one_network_leaves_the_queue_to_others() {
+    let bounds = Bounds { threads: 1, queue: 64, queue_per_network: 2 };
+    let hasher = Hasher::start(DEAR, bounds).unwrap();
+    let dear = PasswordHash::decoy(DEAR).unwrap();
+    let ask = |asker| Box::pin(hasher.verify(typed("x"), Some(dear.clone()), asker));
+    let mut flood: Vec<_> = (0..20).map(|_| ask(Asker::Stranger([1; 16]))).collect();
+    let busy = flood.iter_mut().filter_map(|one| match begin(one.as_mut()) {
+        Poll::Ready(answer) => Some(answer),
+        Poll::Pending => None,
+    });
+    // One may be running already, two wait.
+    let busy = busy.filter(|answer| *answer == Err(Busy)).count();
+    assert!((17..=18).contains(&busy), "{busy}");
+    for asker in [Asker::Stranger([2; 16]), Asker::Known] {
+        assert!(begin(ask(asker).as_mut()).is_pending(), "{asker:?}");
+    }
 }
 
 #[test]
@@ -178,14 +297,14 @@ fn the_decoy_costs_what_new_hashes_cost() {
 fn a_hash_from_the_pool_verifies_in_the_pool() {
     let hasher = hasher(2, 8);
     let hash = run(hasher.hash(password("hunter2"))).unwrap();
-    assert_eq!(run(hasher.verify(Some(password("hunter2")), Some(hash))), Ok(true));
+    assert_eq!(run(hasher.verify(typed("hunter2"), Some(hash), Asker::Known)), Ok(true));
 }
 
 #[test]
 fn a_full_queue_is_busy_at_once_and_serves_again_afterwards() {
-    let hasher = Hasher::start(DEAR, Bounds { threads: 1, queue: 2 }).unwrap();
+    let hasher = Hasher::start(DEAR, bounds(1, 2)).unwrap();
     let dear = PasswordHash::decoy(DEAR).unwrap();
-    let ask = || Box::pin(hasher.verify(Some(password("x")), Some(dear.clone())));
+    let ask = || Box::pin(hasher.verify(typed("x"), Some(dear.clone()), Asker::Known));
     let mut asked: Vec<_> = (0..6).map(|_| ask()).collect();
     let busy: Vec<bool> =
         asked.iter_mut().map(|asked| begin(asked.as_mut()) == Poll::Ready(Err(Busy))).collect();
@@ -203,15 +322,15 @@ fn a_full_queue_is_busy_at_once_and_serves_again_afterwards() {
 
 #[test]
 fn a_client_that_left_is_not_hashed_for() {
-    let hasher = Hasher::start(DEAR, Bounds { threads: 1, queue: 1000 }).unwrap();
+    let hasher = Hasher::start(DEAR, bounds(1, 1000)).unwrap();
     let dear = PasswordHash::decoy(DEAR).unwrap();
     for _ in 0..500 {
-        let mut left = pin!(hasher.verify(Some(password("x")), Some(dear.clone())));
+        let mut left = pin!(hasher.verify(typed("x"), Some(dear.clone()), Asker::Known));
         assert!(begin(left.as_mut()).is_pending());
     }
     // 500 dear hashes would take a minute or more; the one asked for takes a moment.
     let clock = crate::clock::Clock::system();
-    assert_eq!(run(hasher.verify(Some(password("x")), Some(dear))), Ok(false));
+    assert_eq!(run(hasher.verify(typed("x"), Some(dear), Asker::Known)), Ok(false));
     assert!(clock.uptime().as_secs() < 20, "{:?}", clock.uptime());
 }
 
@@ -221,8 +340,9 @@ fn a_thread_does_what_is_queued_and_ends_when_nobody_can_ask_any_more() {
     let (jobs, queue) = std::sync::mpsc::sync_channel(1);
     let (reply, mut answer) = tokio::sync::oneshot::channel();
     let work = hasher::Work::Create { password: password("hunter2"), reply };
-    jobs.send(hasher::Job { work, _place: hasher::Place::take(&std::sync::Arc::default()) })
-        .unwrap();
+    let seat = std::sync::Arc::new(seats::Seats::new(1, 1)).take(Asker::Known).unwrap();
+    let place = hasher::Place::take(&std::sync::Arc::default());
+    jobs.send(hasher::Job { work, seat, _place: place }).unwrap();
     drop(jobs);
     hasher::serve(&std::sync::Mutex::new(queue), CHEAP, hash::Memory::default());
     assert!(answer.try_recv().is_ok());
@@ -248,7 +368,7 @@ fn judged(typed: &str, name: &str) -> Vec<Rejection> {
 fn a_new_password_is_judged_by_every_rule_at_once() {
     use Rejection::{Characters, Listed, Repeated, TooLong, TooShort, Username};
     let long = "x1".repeat(513);
-    let cases: [(&str, &str, &[Rejection]); 14] = [
+    let cases: [(&str, &str, &[Rejection]); 17] = [
         ("plain but long enough", "alice", &[]),
         ("ünïcödé wörd", "alice", &[]),
         ("short", "alice", &[TooShort(12)]),
@@ -260,6 +380,9 @@ fn a_new_password_is_judged_by_every_rule_at_once() {
         ("a long enough one", "a", &[]),
         ("zzzzzzzzzzzzzzz", "alice", &[Repeated]),
         ("zz", "alice", &[TooShort(12), Repeated]),
+        ("abcabcabcabc", "alice", &[Repeated]),
+        ("Ha!Ha!Ha!Ha!Ha", "alice", &[Repeated]),
+        ("twice and so twice and so", "alice", &[]),
         ("PASSWORD1234", "alice", &[Listed]),
         ("correct horse battery staple", "alice", &[Listed]),
         ("tr0ub4dor&3-forever", "alice", &[Listed]),

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    Access, Allowances, BearerPolicy, Endpoint, HeaderEdits, IdentityHeaders, OnDenied,
-    PathPattern, Route, Rule, Target,
+    Access, Allowances, BearerPolicy, Cors, CorsPolicy, Endpoint, HeaderEdits, IdentityHeaders,
+    OnDenied, PathPattern, Route, Rule, Target,
 };
 
 /// `auth.path`, compiled.
@@ -16,13 +16,18 @@ pub(super) struct AuthPath {
 }
 
 impl AuthPath {
-    /// Reads `/auth`: a literal path other than `/`, without a final slash.
-    pub(super) fn read(path: &str) -> Option<Self> {
+    /// Reads `/auth`: a literal path other than `/`, without a final slash. `cors` is for every
+    /// endpoint.
+    pub(super) fn read(path: &str, cors: Option<&Arc<CorsPolicy>>) -> Option<Self> {
         let own = PathPattern::read(path).ok()?;
         if path.ends_with('/') || own.as_str().contains(['{', '*']) {
             return None;
         }
-        let endpoints = Endpoint::ALL.iter().map(|endpoint| route(&own, *endpoint).map(Arc::new));
+        let route = |endpoint: &Endpoint| {
+            let cors = cors.cloned().map(Cors::Policy);
+            Some(Arc::new(Route { cors, ..route(&own, *endpoint)? }))
+        };
+        let endpoints = Endpoint::ALL.iter().map(route);
         Some(Self {
             below: PathPattern::read(&format!("{own}/*")).ok()?,
             endpoints: endpoints.collect::<Option<_>>()?,
@@ -66,6 +71,7 @@ fn route(auth: &PathPattern, endpoint: Endpoint) -> Option<Route> {
         allow: Allowances::default(),
         bearer: BearerPolicy::Any,
         on_denied: OnDenied::Unauthorized,
+        cors: None,
         identity: Arc::new(IdentityHeaders::default()),
         strip_prefix: None,
         preserve_host: true,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::Method;
 
-use super::{Access, Matched, Route, Rule, Target, check_origin};
+use super::{Access, Cors, Matched, Route, Rule, Target, check_origin};
 use crate::identity::{Caller, Identity, Why};
 use crate::request::NormalRequest;
 
@@ -87,11 +87,19 @@ fn refusal(matched: &Matched, caller: &Caller, by_cookie: bool) -> Option<Denied
     if too_many || !(target.is_utf8() || route.allow.non_utf8) {
         return Some(Denied::AmbiguousPath);
     }
-    // The same for every route, so asked once.
-    let foreign = by_cookie && matched.takes_identity() && check_origin(matched.request()).is_err();
+    if matched.found().preflight.is_some() {
+        return (!matched.found().leaves_cors_to_upstream()).then_some(Denied::Forbidden);
+    }
+    // The same for every route without a policy, so asked once.
+    let request = matched.request();
+    let crosses = by_cookie && matched.takes_identity() && check_origin(request, None).is_err();
+    let foreign = |route: &Route| {
+        let policy = route.cors.as_ref().and_then(Cors::policy);
+        crosses && (policy.is_none() || check_origin(request, policy.map(AsRef::as_ref)).is_err())
+    };
     let judge = |route: &Arc<Route>| match route.rule.access {
         Access::Public => None,
-        Access::Optional | Access::SignedIn if foreign => Some(Denied::CrossOrigin),
+        Access::Optional | Access::SignedIn if foreign(route) => Some(Denied::CrossOrigin),
         Access::Optional => None,
         Access::SignedIn => judge(&route.rule, caller),
     };

@@ -44,6 +44,15 @@ endpoints! {
     /// Ends a session.
     Logout = POST "/logout";
 
+    /// The current password and a new one in, tokens out.
+    Password = POST "/password";
+
+    /// A page that asks for a password; changes nothing.
+    SetupForm = GET "/setup";
+
+    /// Sets a password by a link.
+    Setup = POST "/setup";
+
     /// Who is there.
     Me = GET "/me";
 
@@ -61,6 +70,41 @@ endpoints! {
 
     /// The operator's logo.
     Logo = GET "/logo";
+    /// Names one of the caller's sessions.
+    NameSession = PATCH "/sessions/{id}";
+
+    /// Ends all of the caller's sessions.
+    LogoutAll = POST "/logout-all";
+
+    /// Administration: all users.
+    ListUsers = GET "/admin/users";
+
+    /// Administration: a new user.
+    AddUser = POST "/admin/users";
+
+    /// Administration: one user.
+    ShowUser = GET "/admin/users/{name}";
+
+    /// Administration: deletes a user.
+    DeleteUser = DELETE "/admin/users/{name}";
+
+    /// Administration: the roles of a user.
+    SetRoles = PUT "/admin/users/{name}/roles";
+
+    /// Administration: ends what a user may.
+    DisableUser = POST "/admin/users/{name}/disable";
+
+    /// Administration: lets a user sign in again.
+    EnableUser = POST "/admin/users/{name}/enable";
+
+    /// Administration: everybody's sessions.
+    AllSessions = GET "/admin/sessions";
+
+    /// Administration: ends a session.
+    EndAnySession = DELETE "/admin/sessions/{id}";
+
+    /// What these endpoints are, for programs.
+    OpenApi = GET "/openapi.json";
 
     /// The public keys.
     Jwks = GET "/jwks.json";

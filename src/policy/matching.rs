@@ -7,9 +7,10 @@ use http::{HeaderName, Method};
 
 use super::auth_path::AuthPath;
 use super::conflict::conflicts;
+use super::cors::asked_method;
 use super::method::{allowed, route_for};
 use super::paths::{Found, Group, Paths};
-use super::{Access, Conflict, Denied, Endpoint, Route, Target};
+use super::{Access, Conflict, Cors, CorsPolicy, Denied, Endpoint, Route, Target};
 use crate::request::{HostName, HostPattern, NormalRequest};
 
 /// Every route, compiled.
@@ -25,7 +26,17 @@ pub struct Table {
 impl Table {
     /// Compiles the operator's routes and the gateway's endpoints at `auth_path`.
     pub fn compile(routes: &[Route], auth_path: &str) -> Result<Self, Vec<Conflict>> {
-        let auth = AuthPath::read(auth_path).ok_or_else(|| vec![Conflict::BadAuthPath])?;
+        Self::compile_with(routes, auth_path, None)
+    }
+
+    /// The same, with the CORS policy of the gateway's endpoints.
+    pub fn compile_with(
+        routes: &[Route],
+        auth_path: &str,
+        auth_cors: Option<&Arc<CorsPolicy>>,
+    ) -> Result<Self, Vec<Conflict>> {
+        let auth = AuthPath::read(auth_path, auth_cors);
+        let auth = auth.ok_or_else(|| vec![Conflict::BadAuthPath])?;
         let routes: Vec<_> = routes.iter().cloned().map(Arc::new).collect();
         let mut own: HashMap<_, Vec<_>> = HashMap::new();
         for route in &routes {
@@ -89,6 +100,9 @@ impl Table {
         let (Some(group), Some(route)) = (group, route) else {
             return Err(Unmatched::NotFound);
         };
+        if let Some(found) = preflight(paths, group, request) {
+            return Ok(found);
+        }
         let route = route?;
         let mut found = Found::new(route);
         if matches!(route.target, Target::Upstream(_)) {
@@ -119,10 +133,17 @@ impl Matched {
         &self.found.route
     }
 
-    /// Whether it matters who the caller is: to the route, or to that of another reading.
+    /// Whether it matters who the caller is: to the route, or to that of another reading. Nobody
+    /// sends a preflight: browsers do, without the user's cookies.
     pub fn takes_identity(&self) -> bool {
         let mut routes = self.found.routes();
-        routes.any(|route| route.rule.access != Access::Public)
+        self.found.preflight.is_none() && routes.any(|route| route.rule.access != Access::Public)
+    }
+
+    /// For a preflight that the gateway is to answer: the policy, and the method asked for.
+    pub fn preflight(&self) -> Option<(&CorsPolicy, &Method)> {
+        let policy = self.found.route.cors.as_ref().and_then(Cors::policy)?;
+        Some((policy, self.found.preflight.as_ref()?))
     }
 
     /// For an endpoint: the request itself, to be answered here.
@@ -168,6 +189,23 @@ const METHOD_OVERRIDES: [HeaderName; 3] = [
 fn named_hosts(route: &Route) -> HashSet<HostPattern> {
     let every = route.hosts.is_empty().then_some(HostPattern::Any);
     route.hosts.iter().cloned().chain(every).collect()
+}
+
+/// A true preflight, matched by the method it asks for, where somebody answers it: the gateway by a
+/// policy, or the application where the routes of all its readings leave it to it. Any other is an
+/// OPTIONS request like all others.
+fn preflight(paths: &Paths, group: &Group, request: &NormalRequest) -> Option<Found> {
+    let method = asked_method(request)?;
+    let route = route_for(&group.routes, &method)?;
+    let mut found = Found::new(route);
+    if *route.cors.as_ref()? == Cors::Upstream {
+        paths.look_up_readings(request.target(), &method, &mut found);
+        if !found.leaves_cors_to_upstream() {
+            return None;
+        }
+    }
+    found.preflight = Some(method);
+    Some(found)
 }
 
 fn take<'a>(group: &'a Group, method: &Method) -> Result<&'a Arc<Route>, Unmatched> {

@@ -7,6 +7,7 @@
 mod auth_path;
 mod authorise;
 mod conflict;
+mod cors;
 mod endpoint;
 mod explain;
 mod matching;
@@ -21,10 +22,11 @@ mod trie;
 
 pub use authorise::{Denied, Permitted, authorise};
 pub use conflict::Conflict;
+pub use cors::{Cors, CorsOrigins, CorsPolicy, origin_of};
 pub use endpoint::Endpoint;
 pub use explain::{Candidate, Explanation, ReadingExplained, Verdict, explain};
 pub use matching::{Matched, Table, Unmatched};
-pub use origin::{CrossOrigin, check_origin};
+pub use origin::{CrossOrigin, check_fetch_site, check_origin};
 pub use pattern::{BadPattern, PathPattern};
 pub use route::{
     Access, Allowances, BearerPolicy, HeaderEdits, IdentityHeaders, OnDenied, Route, Rule, Target,

@@ -4,6 +4,7 @@ use http::header::{GetAll, HeaderValue, ORIGIN};
 use http::{HeaderName, Method};
 use thiserror::Error;
 
+use super::{CorsPolicy, origin_of};
 use crate::request::{NormalRequest, Origin};
 
 /// Another site acts for the user: 403.
@@ -16,24 +17,38 @@ pub struct CrossOrigin {
 
 /// Refuses what another origin makes a browser send with its cookies. Safe methods pass, requests
 /// for a tunnel never do without the rule: `Sec-Fetch-Site` decides, and where a browser sends none
-/// `Origin` does.
-pub fn check_origin(request: &NormalRequest) -> Result<(), CrossOrigin> {
+/// `Origin` does. Origins that the route's policy lets act with credentials are trusted there.
+pub fn check_origin(request: &NormalRequest, cors: Option<&CorsPolicy>) -> Result<(), CrossOrigin> {
     let safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     if safe && !request.asks_upgrade() {
         return Ok(());
     }
     let headers = request.headers();
+    let trusted = || {
+        cors.is_some_and(|policy| origin_of(headers).is_some_and(|origin| policy.trusts(&origin)))
+    };
     match only(&headers.get_all(SEC_FETCH_SITE)) {
         Line::One(site) if matches!(site.as_bytes(), b"same-origin" | b"none") => return Ok(()),
         Line::Absent => {}
+        Line::One(_) if trusted() => return Ok(()),
         Line::One(_) | Line::Several => return refuse("site"),
     }
     match only(&headers.get_all(ORIGIN)) {
         Line::Absent if request.asks_upgrade() && from_browser(request) => refuse("upgrade"),
         Line::Absent => Ok(()),
         Line::One(origin) if origin == "null" => refuse("null"),
-        Line::One(origin) if is_own(origin, request) => Ok(()),
+        Line::One(origin) if is_own(origin, request) || trusted() => Ok(()),
         Line::One(_) | Line::Several => refuse("origin"),
+    }
+}
+
+/// The same by `Sec-Fetch-Site` alone, for a page that says nothing of where it is: browsers send
+/// its form with `Origin: null`. Not for what a cookie decides.
+pub fn check_fetch_site(request: &NormalRequest) -> Result<(), CrossOrigin> {
+    match only(&request.headers().get_all(SEC_FETCH_SITE)) {
+        Line::One(site) if matches!(site.as_bytes(), b"same-origin" | b"none") => Ok(()),
+        Line::Absent => Ok(()),
+        Line::One(_) | Line::Several => refuse("site"),
     }
 }
 

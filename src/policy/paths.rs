@@ -9,7 +9,7 @@ use super::auth_path::AuthPath;
 use super::method::route_for;
 use super::pattern::REST;
 use super::trie::Trie;
-use super::{Denied, PathPattern, Route};
+use super::{Cors, Denied, PathPattern, Route};
 use crate::request::Target;
 
 /// The routes of one path pattern, which differ in their methods. Empty: what lies at or below
@@ -28,6 +28,8 @@ pub(super) struct Found {
     others: Vec<Arc<Route>>,
     /// Refuses whoever it is, after all of these.
     pub(super) lost: Option<Denied>,
+    /// The method that a preflight asks for; it is not the request's own.
+    pub(super) preflight: Option<Method>,
 }
 
 /// The table of one host.
@@ -43,7 +45,7 @@ pub(super) struct Paths {
 /// What can be known of the readings of a path without looking them up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    /// Every path has a route and all rules and methods are alike.
+    /// Every path has a route and all rules, methods and CORS policies are alike.
     Alike,
     /// Each pattern is its own only folded reading, so that a plain path has nothing but its route.
     Plain,
@@ -129,7 +131,7 @@ impl Paths {
 
 impl Found {
     pub(super) fn new(route: &Arc<Route>) -> Self {
-        Self { route: Arc::clone(route), others: Vec::new(), lost: None }
+        Self { route: Arc::clone(route), others: Vec::new(), lost: None, preflight: None }
     }
 
     /// Adds what another reading leads to.
@@ -141,6 +143,11 @@ impl Found {
             }
             None | Some(_) => {}
         }
+    }
+
+    /// Whether every reading leads to a route whose application answers preflights itself.
+    pub(super) fn leaves_cors_to_upstream(&self) -> bool {
+        self.lost.is_none() && self.routes().all(|route| route.cors == Some(Cors::Upstream))
     }
 
     /// Every route that must permit the request, that of the literal path first.
@@ -168,7 +175,10 @@ fn by_shape(routes: &[Arc<Route>]) -> Groups {
 fn kind(groups: &Groups, auth: &AuthPath) -> Kind {
     let mut routes = groups.values().flatten();
     let everything = groups.get([b'/', REST].as_slice()).and_then(|routes| routes.first());
-    if everything.is_some_and(|e| routes.all(|r| r.rule == e.rule && r.methods == e.methods)) {
+    let alike = |one: &Route, other: &Route| {
+        one.rule == other.rule && one.methods == other.methods && one.cors == other.cors
+    };
+    if everything.is_some_and(|everything| routes.all(|route| alike(route, everything))) {
         return Kind::Alike;
     }
     let mut patterns = groups.values().flatten().map(|route| &route.pattern).chain([auth.below()]);

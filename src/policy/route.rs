@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, Method};
 
-use super::{Endpoint, PathPattern};
+use super::{Cors, Endpoint, PathPattern};
 use crate::identity::{Role, Username};
 use crate::request::HostPattern;
 
@@ -31,6 +31,8 @@ pub struct Route {
     pub bearer: BearerPolicy,
     /// How a caller who is not permitted is told.
     pub on_denied: OnDenied,
+    /// Who lets scripts of other origins read; None: nobody does, and what the application says passes.
+    pub cors: Option<Cors>,
     /// What the application is told of the caller.
     pub identity: Arc<IdentityHeaders>,
     /// A literal prefix of the pattern, cut from the path on a segment boundary.

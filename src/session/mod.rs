@@ -141,6 +141,8 @@ pub struct Row {
     pub auth_time: Timestamp,
     /// Last rotation, or login.
     pub rotated: Timestamp,
+    /// When the current token was last given late (T4), since its rotation.
+    pub given: Option<Timestamp>,
     /// Last refresh.
     pub last_seen: Timestamp,
     /// Ends when idle until then.
@@ -286,7 +288,7 @@ impl Presented {
 
 /// T1 or T2.
 fn current(row: &Row, presented: &Presented, windows: Windows, now: Timestamp) -> Verdict {
-    if presented.transport == Transport::Cookie && within(windows.cookie, row, now) {
+    if presented.transport == Transport::Cookie && is_fresh(windows.cookie, row, now) {
         Verdict::Coalesced
     } else {
         Verdict::Rotate
@@ -297,21 +299,31 @@ fn current(row: &Row, presented: &Presented, windows: Windows, now: Timestamp) -
 fn previous(row: &Row, presented: &Presented, windows: Windows, now: Timestamp) -> Verdict {
     let by_cookie = presented.transport == Transport::Cookie;
     let in_time = if by_cookie {
-        within(windows.cookie, row, now)
+        within(windows.cookie, Some(row.rotated), now)
     } else {
-        presented.retries(row) && within(windows.keyed, row, now)
+        presented.retries(row) && within(windows.keyed, Some(row.rotated), now)
     };
     let changed = !presented.is_where(row);
     if in_time {
         Verdict::Replayed { late: false, changed }
-    } else if by_cookie && !row.confirmed && !changed {
+    } else if by_cookie && !changed && (!row.confirmed || is_given(windows.cookie, row, now)) {
         Verdict::Replayed { late: true, changed }
     } else {
         Verdict::End(EndReason::Reuse)
     }
 }
 
-/// Whether the last rotation is younger than the window. One that lies ahead of our clock is.
-fn within(window: Duration, row: &Row, now: Timestamp) -> bool {
-    !window.is_zero() && now < row.rotated.plus(window)
+/// Whether the current token is new to its client: just made, or just given late. Rotated at once,
+/// it would leave a slower tab of that client two generations behind.
+fn is_fresh(window: Duration, row: &Row, now: Timestamp) -> bool {
+    within(window, Some(row.rotated), now) || is_given(window, row, now)
+}
+
+fn is_given(window: Duration, row: &Row, now: Timestamp) -> bool {
+    within(window, row.given, now)
+}
+
+/// Whether a moment is younger than the window. One that lies ahead of our clock is.
+fn within(window: Duration, moment: Option<Timestamp>, now: Timestamp) -> bool {
+    moment.is_some_and(|moment| !window.is_zero() && now < moment.plus(window))
 }

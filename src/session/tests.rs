@@ -38,6 +38,7 @@ fn row(transport: Transport) -> Row {
         user_barred: false,
         user_agent: None,
         login_network: None,
+        given: None,
         agent_hash: Some([7; 32]),
         network: Some("192.0.2.0/24".to_owned()),
         device_name: None,

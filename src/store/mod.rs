@@ -26,7 +26,10 @@ use crate::session::{EndReason, Row};
 use operation::{Op, Read, Reply, Write};
 
 pub use failure::{OpenError, Unavailable};
-pub use model::{Added, Begun, Changed, NewSession, NewUser, Revocation, Rotate, Rotation, User};
+pub use model::{
+    Added, Applicant, Begun, Changed, Lifetimes, NewLink, NewSession, NewUser, Renewal, RenewedBy,
+    Revocation, Rotate, Rotation, Taking, User,
+};
 
 /// A handle on the store. Clones share it; dropping the last one ends its threads. Its futures need
 /// a tokio runtime with time enabled.
@@ -73,6 +76,26 @@ impl Store {
         self.read(|reply| Read::UserById(id, reply)).await
     }
 
+    /// The user of a name, and whether the client's network is one of that user's. Both questions
+    /// are asked whether there is such a user or not.
+    pub async fn applicant(
+        &self,
+        name: &Username,
+        network: Option<String>,
+    ) -> Result<Applicant, Unavailable> {
+        self.read(|reply| Read::Applicant(name.clone(), network, reply)).await
+    }
+
+    /// Which of these names are taken, by users or by deleted ones.
+    pub async fn taken(&self, names: Vec<Username>) -> Result<Vec<Username>, Unavailable> {
+        self.read(|reply| Read::Taken(names, reply)).await
+    }
+
+    /// The user whom a link of this hash would give a new password, if it is good.
+    pub async fn link(&self, hash: [u8; 32]) -> Result<Option<User>, Unavailable> {
+        self.read(|reply| Read::Link(hash, reply)).await
+    }
+
     /// All users but deleted ones, by name.
     pub async fn users(&self) -> Result<Vec<User>, Unavailable> {
         self.read(Read::Users).await
@@ -81,6 +104,21 @@ impl Store {
     /// Adds a user.
     pub async fn add_user(&self, user: NewUser) -> Result<Added, Unavailable> {
         self.write(|reply| Write::AddUser(Box::new(user), reply)).await
+    }
+
+    /// Adds users, all of them or none.
+    pub async fn add_users(&self, users: Vec<NewUser>) -> Result<Added, Unavailable> {
+        self.write(|reply| Write::AddUsers(users, reply)).await
+    }
+
+    /// Keeps a link; false: there is no such user, or a disabled one.
+    pub async fn add_link(&self, link: NewLink) -> Result<bool, Unavailable> {
+        self.write(|reply| Write::AddLink(link, reply)).await
+    }
+
+    /// Sets a hash, raises the password epoch, ends all sessions (Password) and begins one.
+    pub async fn renew(&self, renewal: Renewal) -> Result<Begun, Unavailable> {
+        self.write(|reply| Write::Renew(Box::new(renewal), reply)).await
     }
 
     /// Sets a hash, raises the password epoch, ends all sessions (Password).
@@ -127,6 +165,16 @@ impl Store {
         self.write(|reply| Write::DeleteUser { user, free_name, reply }).await
     }
 
+    /// Makes a change, unless it would leave nobody who can sign in with the role `keep`: then None.
+    pub async fn take_standing(
+        &self,
+        user: UserId,
+        change: Taking,
+        keep: Role,
+    ) -> Result<Option<Changed>, Unavailable> {
+        self.write(|reply| Write::TakeStanding { user, change, keep, reply }).await
+    }
+
     /// Begins a session.
     pub async fn begin(&self, session: NewSession) -> Result<Begun, Unavailable> {
         self.write(|reply| Write::Begin(Box::new(session), reply)).await
@@ -149,6 +197,17 @@ impl Store {
         drop(self.operations.try_send(Op::Write(Write::Confirm(sessions))));
     }
 
+    /// Notes when sessions were last seen. Never waits; lost calls are harmless.
+    pub fn touch(&self, sessions: Vec<(SessionId, Timestamp)>) {
+        drop(self.operations.try_send(Op::Write(Write::Touch(sessions))));
+    }
+
+    /// Shortens sessions that live longer than sessions may now, 1,000 at most; true: more may be
+    /// left. None is made longer.
+    pub async fn shorten(&self, lifetimes: Lifetimes) -> Result<bool, Unavailable> {
+        self.write(|reply| Write::Shorten(lifetimes, reply)).await
+    }
+
     /// Ends a session, even if the caller leaves meanwhile; false: it was ended before or never was.
     pub async fn end(&self, session: SessionId, reason: EndReason) -> Result<bool, Unavailable> {
         self.write(|reply| Write::End(session, reason, reply)).await
@@ -163,6 +222,11 @@ impl Store {
         reason: EndReason,
     ) -> Result<Vec<SessionId>, Unavailable> {
         self.write(|reply| Write::EndAll { user, but, reason, reply }).await
+    }
+
+    /// Names the device of a session; false: it has ended or never was.
+    pub async fn name_device(&self, session: SessionId, name: String) -> Result<bool, Unavailable> {
+        self.write(|reply| Write::NameDevice(session, name, reply)).await
     }
 
     /// Live sessions of one user, or of all, newest login first.

@@ -48,6 +48,57 @@ pub struct NewUser {
     pub hash: Option<PasswordHash>,
 }
 
+/// Who wants to log in.
+#[derive(Clone, Debug, Default)]
+pub struct Applicant {
+    /// The user of the name, if there is one.
+    pub user: Option<User>,
+    /// Whether a live session of that user was last refreshed, or began, in the client's network.
+    pub is_near: bool,
+}
+
+/// A link that sets a password without the old one.
+#[derive(Clone, Copy, Debug)]
+pub struct NewLink {
+    /// SHA-256 of the link's secret.
+    pub hash: [u8; 32],
+    /// Whose password.
+    pub user: UserId,
+    /// Good until then, or until the password changes, or until it is used.
+    pub expires: Timestamp,
+}
+
+/// A password set by its owner, who goes on in one new session.
+#[derive(Clone, Debug)]
+pub struct Renewal {
+    /// What entitles to it.
+    pub by: RenewedBy,
+    /// The new hash.
+    pub hash: PasswordHash,
+    /// The only session that lives afterwards; its `password_epoch` is the one before the change.
+    pub session: NewSession,
+}
+
+/// What entitles to a new password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RenewedBy {
+    /// The old password was verified, at the session's `password_epoch`.
+    OldPassword,
+    /// The link of this hash, which is used up.
+    Link([u8; 32]),
+}
+
+/// The lifetimes that sessions may have now.
+#[derive(Clone, Copy, Debug)]
+pub struct Lifetimes {
+    /// Of these sessions: remembered ones, or the others.
+    pub remember: bool,
+    /// Idle life.
+    pub idle: Duration,
+    /// Absolute life.
+    pub absolute: Duration,
+}
+
 /// What came of adding a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
@@ -68,6 +119,17 @@ pub enum Changed {
     Raised(Vec<(SessionId, u32)>),
     /// No such user.
     NoSuchUser,
+}
+
+/// A change that may take a role from a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Taking {
+    /// To these roles.
+    Roles(Vec<Role>),
+    /// Disabled: it cannot sign in.
+    Disable,
+    /// Deleted; the name stays reserved.
+    Delete,
 }
 
 /// A session to be.

@@ -8,7 +8,8 @@ use crate::password::PasswordHash;
 use crate::session::{EndReason, Row};
 
 use super::{
-    Added, Begun, Changed, NewSession, NewUser, Revocation, Rotate, Rotation, Unavailable, User,
+    Added, Applicant, Begun, Changed, Lifetimes, NewLink, NewSession, NewUser, Renewal, Revocation,
+    Rotate, Rotation, Taking, Unavailable, User,
 };
 
 /// Where an answer goes. Closed: whoever asked has left.
@@ -26,6 +27,9 @@ pub(super) enum Op {
 pub(super) enum Read {
     User(Username, Reply<Option<User>>),
     UserById(UserId, Reply<Option<User>>),
+    Applicant(Username, Option<String>, Reply<Applicant>),
+    Taken(Vec<Username>, Reply<Vec<Username>>),
+    Link([u8; 32], Reply<Option<User>>),
     Users(Reply<Vec<User>>),
     Session(SessionId, Reply<Option<Row>>),
     Sessions(Option<UserId>, Reply<Vec<Row>>),
@@ -37,6 +41,9 @@ pub(super) enum Read {
 #[derive(Debug)]
 pub(super) enum Write {
     AddUser(Box<NewUser>, Reply<Added>),
+    AddUsers(Vec<NewUser>, Reply<Added>),
+    AddLink(NewLink, Reply<bool>),
+    Renew(Box<Renewal>, Reply<Begun>),
     SetPassword(UserId, PasswordHash, Reply<Changed>),
     Rehash { user: UserId, old: PasswordHash, new: PasswordHash, reply: Reply<()> },
     SetRoles(UserId, Vec<Role>, Reply<Changed>),
@@ -46,8 +53,12 @@ pub(super) enum Write {
     Begin(Box<NewSession>, Reply<Begun>),
     Rotate(Box<Rotate>, Reply<Rotation>),
     Confirm(Vec<(SessionId, Timestamp)>),
+    Touch(Vec<(SessionId, Timestamp)>),
+    Shorten(Lifetimes, Reply<bool>),
     End(SessionId, EndReason, Reply<bool>),
     EndAll { user: UserId, but: Option<SessionId>, reason: EndReason, reply: Reply<Vec<SessionId>> },
+    NameDevice(SessionId, String, Reply<bool>),
+    TakeStanding { user: UserId, change: Taking, keep: Role, reply: Reply<Option<Changed>> },
     Sweep(Reply<bool>),
     Ping(Reply<()>),
 }

@@ -77,6 +77,8 @@ conformance! {
     a_password_change_ends_every_session_and_moves_the_epoch
     a_rehash_never_undoes_a_change_of_password
     changed_roles_raise_the_version_of_live_sessions
+    who_is_last_with_a_role_keeps_it
+    a_device_is_named_while_its_session_lives
     a_session_ends_once
     all_but_one_session_end
     only_live_sessions_are_listed_newest_first
@@ -87,6 +89,130 @@ conformance! {
     sixteen_refreshes_of_one_cookie_rotate_once_and_end_nothing
     no_token_survives_a_logout_that_raced_a_refresh
     the_store_says_that_it_answers
+    an_applicant_is_near_where_a_live_session_of_theirs_is
+    users_are_added_all_or_none
+    a_link_renews_a_password_once_and_ends_what_the_old_one_proved
+    an_old_password_renews_only_while_it_is_the_current_one
+    a_session_was_last_seen_when_it_was_last_touched
+    lowered_lifetimes_shorten_sessions_and_higher_ones_lengthen_none
+}
+
+async fn an_applicant_is_near_where_a_live_session_of_theirs_is(bench: Bench) {
+    let store = &bench.store;
+    let _ = with_session(store, Transport::Body).await;
+    let _ = store.add_user(named(BOB, "bob")).await.unwrap();
+    let near = async |name: &str, network: Option<&str>| {
+        store.applicant(&username(name), network.map(str::to_owned)).await.unwrap().is_near
+    };
+    assert!(near("alice", Some("192.0.2.0/24")).await);
+    for (name, network) in [
+        ("alice", Some("192.0.3.0/24")),
+        ("alice", None),
+        ("bob", Some("192.0.2.0/24")),
+        ("nobody", Some("192.0.2.0/24")),
+    ] {
+        assert!(!near(name, network).await, "{name} {network:?}");
+    }
+    let found = store.applicant(&username("Alice"), None).await.unwrap().user.unwrap();
+    assert_eq!(found.id, ALICE);
+    bench.clock.advance(HOUR);
+    assert!(!near("alice", Some("192.0.2.0/24")).await, "it ended when idle");
+}
+
+async fn users_are_added_all_or_none(bench: Bench) {
+    let store = &bench.store;
+    let _ = store.add_user(named(ALICE, "alice")).await.unwrap();
+    let _ = store.delete_user(ALICE, false).await.unwrap();
+    let names = vec![username("bob"), username("Alice"), username("carol")];
+    assert_eq!(store.taken(names).await.unwrap(), [username("alice")]);
+    let carol = UserId::from_bytes([0xca; 16]);
+    let both = |second: &str| vec![named(BOB, "bob"), named(carol, second)];
+    assert_eq!(store.add_users(both("alice")).await.unwrap(), Added::NameTaken);
+    assert!(store.add_users(both("bob")).await.is_err(), "the same name twice");
+    assert!(store.users().await.unwrap().is_empty());
+    assert_eq!(store.add_users(both("carol")).await.unwrap(), Added::Yes);
+    assert_eq!(store.users().await.unwrap().len(), 2);
+}
+
+fn renewal(by: RenewedBy, epoch: u32, n: u8) -> Renewal {
+    let session = NewSession { password_epoch: epoch, ..new_session(n) };
+    Renewal { by, hash: hash("2"), session }
+}
+
+async fn a_link_renews_a_password_once_and_ends_what_the_old_one_proved(bench: Bench) {
+    let store = &bench.store;
+    let _ = with_session(store, Transport::Body).await;
+    let link = |n: u8| NewLink { hash: [n; 32], user: ALICE, expires: START.plus(HOUR) };
+    assert!(store.add_link(link(1)).await.unwrap());
+    assert!(store.add_link(link(2)).await.unwrap());
+    assert!(!store.add_link(NewLink { user: BOB, ..link(3) }).await.unwrap());
+    assert_eq!(store.link([1; 32]).await.unwrap().unwrap().id, ALICE);
+    assert!(store.link([9; 32]).await.unwrap().is_none());
+    let never = store.renew(renewal(RenewedBy::Link([9; 32]), 0, 2)).await.unwrap();
+    assert!(matches!(never, Begun::Refused));
+
+    let (row, ended) = begun(store.renew(renewal(RenewedBy::Link([1; 32]), 0, 2)).await.unwrap());
+    assert_eq!(ended, [(sid(1), EndReason::Password)]);
+    assert!(!row.user_barred && row.revoked.is_none());
+    let alice = store.user_by_id(ALICE).await.unwrap().unwrap();
+    assert_eq!((alice.hash, alice.password_epoch), (Some(hash("2")), 1));
+    assert_eq!(ended_sessions(store).await, [sid(1)]);
+    for used in [1, 2] {
+        assert!(store.link([used; 32]).await.unwrap().is_none(), "{used}");
+        let again = store.renew(renewal(RenewedBy::Link([used; 32]), 1, 3)).await.unwrap();
+        assert!(matches!(again, Begun::Refused), "{used}");
+    }
+    assert!(store.add_link(link(4)).await.unwrap());
+    bench.clock.advance(HOUR);
+    assert!(store.link([4; 32]).await.unwrap().is_none(), "too old");
+    let _ = store.sweep().await.unwrap();
+    let _ = store.set_disabled(ALICE, true).await.unwrap();
+    assert!(!store.add_link(link(5)).await.unwrap(), "disabled");
+}
+
+async fn an_old_password_renews_only_while_it_is_the_current_one(bench: Bench) {
+    let store = &bench.store;
+    let _ = with_session(store, Transport::Cookie).await;
+    let by = RenewedBy::OldPassword;
+    let (row, ended) = begun(store.renew(renewal(by, 0, 2)).await.unwrap());
+    assert_eq!((row.identity.session, ended), (sid(2), vec![(sid(1), EndReason::Password)]));
+    let late = store.renew(renewal(by, 0, 3)).await.unwrap();
+    assert!(matches!(late, Begun::Refused));
+    assert_eq!(store.user_by_id(ALICE).await.unwrap().unwrap().password_epoch, 1);
+    assert!(store.peek(sid(3)).await.unwrap().is_none());
+}
+
+async fn a_session_was_last_seen_when_it_was_last_touched(bench: Bench) {
+    let store = &bench.store;
+    let (session, _) = with_session(store, Transport::Cookie).await;
+    let seen = async |after: Duration| {
+        store.touch(vec![(session, START.plus(after)), (sid(9), START)]);
+        store.ping().await.unwrap();
+        store.peek(session).await.unwrap().unwrap().last_seen
+    };
+    assert_eq!(seen(HOUR / 2).await, START.plus(HOUR / 2));
+    assert_eq!(seen(HOUR / 4).await, START.plus(HOUR / 2), "no moment moves back");
+    let _ = store.end(session, EndReason::Logout).await.unwrap();
+    assert_eq!(seen(HOUR).await, START.plus(HOUR / 2), "it is over");
+}
+
+async fn lowered_lifetimes_shorten_sessions_and_higher_ones_lengthen_none(bench: Bench) {
+    let store = &bench.store;
+    let (session, before) = with_session(store, Transport::Body).await;
+    let now = |remember, idle, absolute| Lifetimes { remember, idle, absolute };
+    let ends = async || {
+        let row = store.peek(session).await.unwrap().unwrap();
+        (row.idle_end, row.absolute_end)
+    };
+    for higher in [now(true, HOUR, DAY), now(true, 2 * HOUR, 2 * DAY), now(false, HOUR / 2, HOUR)] {
+        assert!(!store.shorten(higher).await.unwrap());
+        assert_eq!(ends().await, (before.idle_end, before.absolute_end), "{higher:?}");
+    }
+    assert!(!store.shorten(now(true, HOUR / 2, 2 * HOUR)).await.unwrap());
+    assert_eq!(ends().await, (START.plus(HOUR / 2), START.plus(2 * HOUR)));
+    bench.clock.advance(HOUR / 4);
+    let _ = store.rotate(rotate(session, 0, Transport::Body)).await.unwrap();
+    assert_eq!(ends().await.0, START.plus(HOUR / 4 + HOUR / 2), "idle is shorter from now on");
 }
 
 async fn a_user_is_found_as_added_by_name_and_by_id(bench: Bench) {
@@ -383,8 +509,10 @@ async fn a_successor_given_late_is_not_rotated_before_the_other_tabs_have_it(ben
     clock.advance(Duration::from_secs(5));
     assert_eq!(ask(1).await, Verdict::Coalesced, "one tab is quick");
     clock.advance(Duration::from_secs(24));
-    assert_eq!(ask(0).await, Verdict::Replayed { late: false, changed: false }, "one is slow");
+    assert_eq!(ask(0).await, Verdict::Replayed { late: true, changed: false }, "one is slow");
     assert_eq!(store.peek(session).await.unwrap().unwrap().idle_end, idle_end);
+    clock.advance(Duration::from_secs(29));
+    assert_eq!(ask(1).await, Verdict::Coalesced, "the slow one got it 29 s ago");
     clock.advance(Duration::from_secs(1));
     assert_eq!(ask(1).await, Verdict::Rotate);
 }
@@ -513,6 +641,38 @@ async fn changed_roles_raise_the_version_of_live_sessions(bench: Bench) {
     assert_eq!(below, [None, Some(1), Some(2)]);
     let rotation = store.rotate(rotate(session, 0, Transport::Body)).await.unwrap();
     assert_eq!(rotation.verdict, Verdict::Rotate, "nobody is signed out");
+}
+
+async fn who_is_last_with_a_role_keeps_it(bench: Bench) {
+    let store = &bench.store;
+    let admin = Role::new("admin").unwrap();
+    for (id, name) in [(ALICE, "alice"), (BOB, "bob")] {
+        let new = NewUser { roles: roles(&["admin"]), ..named(id, name) };
+        assert_eq!(store.add_user(new).await.unwrap(), Added::Yes);
+    }
+    let take = |id, change| store.take_standing(id, change, admin.clone());
+    let changed = take(ALICE, Taking::Disable).await.unwrap();
+    assert_eq!(changed, Some(Changed::Ended(Vec::new())));
+    for change in [Taking::Disable, Taking::Delete, Taking::Roles(roles(&["user"]))] {
+        assert_eq!(take(BOB, change).await.unwrap(), None);
+    }
+    let bob = store.user_by_id(BOB).await.unwrap().unwrap();
+    assert_eq!((bob.disabled, bob.roles), (None, roles(&["admin"])));
+    let kept = take(BOB, Taking::Roles(roles(&["user", "admin"]))).await.unwrap();
+    assert_eq!(kept, Some(Changed::Raised(Vec::new())));
+    assert_eq!(take(ALICE, Taking::Delete).await.unwrap(), Some(Changed::Ended(Vec::new())));
+    assert_eq!(take(ALICE, Taking::Delete).await.unwrap(), Some(Changed::NoSuchUser));
+}
+
+async fn a_device_is_named_while_its_session_lives(bench: Bench) {
+    let store = &bench.store;
+    let (session, _) = with_session(store, Transport::Body).await;
+    assert!(store.name_device(session, "kitchen".to_owned()).await.unwrap());
+    let row = store.peek(session).await.unwrap().unwrap();
+    assert_eq!(row.device_name.as_deref(), Some("kitchen"));
+    assert!(store.end(session, EndReason::Logout).await.unwrap());
+    assert!(!store.name_device(session, "cellar".to_owned()).await.unwrap());
+    assert!(!store.name_device(SessionId::from_bytes([9; 16]), "x".to_owned()).await.unwrap());
 }
 
 async fn a_session_ends_once(bench: Bench) {

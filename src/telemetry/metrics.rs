@@ -41,6 +41,8 @@ pub enum Counter {
     CsrfRejected,
     /// Sessions ended before their time; label: the reason.
     SessionRevoked,
+    /// Hashes of other programs replaced by ours; label: what they were.
+    Rehash,
     /// Requests that were no HTTP; no label.
     ParseErrors,
     /// Connections that found no place; no label.
@@ -48,12 +50,13 @@ pub enum Counter {
 }
 
 impl Counter {
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::Login,
         Self::Refresh,
         Self::Throttled,
         Self::CsrfRejected,
         Self::SessionRevoked,
+        Self::Rehash,
         Self::ParseErrors,
         Self::TurnedAway,
     ];
@@ -74,6 +77,11 @@ impl Counter {
                 "portcullis_session_revoked_total",
                 &["reason"],
                 "Sessions ended before their time. Alert on reuse, integrity and store_rollback.",
+            ),
+            Self::Rehash => (
+                "portcullis_rehash_total",
+                &["from"],
+                "Password hashes of other programs replaced by argon2id, by what they were.",
             ),
             Self::ParseErrors => (
                 "portcullis_parse_errors_total",

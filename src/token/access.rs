@@ -85,7 +85,8 @@ impl KeyRing {
         let issued = Timestamp::from_secs(now.as_secs());
         let expires = issued.plus(life(rules)).min(claims.session_end).max(issued);
         let content = Content::new(claims, rules, [issued, expires]);
-        let key = self.active();
+        let keys = self.keys();
+        let key = keys.active(now).ok_or(KeyError::NoSecret)?;
         let token =
             jsonwebtoken::encode(&key.header, &content, &key.key).map_err(KeyError::Sign)?;
         if token.len() > LONGEST_MINTED {
@@ -120,7 +121,7 @@ impl KeyRing {
         };
         let kid = decode::<AnyHeader>(header).and_then(|header| header.kid);
         let issuer = || decode::<AnyContent>(content).and_then(|content| content.iss);
-        kid.is_some_and(|kid| self.find(&kid).is_some())
+        kid.is_some_and(|kid| self.keys().knows(&kid))
             || issuer().is_some_and(|issuer| issuer == rules.issuer)
     }
 
@@ -131,7 +132,8 @@ impl KeyRing {
         }
         let (encoded, _) = token.split_once('.')?;
         let header = decode::<Header>(encoded)?;
-        let key = self.find(&header.kid)?;
+        let keys = self.keys();
+        let key = keys.find(&header.kid, now)?;
         if header.alg != key.alg || header.typ != TYPE {
             return None;
         }

@@ -44,6 +44,27 @@ pub(super) fn create(path: &Path, content: &[u8]) -> Result<(), KeyError> {
     File::open(folder_of(path)).and_then(|folder| folder.sync_all()).map_err(failed)
 }
 
+/// Writes a file of mode 0600 where there is none, wherever that may be: other than [`create`] it
+/// asks nothing special of the file system.
+pub(super) fn create_anywhere(path: &Path, content: &[u8]) -> Result<(), KeyError> {
+    write_synced(path, content).map_err(|cause| {
+        let path = path.to_owned();
+        if cause.kind() == io::ErrorKind::AlreadyExists {
+            return KeyError::Exists { path };
+        }
+        // Half a file is none. Should it not be there at all, that is as well.
+        drop(fs::remove_file(&path));
+        KeyError::Create { path, cause }
+    })
+}
+
+/// Removes a key file, so that it stays removed.
+pub(super) fn remove(path: &Path) -> Result<(), KeyError> {
+    fs::remove_file(path)
+        .and_then(|()| File::open(folder_of(path))?.sync_all())
+        .map_err(|cause| KeyError::Remove { path: path.to_owned(), cause })
+}
+
 /// Makes a folder of mode 0700, or refuses one on which group or others have a right.
 pub(super) fn ensure_folder(path: &Path) -> Result<(), KeyError> {
     let failed = |cause| KeyError::Create { path: path.to_owned(), cause };

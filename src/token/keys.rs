@@ -1,8 +1,7 @@
-//! The key ring: one active signing key, all that still verify, and the JWKS.
+//! Signing keys: made, read, and kept in a folder as PKCS#8, one file each.
 //!
-//! A ring is of one algorithm, and `kid` is a lookup in a fixed table: no token chooses how it is
-//! verified (RFC 8725 section 3.1). Keys lie in a folder as PKCS#8, one file each, named
-//! `NUMBER-KID.ALGORITHM.pk8`; the highest number signs.
+//! A file is named `MOMENT-KID.ALGORITHM.pk8`; the moment, in seconds since 1970, is when the key
+//! begins to sign. Nothing else is noted of a key: the rest follows, see [`super::ring`].
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -15,12 +14,13 @@ use aws_lc_rs::signature::{
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
-use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse, ThumbprintHash};
+use jsonwebtoken::jwk::{Jwk, PublicKeyUse, ThumbprintHash};
 use jsonwebtoken::{DecodingKey, EncodingKey, Validation};
 use sha2::Sha256;
 use thiserror::Error;
 
 use super::files;
+use crate::clock::Timestamp;
 use crate::secret::Secret;
 
 /// How access tokens are signed.
@@ -34,71 +34,6 @@ pub enum Algorithm {
     Rs256,
     /// HMAC-SHA-256 with a shared secret.
     Hs256,
-}
-
-/// Keys of one algorithm.
-#[derive(Debug)]
-pub struct KeyRing {
-    active: SigningKey,
-    /// All that verify, the active one's counterpart included.
-    known: Vec<VerifyingKey>,
-    jwks: String,
-}
-
-impl KeyRing {
-    /// Loads the keys of a folder, making the first one if there is none (folder 0700, files
-    /// 0600). Keys of other algorithms may lie there and are not read. For [`Algorithm::Hs256`]
-    /// there is no folder: see [`KeyRing::shared`].
-    pub fn open(dir: &Path, algorithm: Algorithm) -> Result<Self, KeyError> {
-        files::ensure_folder(dir)?;
-        let mut names = key_files(dir, algorithm)?;
-        if names.is_empty() {
-            names.push(create_key(dir, algorithm)?);
-        }
-        let pairs = names.iter().map(|name| name.load(algorithm)).collect::<Result<_, _>>()?;
-        Self::of(pairs)
-    }
-
-    /// A ring of shared secrets of at least 32 bytes: the first signs, all verify.
-    pub fn shared(secrets: &[Secret]) -> Result<Self, KeyError> {
-        let pairs = secrets.iter().rev().map(Pair::shared).collect::<Result<_, _>>()?;
-        Self::of(pairs)
-    }
-
-    /// A ring with a fresh key in memory, for the demo and tests.
-    pub fn ephemeral(algorithm: Algorithm) -> Result<Self, KeyError> {
-        let pair = match algorithm {
-            Algorithm::Hs256 => Pair::shared(&Secret::new(crate::secret::random::<32>()))?,
-            Algorithm::EdDsa | Algorithm::Es256 | Algorithm::Rs256 => {
-                Pair::read(algorithm, generate(algorithm)?.expose()).ok_or(KeyError::Generate)?
-            }
-        };
-        Self::of(vec![pair])
-    }
-
-    /// The JWKS (RFC 7517) of the public keys; empty for shared secrets.
-    pub fn jwks(&self) -> &str {
-        &self.jwks
-    }
-
-    pub(super) fn active(&self) -> &SigningKey {
-        &self.active
-    }
-
-    pub(super) fn find(&self, kid: &str) -> Option<&VerifyingKey> {
-        self.known.iter().find(|key| key.kid == kid)
-    }
-
-    /// The last pair signs.
-    fn of(pairs: Vec<Pair>) -> Result<Self, KeyError> {
-        let keys = pairs.iter().filter_map(|pair| pair.public.clone()).collect();
-        let jwks =
-            serde_json::to_string(&JwkSet { keys }).map_err(|_unwritable| KeyError::Generate)?;
-        let (signing, known): (Vec<_>, _) =
-            pairs.into_iter().map(|pair| (pair.signing, pair.verifying)).unzip();
-        let active = signing.into_iter().next_back().ok_or(KeyError::NoSecret)?;
-        Ok(Self { active, known, jwks })
-    }
 }
 
 /// What signs, with the header it signs under.
@@ -119,14 +54,15 @@ pub(super) struct VerifyingKey {
 }
 
 /// Both halves of a key, and the public one as the world may see it.
-struct Pair {
-    signing: SigningKey,
-    verifying: VerifyingKey,
-    public: Option<Jwk>,
+#[derive(Debug)]
+pub(super) struct Pair {
+    pub(super) signing: SigningKey,
+    pub(super) verifying: VerifyingKey,
+    pub(super) public: Option<Jwk>,
 }
 
 impl Pair {
-    fn read(algorithm: Algorithm, pkcs8: &[u8]) -> Option<Self> {
+    pub(super) fn read(algorithm: Algorithm, pkcs8: &[u8]) -> Option<Self> {
         let (signing, verifying) = match algorithm {
             Algorithm::EdDsa => {
                 let pair = Ed25519KeyPair::from_pkcs8(pkcs8).ok()?;
@@ -153,7 +89,7 @@ impl Pair {
         Some(Self::new(algorithm, kid, signing, verifying).showing(public))
     }
 
-    fn shared(secret: &Secret) -> Result<Self, KeyError> {
+    pub(super) fn shared(secret: &Secret) -> Result<Self, KeyError> {
         let secret = secret.expose();
         if secret.len() < 32 {
             return Err(KeyError::Weak);
@@ -205,58 +141,70 @@ impl Algorithm {
     }
 }
 
-/// `NUMBER-KID.ALGORITHM.pk8` in the key folder.
+/// `MOMENT-KID.ALGORITHM.pk8` in the key folder.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct KeyFile {
-    number: u32,
+pub(super) struct KeyFile {
+    /// When it begins to sign.
+    pub(super) from: Timestamp,
     kid: String,
-    path: PathBuf,
+    pub(super) path: PathBuf,
 }
 
 impl KeyFile {
-    fn new(dir: &Path, number: u32, kid: &str, algorithm: Algorithm) -> Self {
-        let path = dir.join(format!("{number}-{kid}.{}.pk8", algorithm.name()));
-        Self { number, kid: kid.to_owned(), path }
+    /// Writes a new key's file.
+    pub(super) fn create(dir: &Path, new: &NewKey, from: Timestamp) -> Result<Self, KeyError> {
+        let kid = new.pair.verifying.kid.clone();
+        let name = format!("{}-{kid}.{}.pk8", from.as_secs(), new.pair.verifying.alg);
+        let file = Self { from, kid, path: dir.join(name) };
+        files::create(&file.path, new.pkcs8.expose())?;
+        Ok(file)
+    }
+
+    /// The key files of one algorithm, by the moment they begin to sign.
+    pub(super) fn all(dir: &Path, algorithm: Algorithm) -> Result<Vec<Self>, KeyError> {
+        let failed = |cause| KeyError::Read { path: dir.to_owned(), cause };
+        let mut found = Vec::new();
+        for entry in fs::read_dir(dir).map_err(failed)? {
+            if let Some(file) = Self::parse(entry.map_err(failed)?.path(), algorithm) {
+                found.push(file?);
+            }
+        }
+        found.sort();
+        Ok(found)
     }
 
     /// None: the file is no key of this algorithm.
     fn parse(path: PathBuf, algorithm: Algorithm) -> Option<Result<Self, KeyError>> {
         let stem = path.file_name()?.to_str()?.strip_suffix(".pk8")?;
         let stem = stem.strip_suffix(algorithm.name())?.strip_suffix('.')?;
-        let named =
-            stem.split_once('-').and_then(|(number, kid)| Some((number.parse().ok()?, kid)));
+        let named = stem.split_once('-').and_then(|(from, kid)| {
+            Some((Timestamp::from_secs(i64::from(from.parse::<u32>().ok()?)), kid))
+        });
         Some(match named {
-            Some((number, kid)) => Ok(Self { number, kid: kid.to_owned(), path }),
+            Some((from, kid)) => Ok(Self { from, kid: kid.to_owned(), path }),
             None => Err(KeyError::NotAKey { path }),
         })
     }
 
-    fn load(&self, algorithm: Algorithm) -> Result<Pair, KeyError> {
+    pub(super) fn load(&self, algorithm: Algorithm) -> Result<Pair, KeyError> {
         let pair = Pair::read(algorithm, &files::read(&self.path)?);
         pair.filter(|pair| pair.verifying.kid == self.kid)
             .ok_or_else(|| KeyError::NotAKey { path: self.path.clone() })
     }
 }
 
-/// The key files of one algorithm, oldest first.
-fn key_files(dir: &Path, algorithm: Algorithm) -> Result<Vec<KeyFile>, KeyError> {
-    let failed = |cause| KeyError::Read { path: dir.to_owned(), cause };
-    let mut found = Vec::new();
-    for entry in fs::read_dir(dir).map_err(failed)? {
-        if let Some(file) = KeyFile::parse(entry.map_err(failed)?.path(), algorithm) {
-            found.push(file?);
-        }
-    }
-    found.sort();
-    Ok(found)
+/// A key just made, with what its file will hold.
+pub(super) struct NewKey {
+    pkcs8: Secret,
+    pub(super) pair: Pair,
 }
 
-fn create_key(dir: &Path, algorithm: Algorithm) -> Result<KeyFile, KeyError> {
-    let pkcs8 = generate(algorithm)?;
-    let pair = Pair::read(algorithm, pkcs8.expose()).ok_or(KeyError::Generate)?;
-    let file = KeyFile::new(dir, 1, &pair.verifying.kid, algorithm);
-    files::create(&file.path, pkcs8.expose())?;
-    Ok(file)
+impl NewKey {
+    pub(super) fn generate(algorithm: Algorithm) -> Result<Self, KeyError> {
+        let pkcs8 = generate(algorithm)?;
+        let pair = Pair::read(algorithm, pkcs8.expose()).ok_or(KeyError::Generate)?;
+        Ok(Self { pkcs8, pair })
+    }
 }
 
 /// A new private key as PKCS#8.
@@ -325,7 +273,7 @@ pub enum KeyError {
         path: PathBuf,
     },
     /// A file is there already.
-    #[error("{} exists and is never overwritten; move it away to have a new key made", path.display())]
+    #[error("{} exists and is never overwritten; move it away first", path.display())]
     Exists {
         /// Which.
         path: PathBuf,
@@ -351,6 +299,26 @@ pub enum KeyError {
     /// The cryptographic library makes no key.
     #[error("cannot make a signing key: the cryptographic library refused")]
     Generate,
+    /// A key that shall be gone is still there.
+    #[error("cannot remove {}: {cause}; remove it by hand, or it verifies access tokens again after a restart", path.display())]
+    Remove {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        cause: io::Error,
+    },
+    /// Shared secrets are the configuration's.
+    #[error(
+        "with HS256 the secrets are in the configuration: put a new one in front, tokens.secret = [NEW, OLD], \
+         restart, and take OLD out an hour later (at once, to end the access tokens that it signed)"
+    )]
+    Configured,
+    /// An archive of keys names files by at most 100 bytes.
+    #[error("the name of {} is too long for an archive; keep it within the data folder", path.display())]
+    LongName {
+        /// Which.
+        path: PathBuf,
+    },
     /// The token could not be signed.
     #[error("cannot sign an access token")]
     Sign(#[source] jsonwebtoken::errors::Error),

@@ -5,13 +5,17 @@
 //! but in constant time, and no key is read from a file that others could read.
 
 mod access;
+mod archive;
 mod files;
 mod keys;
 mod refresh;
+mod ring;
 
 #[cfg(test)]
 mod tests;
 
 pub use access::{AccessClaims, AccessRules, BadToken, Verified};
-pub use keys::{Algorithm, KeyError, KeyRing};
+pub use archive::{archive, signing_key_files};
+pub use keys::{Algorithm, KeyError};
 pub use refresh::{BadRefreshToken, MasterKey, MasterKeys, RefreshToken, Salt, SecretHash};
+pub use ring::{KeyEntry, KeyRing, KeyState, OldKeys, Upkeep};

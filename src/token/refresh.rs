@@ -174,6 +174,11 @@ impl MasterKeys {
         self.active.mac(purpose, text)
     }
 
+    /// Whether a value is that HMAC under any of the keys, told in constant time of each.
+    pub fn is_mac(&self, purpose: &str, text: &[u8], value: &[u8; 32]) -> bool {
+        self.all().any(|key| same(&key.mac(purpose, text), value))
+    }
+
     fn of(&self, id: u8) -> Option<&Derived> {
         self.all().find(|key| key.id == id)
     }

@@ -48,6 +48,7 @@ pub(crate) fn route(pattern: &str) -> Route {
         headers: HeaderEdits::default(),
         max_body: None,
         access_log: true,
+        cors: None,
         overrides: None,
     }
 }

@@ -79,7 +79,7 @@ fn without_users_it_says_how_to_add_one() {
     let house = House::with_file(Account::Own, file);
     let gateway = house.start();
     let said = "no users yet: portcullis user add NAME --role admin\n";
-    assert!(gateway.said().contains(said), "{}", gateway.said());
+    eventually("the console says it", || gateway.said().contains(said).then_some(()));
     assert_eq!(house.ask_admin("/readyz").expect(200).text(), said);
     house.run(&["user", "add", "me", "--role", "admin", "--generate"]).expect(0);
     assert_eq!(house.ask_admin("/readyz").expect(200).text(), "ready\n");

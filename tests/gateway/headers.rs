@@ -376,7 +376,7 @@ fn names_and_addresses_reach_those_who_ask_for_them_percent_encoded() {
             portcullis::identity::Role::new("editor").unwrap(),
             portcullis::identity::Role::new("user").unwrap(),
         ],
-        password: portcullis::secret::Secret::new("a long passphrase"),
+        password: Some(portcullis::secret::Secret::new("a long passphrase")),
     };
     crate::sessions::block_on(gateway.auth().users().add(newcomer)).unwrap();
     let access = gateway.login("jörg").access;

@@ -21,14 +21,19 @@
 
 mod admin;
 mod command_line;
+mod cors;
 mod explaining;
 mod headers;
+mod keys;
 mod kill;
 mod layers;
 mod lexer;
 mod licences;
+mod openapi;
 mod origin;
 mod pages;
+mod passwords;
+mod people;
 mod proxying;
 mod reading;
 mod readings;
@@ -42,4 +47,5 @@ mod stopping;
 mod storm;
 mod support;
 mod threats;
+mod throttling;
 mod tokens;

@@ -566,7 +566,7 @@ fn row_41_a_token_does_not_outlive_its_session() {
 
 #[test]
 fn row_56_parallel_guesses_reach_the_hasher_no_more_often_than_the_limit_allows() {
-    let gateway = Gateway::start("");
+    let gateway = Gateway::start("[passwords]\nqueue_per_network = 64\n");
     let statuses: Vec<u16> = std::thread::scope(|scope| {
         let guess = || {
             let json = r#"{"username":"alice","password":"a guess"}"#;
@@ -600,7 +600,7 @@ fn row_59_every_spelling_of_a_name_is_one_account() {
         full_name: None,
         email: None,
         roles: vec![],
-        password: portcullis::secret::Secret::new("a good long password"),
+        password: Some(portcullis::secret::Secret::new("a good long password")),
     };
     let refused = block_on(gateway.auth().users().add(newcomer("ALICE"))).unwrap_err();
     assert!(refused.to_string().contains("alice"), "{refused}");

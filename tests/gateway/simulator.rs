@@ -93,7 +93,7 @@ fn rob(seed: u64, each: usize) -> Vec<Thief> {
     let mut world = World::new(Life {
         seed,
         browsers: plans.len(),
-        length: 9 * HOUR,
+        length: 20 * HOUR,
         lost: 10,
         sleeps: false,
         reads: 2 * MINUTE,
@@ -106,8 +106,10 @@ fn rob(seed: u64, each: usize) -> Vec<Thief> {
         if n >= each {
             seat = Seat { address: Ipv4Addr::new(a, b + 100, c, 2), agent: "curl".to_owned() };
         }
-        let after = world.dice.between(10 * MINUTE, HOUR);
-        world.rob(victim, kind, seat, after);
+        world.rob(victim, kind, seat);
+        if n % 2 == 0 && kind != Kind::Replays {
+            world.make_regular(victim);
+        }
     }
     world.run();
     println!("seed {seed}\n{}\n", world.tally);

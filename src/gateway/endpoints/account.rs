@@ -8,8 +8,9 @@ use super::super::pages::screens::AccountPage;
 use super::super::pages::{Embedding, see_other};
 use super::super::refusal::{Refusal, Refused};
 use super::super::serve::{Arriving, Visit};
-use super::Answer;
 use super::form::{self, Shape};
+use super::logout::signed_out;
+use super::{Answer, no_content};
 use crate::auth::Revoke;
 use crate::identity::SessionId;
 use crate::request::NormalRequest;
@@ -49,7 +50,7 @@ impl Gateway {
         let session = named.parse::<SessionId>().map_err(|_unsaid| Refusal::NotFound)?;
         match self.auth.revoke(&caller, session).await? {
             Revoke::Done if session == caller.identity.session => {
-                Ok(self.signed_out(visit, request))
+                Ok(signed_out(visit, request, no_content()))
             }
             Revoke::Done => {
                 Ok(see_other(&format!("{}/account", visit.snapshot.config().auth.path)))

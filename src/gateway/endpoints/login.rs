@@ -60,6 +60,7 @@ impl Gateway {
             replaces: self
                 .auth
                 .session_of(request.refresh_cookie().value(), request.access_cookie().value()),
+            device: request.device_cookie().value().map(str::to_owned),
             client: client(visit, request),
         };
         match self.auth.login(attempt).await? {
@@ -130,7 +131,7 @@ fn is_browser(request: &NormalRequest) -> bool {
 }
 
 /// At most 64 printable characters.
-fn device_name(given: String) -> Result<String, Refused> {
+pub(super) fn device_name(given: String) -> Result<String, Refused> {
     let fits = given.chars().count() <= 64 && !given.chars().any(char::is_control);
     if fits { Ok(given) } else { Err(Refusal::InvalidRequest.into()) }
 }

@@ -1,17 +1,17 @@
-//! `POST /auth/logout`.
+//! `POST /auth/logout` and `POST /auth/logout-all`.
 
 use http::{HeaderName, HeaderValue, Response, header};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::super::Gateway;
 use super::super::body::Content;
 use super::super::pages::see_other;
-use super::super::refusal::Refused;
+use super::super::refusal::{Refusal, Refused};
 use super::super::serve::{Arriving, Visit};
-use super::form;
+use super::form::{self, Switch};
 use super::refresh::TokenForm;
 use super::{Answer, client, json};
-use crate::auth::Logout;
+use crate::auth::{Logout, LogoutAll};
 use crate::request::{NormalRequest, Scheme};
 
 impl Gateway {
@@ -36,7 +36,7 @@ impl Gateway {
             client: client(visit, request),
         };
         match self.auth.logout(logout).await {
-            Ok(_) => Ok(self.signed_out(visit, request)),
+            Ok(_) => Ok(signed_out(visit, request, json(&Done { ok: true }))),
             // Not durable yet, and said so; but this browser shall be signed out all the same.
             Err(failure) => {
                 let mut deletions = Response::new(());
@@ -49,21 +49,64 @@ impl Gateway {
         }
     }
 
-    /// The answer to one whose session has ended: to a form `after_logout`, else JSON. The cookies
-    /// go, and over https what the browser had kept of pages.
-    pub(super) fn signed_out(&self, visit: &Visit, request: &NormalRequest) -> Response<Content> {
-        let mut answer = if visit.audience.is_form() {
-            see_other(visit.snapshot.config().auth.after_logout.as_str())
-        } else {
-            json(&Done { ok: true })
-        };
-        let headers = answer.headers_mut();
-        visit.snapshot.jar().delete(headers);
-        if request.origin().is_some_and(|own| own.scheme() == Scheme::Https) {
-            headers.insert(CLEAR_SITE_DATA, HeaderValue::from_static("\"cache\""));
+    /// Ends every session of the caller, on request all but this one.
+    pub(super) async fn logout_all(
+        &self,
+        visit: &mut Visit,
+        request: &NormalRequest,
+        upload: Arriving,
+    ) -> Answer {
+        let caller = self.known(visit, request).await?;
+        let (form, _) = form::read::<AllForm>(request, upload).await?;
+        let kept = form.keep_current.is_some_and(|Switch(on)| on);
+        let but = kept.then_some(caller.identity.session);
+        match self.auth.logout_all(&caller, but, &client(visit, request)).await? {
+            LogoutAll::Ended(sessions_ended) => {
+                let answer = json(&AllDone { ok: true, sessions_ended });
+                Ok(match (kept, visit.audience.is_form()) {
+                    (false, _) => signed_out(visit, request, answer),
+                    (true, false) => answer,
+                    (true, true) => {
+                        see_other(&format!("{}/account", visit.snapshot.config().auth.path))
+                    }
+                })
+            }
+            LogoutAll::Reauthenticate => {
+                Err(Refused::from(Refusal::ReauthRequired).max_age(visit.snapshot.reauth_max_age()))
+            }
         }
-        answer
     }
+}
+
+/// The answer to one whose session has ended: a form is led to `after_logout`, a program gets its
+/// own. The cookies go, and over https what the browser had kept of pages.
+pub(super) fn signed_out(
+    visit: &Visit,
+    request: &NormalRequest,
+    to_program: Response<Content>,
+) -> Response<Content> {
+    let mut answer = if visit.audience.is_form() {
+        see_other(visit.snapshot.config().auth.after_logout.as_str())
+    } else {
+        to_program
+    };
+    let headers = answer.headers_mut();
+    visit.snapshot.jar().delete(headers);
+    if request.origin().is_some_and(|own| own.scheme() == Scheme::Https) {
+        headers.insert(CLEAR_SITE_DATA, HeaderValue::from_static("\"cache\""));
+    }
+    answer
+}
+
+#[derive(Deserialize)]
+struct AllForm {
+    keep_current: Option<Switch>,
+}
+
+#[derive(Serialize)]
+struct AllDone {
+    ok: bool,
+    sessions_ended: usize,
 }
 
 #[derive(Serialize)]

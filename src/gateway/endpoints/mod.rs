@@ -1,12 +1,16 @@
 //! The gateway's own endpoints, JSON in and out.
 
 mod account;
+mod admin;
 mod form;
 mod login;
 mod logout;
+mod openapi;
 mod pages;
+mod password;
 mod refresh;
 mod sessions;
+mod setup;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -20,7 +24,7 @@ use super::refusal::{Refusal, Refused};
 use super::serve::{Arriving, Visit};
 use crate::identity::{Caller, Role};
 use crate::limit::Bucket;
-use crate::policy::Endpoint;
+use crate::policy::{self, Endpoint};
 use crate::request::NormalRequest;
 use crate::telemetry::{Counter, Decision};
 use crate::token::Verified;
@@ -43,8 +47,10 @@ impl Gateway {
             self.telemetry.count(Counter::Throttled, wait.limit);
             Refused::from(wait)
         })?;
-        if *request.method() == Method::POST {
-            self.same_origin(&request)?;
+        if endpoint == Endpoint::Setup {
+            self.judge_origin(policy::check_fetch_site(&request))?;
+        } else if *request.method() == Method::POST {
+            self.same_origin(visit, &request)?;
         }
         let answer = match endpoint {
             Endpoint::LoginPage => self.login_page(visit, &request).await,
@@ -53,12 +59,27 @@ impl Gateway {
             Endpoint::Refresh => self.refresh(visit, &request, upload).await,
             Endpoint::LogoutPage => Ok(self.logout_page(visit, &request)),
             Endpoint::Logout => self.logout(visit, &request, upload).await,
+            Endpoint::Password => self.change_password(visit, &request, upload).await,
+            Endpoint::SetupForm => self.setup_form(&request).await,
+            Endpoint::Setup => self.setup(visit, &request, upload).await,
             Endpoint::Me => self.me(visit, &request).await,
             Endpoint::Sessions => self.list_sessions(visit, &request).await,
             Endpoint::EndSession => self.end_session(visit, &request).await,
             Endpoint::EndSessionByForm => self.end_session_by_form(visit, &request, upload).await,
             Endpoint::Account => self.account(visit, &request).await,
             Endpoint::Logo => self.logo(visit),
+            Endpoint::NameSession => self.name_session(visit, &request, upload).await,
+            Endpoint::LogoutAll => self.logout_all(visit, &request, upload).await,
+            Endpoint::ListUsers
+            | Endpoint::AddUser
+            | Endpoint::ShowUser
+            | Endpoint::DeleteUser
+            | Endpoint::SetRoles
+            | Endpoint::DisableUser
+            | Endpoint::EnableUser
+            | Endpoint::AllSessions
+            | Endpoint::EndAnySession => self.administer(visit, (endpoint, &request), upload).await,
+            Endpoint::OpenApi => Ok(openapi::describe(&visit.snapshot)),
             Endpoint::Jwks => Ok(self.jwks()),
             Endpoint::Ping => Ok(text("ok")),
         };
@@ -92,7 +113,7 @@ impl Gateway {
     }
 
     fn jwks(&self) -> Response<Content> {
-        let mut answer = Response::new(Content::Own(Bytes::from(self.auth.jwks().to_owned())));
+        let mut answer = Response::new(Content::Own(Bytes::from(self.auth.jwks())));
         let headers = answer.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/jwk-set+json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));

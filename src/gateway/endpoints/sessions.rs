@@ -1,11 +1,12 @@
-//! `GET /auth/sessions` and `DELETE /auth/sessions/{id}`.
+//! `GET /auth/sessions`, `PATCH` and `DELETE /auth/sessions/{id}`.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::super::Gateway;
 use super::super::refusal::{Refusal, Refused};
-use super::super::serve::Visit;
-use super::{Answer, json, no_content};
+use super::super::serve::{Arriving, Visit};
+use super::login::device_name;
+use super::{Answer, form, json, no_content};
 use crate::auth::Revoke;
 use crate::clock::Timestamp;
 use crate::identity::SessionId;
@@ -27,18 +28,46 @@ impl Gateway {
 
     pub(super) async fn end_session(&self, visit: &mut Visit, request: &NormalRequest) -> Answer {
         let caller = self.known(visit, request).await?;
-        let named = request.target().path().rsplit('/').next().unwrap_or_default();
-        let Ok(session) = named.parse::<SessionId>() else {
-            return Err(Refusal::NotFound.into());
-        };
-        match self.auth.revoke(&caller, session).await? {
-            Revoke::Done => Ok(no_content()),
-            Revoke::NotFound => Err(Refusal::NotFound.into()),
-            Revoke::Reauthenticate => {
-                Err(Refused::from(Refusal::ReauthRequired).max_age(visit.snapshot.reauth_max_age()))
-            }
+        let session = session_named(request)?;
+        done(visit, self.auth.revoke(&caller, session).await?)
+    }
+
+    pub(super) async fn name_session(
+        &self,
+        visit: &mut Visit,
+        request: &NormalRequest,
+        upload: Arriving,
+    ) -> Answer {
+        let caller = self.known(visit, request).await?;
+        let (form, _) = form::read::<NameForm>(request, upload).await?;
+        let name = device_name(form.device_name)?;
+        if name.trim().is_empty() {
+            return Err(Refusal::InvalidRequest.into());
+        }
+        let session = session_named(request)?;
+        done(visit, self.auth.name_session(&caller, session, name).await?)
+    }
+}
+
+/// The session whose id ends the path. What is no id is no session's.
+pub(super) fn session_named(request: &NormalRequest) -> Result<SessionId, Refused> {
+    let named = request.target().path().rsplit('/').next().unwrap_or_default();
+    named.parse().map_err(|_no_id| Refusal::NotFound.into())
+}
+
+fn done(visit: &Visit, outcome: Revoke) -> Answer {
+    match outcome {
+        Revoke::Done => Ok(no_content()),
+        Revoke::NotFound => Err(Refusal::NotFound.into()),
+        Revoke::Reauthenticate => {
+            Err(Refused::from(Refusal::ReauthRequired).max_age(visit.snapshot.reauth_max_age()))
         }
     }
+}
+
+#[derive(Deserialize)]
+struct NameForm {
+    device_name: String,
 }
 
 #[derive(Serialize)]
@@ -48,7 +77,7 @@ struct List<'a> {
 
 /// Nothing here moves with a rotation, or a thief could watch the owner's.
 #[derive(Serialize)]
-struct Listed<'a> {
+pub(super) struct Listed<'a> {
     id: String,
     current: bool,
     device_name: Option<&'a str>,
@@ -61,7 +90,7 @@ struct Listed<'a> {
 }
 
 impl<'a> Listed<'a> {
-    fn new(row: &'a Row, current: SessionId) -> Self {
+    pub(super) fn new(row: &'a Row, current: SessionId) -> Self {
         Self {
             id: row.identity.session.to_string(),
             current: row.identity.session == current,

@@ -38,6 +38,7 @@ fn route(path: &str, rule: Rule) -> Route {
         headers: HeaderEdits::default(),
         max_body: None,
         access_log: true,
+        cors: None,
         overrides: None,
     }
 }

@@ -3,7 +3,7 @@ use super::*;
 type Lines = &'static [(&'static str, &'static str)];
 
 fn why(method: &str, lines: &[(&str, &str)]) -> Option<&'static str> {
-    check_origin(&request(method, HOST, "/", lines).unwrap()).err().map(|refused| refused.why)
+    check_origin(&request(method, HOST, "/", lines).unwrap(), None).err().map(|refused| refused.why)
 }
 
 const UPGRADE: [(&str, &str); 2] = [("connection", "upgrade"), ("upgrade", "websocket")];

@@ -95,6 +95,8 @@ pub(super) fn revocations(
 
 /// Forgets what is long over; true: more may be left.
 pub(super) fn sweep(database: &Connection, now: Timestamp) -> rusqlite::Result<bool> {
+    // Few: administrators make them one by one.
+    database.prepare_cached("DELETE FROM setup_links WHERE expires_at <= ?1")?.execute([now])?;
     let sessions = database
         .prepare_cached(
             "DELETE FROM sessions WHERE sid IN (SELECT sid FROM sessions WHERE
@@ -116,4 +118,4 @@ pub(super) fn sweep(database: &Connection, now: Timestamp) -> rusqlite::Result<b
 const REMEMBERED: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// Rows that one sweep removes at most: the writer is not held up for long.
-const BATCH: i64 = 1000;
+pub(super) const BATCH: i64 = 1000;

@@ -7,8 +7,10 @@
 mod columns;
 mod endings;
 mod file;
+mod lifetimes;
 mod master_keys;
 mod perform;
+mod renewal;
 mod rotation;
 mod schema;
 mod sessions;

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use super::{endings, rotation, sessions, users};
+use super::{endings, lifetimes, renewal, rotation, sessions, users};
 use crate::clock::Timestamp;
 use crate::store::Unavailable;
 use crate::store::operation::{Op, Read, Reply, Write};
@@ -30,6 +30,11 @@ pub(super) fn read(database: &Connection, read: Read, now: Timestamp) -> Held {
     match read {
         Read::User(name, reply) => hold(reply, told(users::by_name(database, &name))),
         Read::UserById(id, reply) => hold(reply, told(users::by_id(database, id))),
+        Read::Applicant(name, network, reply) => {
+            hold(reply, told(users::applicant(database, &name, network.as_deref(), now)))
+        }
+        Read::Taken(names, reply) => hold(reply, told(users::taken(database, names))),
+        Read::Link(hash, reply) => hold(reply, told(renewal::user_of(database, &hash, now))),
         Read::Users(reply) => hold(reply, told(users::all(database))),
         Read::Session(session, reply) => hold(reply, told(sessions::row(database, session))),
         Read::LiveSessions(reply) => hold(reply, told(sessions::count(database, now))),
@@ -56,6 +61,11 @@ impl Group<'_> {
         let now = self.now;
         match write {
             Write::AddUser(user, reply) => self.run(reply, |db| users::add(db, &user, now)),
+            Write::AddUsers(users, reply) => {
+                self.run(reply, |db| users::add_all(db, &users, now));
+            }
+            Write::AddLink(link, reply) => self.run(reply, |db| renewal::add_link(db, &link)),
+            Write::Renew(ask, reply) => self.run(reply, |db| renewal::renew(db, *ask, now)),
             Write::SetPassword(user, hash, reply) => {
                 self.run(reply, |db| users::set_password(db, user, &hash, now));
             }
@@ -78,11 +88,19 @@ impl Group<'_> {
             Write::Begin(new, reply) => self.run(reply, |db| sessions::begin(db, &new, now)),
             Write::Rotate(ask, reply) => self.run(reply, |db| rotation::rotate(db, &ask, now)),
             Write::Confirm(seen) => drop(self.attempt(|db| rotation::confirm(db, &seen))),
+            Write::Touch(seen) => drop(self.attempt(|db| lifetimes::touch(db, &seen))),
+            Write::Shorten(to, reply) => self.run(reply, |db| lifetimes::shorten(db, to)),
             Write::End(session, reason, reply) => {
                 self.owe(reply, |db| endings::end(db, session, reason, now));
             }
             Write::EndAll { user, but, reason, reply } => {
                 self.owe(reply, |db| endings::end_all(db, user, (but, reason), now));
+            }
+            Write::NameDevice(session, name, reply) => {
+                self.run(reply, |db| sessions::name_device(db, session, &name));
+            }
+            Write::TakeStanding { user, change, keep, reply } => {
+                self.run(reply, |db| users::take_standing(db, user, (change, &keep), now));
             }
             Write::Sweep(reply) => self.run(reply, |db| endings::sweep(db, now)),
             Write::Ping(reply) => self.run(reply, |_| Ok(())),

@@ -32,7 +32,7 @@ pub(super) fn rotate(
         Verdict::Coalesced if found.as_ref().is_some_and(news) => {
             settle(database, session, ask.presented.transport)?;
         }
-        Verdict::Replayed { late: true, .. } => open_window(database, session, now)?,
+        Verdict::Replayed { late: true, .. } => note_given(database, session, now)?,
         Verdict::Rotate => return Err(disagreement()),
         Verdict::End(_)
         | Verdict::Coalesced
@@ -111,11 +111,10 @@ fn settle(database: &Connection, session: SessionId, transport: Transport) -> ru
         .map(drop)
 }
 
-/// A successor that is given only now is as new to the client as one just made: rotated at once, it
-/// would leave a slower tab two generations behind.
-fn open_window(database: &Connection, session: SessionId, now: Timestamp) -> rusqlite::Result<()> {
+/// A successor that is given only now is as new to its client as one just made.
+fn note_given(database: &Connection, session: SessionId, now: Timestamp) -> rusqlite::Result<()> {
     database
-        .prepare_cached("UPDATE sessions SET rotated_at = ?2 WHERE sid = ?1")?
+        .prepare_cached("UPDATE sessions SET given_at = ?2 WHERE sid = ?1")?
         .execute((session, now))
         .map(drop)
 }
@@ -123,11 +122,11 @@ fn open_window(database: &Connection, session: SessionId, now: Timestamp) -> rus
 pub(super) const SWAP: &str =
     "UPDATE sessions SET gen = gen + 1, prev_hash = cur_hash, cur_hash = :next,
         rot_salt = :salt, rot_kid = :key, retry_key = :retry_key, confirmed = 0,
-        transport = :transport, rotated_at = :now, last_seen_at = :now, ua_hash = :agent_hash, ip_prefix = :network,
+        transport = :transport, rotated_at = :now, given_at = NULL, last_seen_at = :now, ua_hash = :agent_hash, ip_prefix = :network,
         idle_expires_at = min(:now + idle_ttl, abs_expires_at)
     WHERE sid = :sid AND gen = :gen AND cur_hash = :hash
         AND (transport = 0 OR transport = :transport) AND revoked_at IS NULL
         AND idle_expires_at > :now AND abs_expires_at > :now
-        AND (:window <= 0 OR rotated_at <= :now - :window)
+        AND (:window <= 0 OR max(rotated_at, coalesce(given_at, 0)) <= :now - :window)
         AND EXISTS (SELECT 1 FROM users u WHERE u.id = user_id AND u.disabled_at IS NULL
             AND u.deleted_at IS NULL AND u.pw_epoch = sessions.pw_epoch)";

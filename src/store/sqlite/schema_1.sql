@@ -36,6 +36,7 @@ CREATE TABLE sessions (
     created_at INTEGER NOT NULL,
     auth_time INTEGER NOT NULL,
     rotated_at INTEGER NOT NULL,
+    given_at INTEGER,                            -- the current token was given late (T4)
     last_seen_at INTEGER NOT NULL,
     idle_ttl INTEGER NOT NULL,
     idle_expires_at INTEGER NOT NULL,

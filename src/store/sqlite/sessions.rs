@@ -16,7 +16,7 @@ macro_rules! rows {
         concat!(
             "SELECT s.sid, s.user_id, u.username, u.roles, s.transport, s.gen, s.cur_hash,
                 s.prev_hash, s.rot_salt, s.rot_kid, s.confirmed, s.retry_key, s.sv, s.created_at,
-                s.auth_time, s.rotated_at, s.last_seen_at, s.idle_expires_at, s.abs_expires_at,
+                s.auth_time, s.rotated_at, s.given_at, s.last_seen_at, s.idle_expires_at, s.abs_expires_at,
                 s.remember, s.revoked_at, s.user_agent, s.ua_hash, s.ip_prefix, s.login_prefix, s.device_name,
                 u.disabled_at IS NOT NULL OR u.deleted_at IS NOT NULL OR u.pw_epoch <> s.pw_epoch
                     AS barred
@@ -65,6 +65,20 @@ pub(super) fn count(database: &Connection, now: Timestamp) -> rusqlite::Result<u
         .query_row([now], |row| row.get(0))
 }
 
+/// Names the device of a session that has not ended.
+pub(super) fn name_device(
+    database: &Connection,
+    session: SessionId,
+    name: &str,
+) -> rusqlite::Result<bool> {
+    let named = database
+        .prepare_cached(
+            "UPDATE sessions SET device_name = ?2 WHERE sid = ?1 AND revoked_at IS NULL",
+        )?
+        .execute((session, name))?;
+    Ok(named > 0)
+}
+
 /// Begins a session, for a user who may (still) have one, in the place of those it replaces.
 pub(super) fn begin(
     database: &Connection,
@@ -91,7 +105,7 @@ pub(super) fn begin(
 }
 
 /// Whether nothing was taken from the user since the password was verified.
-fn may_begin(database: &Connection, new: &NewSession) -> rusqlite::Result<bool> {
+pub(super) fn may_begin(database: &Connection, new: &NewSession) -> rusqlite::Result<bool> {
     database
         .prepare_cached(
             "SELECT 1 FROM users WHERE id = ?1 AND pw_epoch = ?2
@@ -185,6 +199,7 @@ fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         created: row.get("created_at")?,
         auth_time: row.get("auth_time")?,
         rotated: row.get("rotated_at")?,
+        given: row.get("given_at")?,
         last_seen: row.get("last_seen_at")?,
         idle_end: row.get("idle_expires_at")?,
         absolute_end: row.get("abs_expires_at")?,

@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::identity::{Role, UserId, Username};
 use crate::password::PasswordHash;
 use crate::session::EndReason;
-use crate::store::{Added, Changed, NewUser, User};
+use crate::store::{Added, Applicant, Changed, NewUser, Taking, User};
 
 macro_rules! users {
     ($which:literal) => {
@@ -25,6 +25,41 @@ macro_rules! users {
 pub(super) fn by_name(database: &Connection, name: &Username) -> rusqlite::Result<Option<User>> {
     let mut found = database.prepare_cached(users!("AND username_key = ?1"))?;
     found.query_row([name], user).optional()
+}
+
+/// The user of a name, and whether a live session of that user is of this network. For a name
+/// that nobody has the second question is asked of an id that nobody has.
+pub(super) fn applicant(
+    database: &Connection,
+    name: &Username,
+    network: Option<&str>,
+    now: Timestamp,
+) -> rusqlite::Result<Applicant> {
+    let user = by_name(database, name)?;
+    let id = user.as_ref().map_or(UserId::from_bytes([0; 16]), |user| user.id);
+    let is_near = database
+        .prepare_cached(
+            "SELECT 1 FROM sessions WHERE user_id = ?1 AND ip_prefix = ?2 AND revoked_at IS NULL
+            AND idle_expires_at > ?3 AND abs_expires_at > ?3",
+        )?
+        .exists((id, network, now))?;
+    Ok(Applicant { user, is_near })
+}
+
+/// Those of the names that nobody can have any more.
+pub(super) fn taken(
+    database: &Connection,
+    mut names: Vec<Username>,
+) -> rusqlite::Result<Vec<Username>> {
+    let mut known = database.prepare_cached("SELECT 1 FROM users WHERE username_key = ?1")?;
+    let mut fault = Ok(());
+    names.retain(|name| {
+        known.exists([name]).unwrap_or_else(|error| {
+            fault = Err(error);
+            false
+        })
+    });
+    fault.map(|()| names)
 }
 
 /// The user of an id.
@@ -43,8 +78,9 @@ pub(super) fn all(database: &Connection) -> rusqlite::Result<Vec<User>> {
 pub(super) fn add(database: &Connection, new: &NewUser, now: Timestamp) -> rusqlite::Result<Added> {
     let added = database
         .prepare_cached(
-            "INSERT INTO users (id, username, username_key, name, email, roles, pw_hash, created_at)
-            VALUES (?1, ?2, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (username_key) DO NOTHING",
+            "INSERT INTO users
+                (id, username, username_key, name, email, roles, pw_hash, pw_prep, created_at)
+            VALUES (?1, ?2, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (username_key) DO NOTHING",
         )?
         .execute((
             new.id,
@@ -53,9 +89,30 @@ pub(super) fn add(database: &Connection, new: &NewUser, now: Timestamp) -> rusql
             &new.email,
             Roles(new.roles.clone()),
             &new.hash,
+            // 0: of the raw password.
+            !new.hash.as_ref().is_some_and(PasswordHash::is_foreign),
             now,
         ))?;
     Ok(if added == 0 { Added::NameTaken } else { Added::Yes })
+}
+
+/// Adds all of them, unless one of the names is or was taken.
+pub(super) fn add_all(
+    database: &Connection,
+    new: &[NewUser],
+    now: Timestamp,
+) -> rusqlite::Result<Added> {
+    let names = new.iter().map(|user| user.username.clone()).collect();
+    if !taken(database, names)?.is_empty() {
+        return Ok(Added::NameTaken);
+    }
+    for user in new {
+        if add(database, user, now)? == Added::NameTaken {
+            // The same name twice: failing takes back what was added.
+            return Err(rusqlite::Error::StatementChangedRows(0));
+        }
+    }
+    Ok(Added::Yes)
 }
 
 /// Sets the password; nothing that was proven by the old one goes on.
@@ -82,7 +139,9 @@ pub(super) fn rehash(
     new: &PasswordHash,
 ) -> rusqlite::Result<()> {
     database
-        .prepare_cached("UPDATE users SET pw_hash = ?3 WHERE id = ?1 AND pw_hash = ?2")?
+        .prepare_cached(
+            "UPDATE users SET pw_hash = ?3, pw_prep = 1 WHERE id = ?1 AND pw_hash = ?2",
+        )?
         .execute((user, old, new))
         .map(drop)
 }
@@ -98,6 +157,31 @@ pub(super) fn set_roles(
         .prepare_cached("UPDATE users SET roles = ?2 WHERE id = ?1 AND deleted_at IS NULL")?
         .execute((user, Roles(roles)))?;
     raised(database, found, user, now)
+}
+
+/// Makes a change, unless the user is the last who can sign in with the role `keep` and would be
+/// no more.
+pub(super) fn take_standing(
+    database: &Connection,
+    user: UserId,
+    (change, keep): (Taking, &Role),
+    now: Timestamp,
+) -> rusqlite::Result<Option<Changed>> {
+    if !matches!(&change, Taking::Roles(roles) if roles.contains(keep)) {
+        let holds = |user: &User| {
+            user.disabled.is_none() && user.hash.is_some() && user.roles.contains(keep)
+        };
+        let holders: Vec<_> = all(database)?.into_iter().filter(holds).collect();
+        if matches!(&holders[..], [last] if last.id == user) {
+            return Ok(None);
+        }
+    }
+    match change {
+        Taking::Roles(roles) => set_roles(database, user, roles, now),
+        Taking::Disable => disable(database, user, now),
+        Taking::Delete => delete(database, user, false, now),
+    }
+    .map(Some)
 }
 
 /// Sets full name and e-mail.
@@ -181,7 +265,7 @@ fn raised(
     endings::raise(database, user, now).map(Changed::Raised)
 }
 
-fn user(row: &Row<'_>) -> rusqlite::Result<User> {
+pub(super) fn user(row: &Row<'_>) -> rusqlite::Result<User> {
     Ok(User {
         id: row.get("id")?,
         username: row.get("username")?,

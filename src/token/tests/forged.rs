@@ -11,10 +11,15 @@ use super::*;
 /// Signs any header and claims with the ring's active key.
 fn sign(ring: &KeyRing, header: &str, content: &str) -> String {
     let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(content));
-    let key = ring.active();
+    let keys = ring.keys();
+    let key = keys.active(NOW).unwrap();
     let signature =
         jsonwebtoken::crypto::sign(message.as_bytes(), &key.key, key.header.alg).unwrap();
     format!("{message}.{signature}")
+}
+
+fn active_kid(ring: &KeyRing) -> String {
+    ring.keys().active(NOW).unwrap().header.kid.clone().unwrap()
 }
 
 fn with(ring: &KeyRing, change: impl Fn(&mut Value, &mut Value)) -> String {
@@ -170,8 +175,7 @@ fn what_is_no_object_of_its_own_is_refused() {
     refused(&ring, &sign(&ring, &format!("{header}x"), &content), "a tail");
     let values = format!("[{}]", "1,".repeat(15).trim_end_matches(','));
     refused(&ring, &sign(&ring, &header, &values), "a list instead of an object");
-    let listed =
-        ["\"HS256\"", &format!("\"{}\"", ring.active().header.kid.clone().unwrap()), "\"at+jwt\""];
+    let listed = ["\"HS256\"", &format!("\"{}\"", active_kid(&ring)), "\"at+jwt\""];
     refused(&ring, &sign(&ring, &format!("[{}]", listed.join(",")), &content), "a list as header");
     let deep = format!("{}{}", "[".repeat(1000), "]".repeat(1000));
     refused(&ring, &sign(&ring, &header, &deep), "deep");
@@ -228,8 +232,9 @@ fn a_token_beyond_4096_bytes_is_refused() {
 fn a_public_key_is_no_shared_secret() {
     for algorithm in [Algorithm::EdDsa, Algorithm::Es256, Algorithm::Rs256] {
         let ring = KeyRing::ephemeral(algorithm).unwrap();
-        let kid = ring.active().header.kid.clone().unwrap();
-        let key = ring.find(&kid).unwrap();
+        let kid = active_kid(&ring);
+        let keys = ring.keys();
+        let key = keys.find(&kid, NOW).unwrap();
         let public = key.key.try_get_as_bytes().unwrap();
         let (_, content) = parts(&mint(&ring));
         for alg in ["HS256", key.alg] {
@@ -246,7 +251,7 @@ fn a_public_key_is_no_shared_secret() {
 fn a_token_of_another_ring_is_refused_under_every_kid() {
     for ours in ALL {
         let ring = KeyRing::ephemeral(ours).unwrap();
-        let kid = ring.active().header.kid.clone().unwrap();
+        let kid = active_kid(&ring);
         for theirs in ALL {
             let foreign = KeyRing::ephemeral(theirs).unwrap();
             refused(&ring, &mint(&foreign), "another ring's");

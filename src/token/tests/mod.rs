@@ -2,6 +2,7 @@ mod access;
 mod forged;
 mod keys;
 mod refresh;
+mod ring;
 
 use std::time::Duration;
 

@@ -12,7 +12,7 @@ pub enum Kind {
     Replays,
     /// Lets the owner go first: refreshes a while after the access token has ended.
     Follows,
-    /// Refreshes whenever the access token ends, as the owner's browser does.
+    /// Refreshes whenever the access token is about to end, as the owner's browser does.
     KeepsStep,
     /// Looks at the list of sessions for a sign that the owner has refreshed, and does so at once;
     /// without a sign keeps step.
@@ -142,7 +142,10 @@ impl World {
         let wait = match self.thieves[n].kind {
             Kind::Replays => self.dice.between(MINUTE, 4 * HOUR),
             Kind::Follows => wait + self.dice.between(5 * SECOND, 3 * MINUTE),
-            Kind::KeepsStep | Kind::Watches => wait + self.dice.between(0, 2 * SECOND),
+            // A busy browser renews as soon as the gateway does it: 20 seconds before the end.
+            Kind::KeepsStep | Kind::Watches => {
+                wait.saturating_sub(self.dice.between(8 * SECOND, 18 * SECOND))
+            }
         };
         let wait = wait.max(SECOND);
         self.thieves[n].due = now + wait;

@@ -43,6 +43,8 @@ enum Habit {
     Calls,
     /// A program that always has a question open.
     Polls,
+    /// A program that asks every few seconds, so that tokens are renewed at the earliest moment.
+    Ticks,
 }
 
 #[derive(Debug)]
@@ -155,10 +157,16 @@ impl World {
         world
     }
 
-    /// Steals the cookies of a browser, to be used as that kind of thief does.
-    pub fn rob(&mut self, victim: usize, kind: Kind, seat: Seat, after: Millis) {
+    /// Has the cookies of a browser stolen in its first hour, to be used as that kind of thief does.
+    pub fn rob(&mut self, victim: usize, kind: Kind, seat: Seat) {
         self.thieves.push(Thief::new(victim, kind, seat));
-        self.after(after, Event::Thief(self.thieves.len() - 1));
+        let wait = self.dice.between(10 * MINUTE, HOUR);
+        self.after(wait, Event::Thief(self.thieves.len() - 1));
+    }
+
+    /// Leaves a browser nothing but programs, which renew as regularly as any thief.
+    pub fn make_regular(&mut self, browser: usize) {
+        self.browsers[browser].tabs.iter_mut().for_each(|tab| tab.habit = Habit::Ticks);
     }
 
     pub fn run(&mut self) {
@@ -252,7 +260,7 @@ impl World {
                 let takes = self.dice.between(SECOND, longest);
                 self.send_slow(who, takes);
             }
-            Habit::Reads => self.send(who, Purpose::Main, vec![self.page(who)]),
+            Habit::Reads | Habit::Ticks => self.send(who, Purpose::Main, vec![self.page(who)]),
             Habit::Calls if self.is_starting(who.browser) || self.dice.chance(60) => {
                 self.send(who, Purpose::Start, vec![self.page(who)]);
             }
@@ -348,6 +356,7 @@ impl World {
             Habit::Reads => self.dice.wait(self.life.reads),
             Habit::Calls => self.dice.between(self.life.reads / 8, self.life.reads * 3 / 2),
             Habit::Polls => self.dice.between(1, 50),
+            Habit::Ticks => self.dice.between(5 * SECOND, 25 * SECOND),
         };
         self.after(wait + 1, Event::Act(who));
     }

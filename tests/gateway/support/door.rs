@@ -46,6 +46,17 @@ impl Door {
         self.connect().ask(self.request(line, headers, body))
     }
 
+    /// Asks over a connection of its own from another address of this machine.
+    #[track_caller]
+    pub fn ask_from(
+        &self,
+        source: [u8; 4],
+        (line, body): (&str, &str),
+        headers: &[(&str, &str)],
+    ) -> Answer {
+        Client::connect_from(source.into(), self.address).ask(self.request(line, headers, body))
+    }
+
     /// The bytes of a request with this gateway's Host.
     pub fn request(&self, line: &str, headers: &[(&str, &str)], body: &str) -> String {
         let host = self.host();

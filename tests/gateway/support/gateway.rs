@@ -21,6 +21,8 @@ pub struct Gateway {
     folder: TempDir,
     toml: String,
     pub clock: Clock,
+    /// None is waited for but where a test asks for it, at the next restart.
+    pub failure_floor: Duration,
 }
 
 /// What every test's file begins with.
@@ -69,8 +71,9 @@ impl Gateway {
     pub fn start_in(folder: TempDir, extra: &str) -> Self {
         let toml = merge(BASE, extra).replace("FOLDER", &folder.path().display().to_string());
         let clock = Clock::manual(Timestamp::from_secs(1_800_000_000));
-        let mut gateway =
-            Self { running: None, door: Door::at(([127, 0, 0, 1], 0).into()), folder, toml, clock };
+        let door = Door::at(([127, 0, 0, 1], 0).into());
+        let failure_floor = Duration::ZERO;
+        let mut gateway = Self { running: None, door, folder, toml, clock, failure_floor };
         gateway.restart();
         gateway
     }
@@ -84,6 +87,7 @@ impl Gateway {
         let loaded = config::read(&self.toml, &file, &Environment::fixed([]))
             .unwrap_or_else(|report| panic!("{}", report.render(Style::Plain)));
         let mut config = loaded.config;
+        config.passwords.failure_floor = self.failure_floor;
         if !self.toml.contains("argon2") {
             // Cheaper than any file may ask for: what a hash costs has tests of its own.
             config.passwords.cost = Cost { memory_kib: 64, passes: 1, lanes: 1 };

@@ -1,0 +1,128 @@
+//! A password changed by its owner: the old one proves who asks, and one session goes on.
+
+use super::begin::Wish;
+use super::{Auth, Client, Failure, Parts, Tokens};
+use crate::identity::Username;
+use crate::limit::{Bucket, Wait};
+use crate::password::{self, Asker, Busy, Demands, Password, Typed};
+use crate::secret::Secret;
+use crate::session::Row;
+use crate::store::{Begun, Renewal, RenewedBy, User};
+use crate::telemetry::Counter;
+use crate::token::Verified;
+
+/// A wish for another password.
+#[derive(Debug)]
+pub struct Change<'a> {
+    /// Who asks.
+    pub caller: &'a Verified,
+    /// The password until now, as typed.
+    pub current: Secret,
+    /// The one from now on.
+    pub new: Secret,
+    /// From where.
+    pub client: Client,
+}
+
+/// What came of it.
+#[derive(Debug)]
+#[must_use]
+pub enum Changed {
+    /// Every session has ended, and this one began.
+    Welcome(Box<Tokens>),
+    /// The current password is another, or the session is over.
+    Wrong,
+    /// The new one is too weak: why, for its owner.
+    Rejected(Vec<String>),
+    /// Too many tries.
+    Wait(Wait),
+    /// Too many logins wait for a hash.
+    Busy,
+}
+
+impl Auth {
+    /// Changes the caller's password. Wrong tries count like those of a known client's login.
+    pub async fn change_password(&self, change: Change<'_>) -> Result<Changed, Failure> {
+        let parts = &*self.parts;
+        let identity = &change.caller.identity;
+        let permit = Bucket::LoginNameKnown(parts.name_key(identity.username.as_str()));
+        if let Err(wait) = parts.limits.take(permit) {
+            parts.telemetry.count(Counter::Throttled, wait.limit);
+            return Ok(Changed::Wait(wait));
+        }
+        let changed = parts.change(&change).await;
+        match &changed {
+            Ok(Changed::Wrong) => parts.tell_change(&change, "failure"),
+            Ok(Changed::Welcome(_)) => parts.tell_change(&change, "success"),
+            Ok(Changed::Rejected(_) | Changed::Wait(_) | Changed::Busy) | Err(_) => {}
+        }
+        if !matches!(changed, Ok(Changed::Wrong)) {
+            parts.limits.give_back(permit);
+        }
+        changed
+    }
+}
+
+impl Parts {
+    async fn change(&self, change: &Change<'_>) -> Result<Changed, Failure> {
+        let identity = &change.caller.identity;
+        let row = self.store.peek(identity.session).await?.filter(|row| row.revoked.is_none());
+        let user = self.store.user_by_id(identity.user).await?;
+        let (Some(row), Some(user)) = (row, user.filter(|user| user.disabled.is_none())) else {
+            return Ok(Changed::Wrong);
+        };
+        let typed = Typed::new(&change.current);
+        match self.hasher.verify(typed, user.hash.clone(), Asker::Known).await {
+            Ok(true) => self.renew_by_password(change, (&row, &user)).await,
+            Ok(false) => Ok(Changed::Wrong),
+            Err(Busy) => Ok(Changed::Busy),
+        }
+    }
+
+    async fn renew_by_password(
+        &self,
+        change: &Change<'_>,
+        (row, user): (&Row, &User),
+    ) -> Result<Changed, Failure> {
+        let password = match self.judge(&user.username, &change.new) {
+            Ok(password) => password,
+            Err(reasons) => return Ok(Changed::Rejected(reasons)),
+        };
+        let Ok(hash) = self.hasher.hash(password).await else {
+            return Ok(Changed::Busy);
+        };
+        let wish = Wish {
+            transport: row.transport,
+            remember: row.remember,
+            device_name: row.device_name.clone(),
+            replaces: None,
+            client: &change.client,
+        };
+        let (session, token) = self.new_session(user, wish);
+        let renewal = Renewal { by: RenewedBy::OldPassword, hash, session };
+        Ok(match self.store.renew(renewal).await? {
+            Begun::Yes { row, ended } => {
+                let epoch = user.password_epoch.saturating_add(1);
+                Changed::Welcome(self.began((&row, ended), &token, epoch)?)
+            }
+            // Somebody else was faster: the old password is not the current one any more.
+            Begun::Refused => Changed::Wrong,
+        })
+    }
+
+    /// Prepares a new password, or tells its owner everything that is wrong with it.
+    pub(super) fn judge(&self, name: &Username, typed: &Secret) -> Result<Password, Vec<String>> {
+        let rules = &self.passwords;
+        let demands = Demands { min_length: rules.min_length, blocklist: &rules.blocklist };
+        password::judge(typed, name, demands)
+            .map_err(|rejections| rejections.iter().map(ToString::to_string).collect())
+    }
+
+    fn tell_change(&self, change: &Change<'_>, outcome: &'static str) {
+        let identity = &change.caller.identity;
+        let event = change.client.event("auth.password.change").outcome(outcome);
+        let event = event.user(identity.user).username(identity.username.clone());
+        let event = self.with_address(event, change.client.address);
+        self.audit().write(event.session(identity.session));
+    }
+}
