@@ -213,6 +213,7 @@ impl Drop for Running {
 /// Starts a gateway: everything that can fail has been tried before this returns.
 pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
     let config = Arc::new(config);
+    raise_descriptors();
     let data_dir = match config.store {
         StoreUrl::Memory => None,
         StoreUrl::Sqlite(_) => Some(DataDir::open(&config.server.data_dir)?),
@@ -248,6 +249,17 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
     running.workers = worker::spawn_all(&lent, listeners)?;
     running.office = Some(office::spawn(office, (admin, control), watching)?);
     Ok(running)
+}
+
+/// Each connection is a descriptor, and its way to an upstream another: the soft limit, most often
+/// 1024, is raised to what the operating system allows. Where it does not, that many must do.
+fn raise_descriptors() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = rustix::process::Rlimit { current: limit.maximum, ..limit };
+    if let Err(cause) = setrlimit(Resource::Nofile, raised) {
+        tracing::debug!("the limit of open files stays at {:?}: {cause}", limit.current);
+    }
 }
 
 fn block_on<F: Future>(future: F) -> io::Result<F::Output> {
@@ -302,9 +314,11 @@ pub(crate) fn build(
 async fn bootstrap(auth: &Auth, config: &Config) -> Result<usize, StartError> {
     for user in &config.bootstrap {
         let created = auth.users().bootstrap(user).await;
-        created.map_err(|error| match error {
-            UserError::Store(cause) => unavailable(config)(cause),
-            cause => StartError::Bootstrap { name: user.name.clone(), cause },
+        created.map_err(|error| {
+            if let UserError::Store(cause) = error {
+                return unavailable(config)(cause);
+            }
+            StartError::Bootstrap { name: user.name.clone(), cause: error }
         })?;
     }
     let users = auth.store().users().await.map_err(unavailable(config))?;

@@ -43,7 +43,7 @@ impl Auth {
         if let Some(profile) = profiles.known.borrow().get(&user) {
             return Ok(Rc::clone(profile));
         }
-        let found = self.parts.store.user_by_id(user).await?;
+        let found = Box::pin(self.parts.store.user_by_id(user)).await?;
         let profile =
             Rc::new(found.map_or_else(Profile::default, |user| Profile {
                 name: user.name,

@@ -14,7 +14,7 @@ use super::section::{Between, Section, unreadable};
 use super::server::auto_or_count;
 use super::value::{Text, bad_value};
 use crate::identity::{Role, Username};
-use crate::password::{Cost, PasswordHash};
+use crate::password::{self, Cost, Demands, PasswordHash};
 use crate::policy::PathPattern;
 use crate::secret::Secret;
 
@@ -229,7 +229,7 @@ pub(super) fn read_bootstrap(
             .needed("name", "a user has a name")
             .and_then(|text| username(&section, "name", &text));
         let roles = roles.read(&section, "roles").unwrap_or_default();
-        let password = bootstrap_password(&section, passwords);
+        let password = bootstrap_password(&section, name.as_ref(), passwords);
         let Some(name) = name else { continue };
         if users.iter().any(|user| user.name == name) {
             let problem = Problem::new(
@@ -256,7 +256,11 @@ pub(super) fn username(section: &Section<'_>, key: &str, text: &Text) -> Option<
         .ok()
 }
 
-fn bootstrap_password(section: &Section<'_>, passwords: &Passwords) -> Option<BootstrapPassword> {
+fn bootstrap_password(
+    section: &Section<'_>,
+    name: Option<&Username>,
+    passwords: &Passwords,
+) -> Option<BootstrapPassword> {
     const WAYS: [&str; 3] = ["password", "password_file", "hash"];
     if WAYS.iter().all(|way| !section.has(way)) {
         let problem = Problem::new(&codes::MISSING, section.place, "this user has no password")
@@ -272,7 +276,7 @@ fn bootstrap_password(section: &Section<'_>, passwords: &Passwords) -> Option<Bo
         return hash(section, &text).map(BootstrapPassword::Hash);
     }
     let (secret, place) = section.secret("password", "password_file")?;
-    if let Some(label) = unfit(&secret, passwords) {
+    if let Some(label) = name.and_then(|name| unfit(&secret, name, passwords)) {
         let problem = Problem::new(&codes::UNFIT_PASSWORD, place, "this password cannot be set")
             .label(label)
             .help("choose another, or give its `hash`, which is taken as it is");
@@ -291,20 +295,9 @@ fn hash(section: &Section<'_>, text: &Text) -> Option<PasswordHash> {
     PasswordHash::parse(&text.value).map_err(tell).ok()
 }
 
-/// What keeps a password from being set; never the password itself.
-fn unfit(secret: &Secret, passwords: &Passwords) -> Option<String> {
-    let Some(password) = secret.expose_str() else {
-        return Some("not UTF-8".to_owned());
-    };
-    if password.chars().count() < passwords.min_length {
-        return Some(format!(
-            "shorter than `passwords.min_length` ({} characters)",
-            passwords.min_length
-        ));
-    }
-    if password.len() > 1_024 {
-        return Some("longer than 1024 bytes".to_owned());
-    }
-    let listed = passwords.blocklist.iter().any(|forbidden| forbidden == password);
-    listed.then(|| "in the `passwords.blocklist_file`".to_owned())
+/// What keeps a password from being set; never the password itself. The same rules as at the start.
+fn unfit(secret: &Secret, name: &Username, passwords: &Passwords) -> Option<String> {
+    let demands = Demands { min_length: passwords.min_length, blocklist: &passwords.blocklist };
+    let rejections = password::judge(secret, name, demands).err()?;
+    Some(rejections.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
 }

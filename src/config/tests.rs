@@ -306,7 +306,7 @@ fn a_secret_of_a_file_loses_one_line_end_and_nothing_else() {
         ("correct horse battery", "correct horse battery"),
         ("correct horse battery\n", "correct horse battery"),
         ("correct horse battery\r\n", "correct horse battery"),
-        (" correct horse battery \n\n", " correct horse battery \n"),
+        (" correct horse battery \n", " correct horse battery "),
     ] {
         fs::write(folder.path().join("secret"), written).unwrap();
         let text = "[[bootstrap]]\nname = \"a\"\npassword_file = \"secret\"";

@@ -37,7 +37,8 @@ impl Gateway {
             self.auth.confirm(&self.seen, verified);
         }
         if let Some(token) = token {
-            self.peek(visit, (token, client(visit, request)), &mut found).await?;
+            let client = client(visit, request);
+            Box::pin(self.peek(visit, (token, client), &mut found)).await?;
         }
         Ok(found)
     }
@@ -65,7 +66,7 @@ impl Gateway {
         let Some(renewal) = visit.renewal.take() else {
             return;
         };
-        if let Some(tokens) = self.auth.renew(&renewal).await {
+        if let Some(tokens) = Box::pin(self.auth.renew(&renewal)).await {
             visit.snapshot.jar().set(answer.headers_mut(), &tokens);
         }
     }

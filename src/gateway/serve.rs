@@ -83,7 +83,10 @@ impl Gateway {
         }
         visit.sharing = Sharing::of(&matched);
         let mut answer = match matched.into_endpoint() {
-            Ok((endpoint, request)) => self.endpoint(visit, (endpoint, request), upload).await?,
+            // Rare and large: in a box, so that what every request carries along stays small.
+            Ok((endpoint, request)) => {
+                Box::pin(self.endpoint(visit, (endpoint, request), upload)).await?
+            }
             Err(matched) => {
                 visit.asked.of_route(matched.route().on_denied);
                 self.proxy(visit, matched, upload).await?

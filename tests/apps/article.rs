@@ -474,7 +474,7 @@ fn a_browser_keeps_its_refresh_token_in_a_cookie_that_no_script_reads() {
     let login = article.ask("POST /auth/login", &page, json).expect(200);
     assert_eq!(login.json()["refresh_token"], Value::Null, "{}", login.text());
     let set: Vec<&str> = login.all("set-cookie").collect();
-    assert_eq!(set.len(), 2, "{set:?}");
+    assert_eq!(set.len(), 3, "both tokens and the device: {set:?}");
     for cookie in set {
         for attribute in ["HttpOnly", "Secure", "SameSite=Lax", "Path=/"] {
             assert!(cookie.contains(attribute), "{attribute} in {cookie}");
