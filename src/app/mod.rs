@@ -30,7 +30,6 @@ use crate::gateway;
 use crate::identity::Username;
 use crate::limit::Limits;
 use crate::password::{Bounds, Hasher};
-use crate::revocation::Revocations;
 use crate::secret::{self, Secret};
 use crate::server::{self, Slots};
 use crate::store::{OpenError, Place, Store, Unavailable};
@@ -289,13 +288,13 @@ pub(crate) fn build(
     let setup_url = format!("{issuer}{}/setup", config.auth.path);
     let auth = Auth::new(Parts {
         rules: Parts::rules(config, issuer),
+        revocations: Arc::clone(store.ended()),
         store,
         ring,
         rotate_every: config.tokens.rotate_every,
         masters,
         hasher: Hasher::start(passwords.cost, bounds)?,
         limits: Limits::new(&config.rate_limits, clock),
-        revocations: Arc::new(Revocations::default()),
         telemetry: telemetry.clone(),
         clock: clock.clone(),
         sessions: config.sessions.clone(),

@@ -1,7 +1,8 @@
 //! Who sends a request: which credential is ours, and whether it counts.
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use super::{Auth, Parts};
 use crate::identity::{Caller, Why};
@@ -60,21 +61,19 @@ impl Auth {
     }
 
     /// Whether the value of an `Authorization` header holds a credential of ours, by whichever
-    /// scheme and valid or not; such a one never reaches an upstream.
+    /// scheme and valid or not; such a one never reaches an upstream. Read as leniently as the most
+    /// lenient application could.
     pub fn owns(&self, authorization: &[u8]) -> bool {
-        let Ok(value) = std::str::from_utf8(authorization) else {
-            return false;
-        };
-        let (scheme, rest) = value.trim().split_once([' ', '\t']).unwrap_or(("", value));
+        let value = String::from_utf8_lossy(authorization);
+        let value = value.trim_matches(['\u{fffd}', ' ', '\t']);
+        let (scheme, rest) = value.split_once([' ', '\t']).unwrap_or(("", value));
         let rest = rest.trim();
-        if self.is_ours(rest) {
-            return true;
-        }
-        scheme.eq_ignore_ascii_case("basic") && self.owns_basic(rest)
+        self.is_ours(rest) || (scheme.eq_ignore_ascii_case("basic") && self.owns_basic(rest))
     }
 
     fn owns_basic(&self, encoded: &str) -> bool {
-        let decoded = STANDARD.decode(encoded).unwrap_or_default();
+        let plain = encoded.trim_end_matches('=').replace('-', "+").replace('_', "/");
+        let decoded = LENIENT.decode(plain).unwrap_or_default();
         let pair = String::from_utf8_lossy(&decoded);
         let (user, password) = pair.split_once(':').unwrap_or((&pair, ""));
         self.is_ours(user) || self.is_ours(password)
@@ -113,3 +112,11 @@ impl Parts {
 fn anonymous(why: Why, by: DecidedBy) -> Authentication {
     Authentication { caller: Caller::Anonymous(why), by, verified: None, foreign_bearer: false }
 }
+
+/// Base64 without its final `=`, and with bits left over.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::RequireNone),
+);

@@ -41,12 +41,14 @@ pub enum Changed {
 }
 
 impl Auth {
-    /// Changes the caller's password. Wrong tries count like those of a known client's login.
+    /// Changes the caller's password. Wrong tries count like those of a known client's login, right
+    /// ones like the user's logins: each costs hashes, and no other limit is in their way.
     pub async fn change_password(&self, change: Change<'_>) -> Result<Changed, Failure> {
         let parts = &*self.parts;
         let identity = &change.caller.identity;
-        let permit = Bucket::LoginNameKnown(parts.name_key(identity.username.as_str()));
-        if let Err(wait) = parts.limits.take(permit) {
+        let key = parts.name_key(identity.username.as_str());
+        let (failure, success) = (Bucket::LoginNameKnown(key), Bucket::LoginUser(key));
+        if let Err(wait) = parts.limits.take_all(&[failure, success]) {
             parts.telemetry.count(Counter::Throttled, wait.limit);
             return Ok(Changed::Wait(wait));
         }
@@ -57,7 +59,10 @@ impl Auth {
             Ok(Changed::Rejected(_) | Changed::Wait(_) | Changed::Busy) | Err(_) => {}
         }
         if !matches!(changed, Ok(Changed::Wrong)) {
-            parts.limits.give_back(permit);
+            parts.limits.give_back(failure);
+        }
+        if !matches!(changed, Ok(Changed::Welcome(_) | Changed::Rejected(_))) {
+            parts.limits.give_back(success);
         }
         changed
     }

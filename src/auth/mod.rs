@@ -50,7 +50,7 @@ use crate::password::Hasher;
 use crate::revocation::{KEPT, Revocations};
 use crate::secret::Secret;
 use crate::session::{EndReason, Row, Transport};
-use crate::store::{Lifetimes, Store, Unavailable};
+use crate::store::{Lifetimes, Revocation, Store, Unavailable};
 use crate::telemetry::{Audit, AuditEvent, Counter, RequestId, Telemetry};
 use crate::token::{AccessClaims, AccessRules, KeyError, KeyRing, MasterKeys, RefreshToken};
 
@@ -188,11 +188,8 @@ impl Auth {
     /// Loads what has ended before this process began.
     pub async fn load_revocations(&self) -> Result<(), Unavailable> {
         for revocation in self.parts.store.revocations().await? {
-            let (session, expires) = (revocation.session, revocation.expires);
-            match revocation.below {
-                None => self.parts.revocations.end(session, expires),
-                Some(least) => self.parts.revocations.raise(session, least, expires),
-            }
+            let Revocation { session, below, expires } = revocation;
+            self.parts.revocations.learn(session, below, expires);
         }
         Ok(())
     }
@@ -241,7 +238,8 @@ impl Parts {
         }
     }
 
-    /// Tells every worker that sessions have ended, after the store has committed it.
+    /// Tells of sessions that have ended. Every worker knows of it since the store committed it,
+    /// also when whoever asked for it has left and nothing is told here.
     fn ended(&self, ended: impl IntoIterator<Item = (SessionId, EndReason)>) {
         let drop_at = self.clock.now().plus(KEPT);
         for (session, reason) in ended {

@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use super::audience::{Asked, Audience};
 use super::body::{Body, Content};
 use super::cors::{self, Sharing};
-use super::pages::{self, Look};
+use super::pages::{self, Look, Referrer};
 use super::refusal::Refused;
 use super::{Gateway, Snapshot};
 use crate::auth::{DecidedBy, Renewal};
@@ -25,6 +25,8 @@ pub(super) struct Visit {
     pub(super) exchange: Exchange,
     pub(super) audience: Audience,
     pub(super) asked: Asked,
+    /// What a page in answer lets out of its address.
+    pub(super) referrer: Referrer,
     /// Which other origins may read the answer, once the route is known.
     pub(super) sharing: Option<Sharing>,
     /// A refresh token that made the caller known, to be rotated when the answer is in hand.
@@ -34,7 +36,7 @@ pub(super) struct Visit {
 impl Visit {
     /// How a page looks to whoever asked.
     pub(super) fn look(&self) -> Look<'_> {
-        self.snapshot.pages().look(self.asked.languages())
+        self.snapshot.pages().look(self.asked.languages(), self.referrer)
     }
 }
 
@@ -50,8 +52,15 @@ impl Gateway {
         let upload = Upload::new(incoming, snapshot.upload_limits());
         let state = upload.state();
         let exchange = self.telemetry.exchange();
-        let (audience, asked) = (Audience::Program, Asked::default());
-        let mut visit = Visit { snapshot, exchange, audience, asked, sharing: None, renewal: None };
+        let mut visit = Visit {
+            snapshot,
+            exchange,
+            audience: Audience::Program,
+            asked: Asked::default(),
+            referrer: Referrer::default(),
+            sharing: None,
+            renewal: None,
+        };
         visit.exchange.raw(&method, peer.address);
         visit.exchange.upload(state.clone());
         let mut answer = match self.answer(&mut visit, (head, peer), upload).await {
@@ -152,7 +161,8 @@ impl Gateway {
             }
             Some(_) | None => None,
         };
-        let is_known = known.is_some();
+        // On a public route a reading may have made the caller known, and its tokens are renewed.
+        let is_known = known.is_some() || visit.renewal.is_some();
         let facts = Facts {
             rules: visit.snapshot.header_rules(),
             profile: profile.as_deref(),

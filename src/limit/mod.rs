@@ -4,7 +4,7 @@
 //! count, so parallel guesses cannot outrun a limit. Not authoritative for safety: under a flood of
 //! keys the least strained buckets are forgotten first.
 //!
-//! Invariant: memory is bounded by [`table::Table`] whatever the number of keys, and no call holds
+//! Invariant: memory is bounded by its table whatever the number of keys, and no call holds
 //! more than one lock of a few entries.
 
 mod table;

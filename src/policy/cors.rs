@@ -11,6 +11,7 @@ use http::header::{
 };
 use http::{HeaderMap, Method};
 
+use super::method::method_overrides;
 use crate::request::{NormalRequest, Origin};
 
 /// `cors` of a route.
@@ -80,12 +81,16 @@ pub fn origin_of(headers: &HeaderMap) -> Option<Origin> {
     Origin::read(only(headers, &ORIGIN)?)
 }
 
-/// The method that a true preflight asks for: OPTIONS with an Origin and a method, and no body.
+/// The method that a true preflight asks for: OPTIONS with an Origin and a method, and no body. One
+/// that stands for another method asks for nothing: it is acted on.
 pub(super) fn asked_method(request: &NormalRequest) -> Option<Method> {
     let headers = request.headers();
     let bodiless = !headers.contains_key(TRANSFER_ENCODING)
         && headers.get_all(CONTENT_LENGTH).iter().all(|length| length == "0");
     if *request.method() != Method::OPTIONS || !bodiless || request.asks_upgrade() {
+        return None;
+    }
+    if method_overrides(headers).next().is_some() {
         return None;
     }
     only(headers, &ORIGIN)?;

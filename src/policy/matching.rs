@@ -3,12 +3,12 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use http::{HeaderName, Method};
+use http::Method;
 
 use super::auth_path::AuthPath;
 use super::conflict::conflicts;
 use super::cors::asked_method;
-use super::method::{allowed, route_for};
+use super::method::{allowed, method_overrides, route_for};
 use super::paths::{Found, Group, Paths};
 use super::{Access, Conflict, Cors, CorsPolicy, Denied, Endpoint, Route, Target};
 use crate::request::{HostName, HostPattern, NormalRequest};
@@ -178,13 +178,6 @@ pub enum Unmatched {
     },
 }
 
-/// Headers by which applications let a client send one method and mean another.
-const METHOD_OVERRIDES: [HeaderName; 3] = [
-    HeaderName::from_static("x-http-method-override"),
-    HeaderName::from_static("x-http-method"),
-    HeaderName::from_static("x-method-override"),
-];
-
 /// The hosts of a route, each once; where it names none, all are meant.
 fn named_hosts(route: &Route) -> HashSet<HostPattern> {
     let every = route.hosts.is_empty().then_some(HostPattern::Any);
@@ -221,10 +214,8 @@ fn overriding(request: &NormalRequest, group: &Group, found: &mut Found) -> Vec<
     if !found.route.allow.method_override {
         return Vec::new();
     }
-    let lines = METHOD_OVERRIDES.into_iter().flat_map(|name| request.headers().get_all(name));
-    let values = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
     let mut methods = Vec::new();
-    for value in values.map(<[u8]>::trim_ascii).filter(|value| !value.is_empty()) {
+    for value in method_overrides(request.headers()) {
         let method = Method::from_bytes(&value.to_ascii_uppercase()).ok();
         match method.as_ref().and_then(|method| route_for(&group.routes, method)) {
             Some(route) => found.must_permit(Some(route)),

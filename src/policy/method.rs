@@ -3,8 +3,28 @@
 use std::sync::Arc;
 
 use http::Method;
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::Route;
+use crate::request::fold;
+
+/// Whether a header asks a framework behind us to act on another method than the request's, in any
+/// spelling that CGI folds alike.
+pub fn is_method_override(name: &HeaderName) -> bool {
+    // Most names are let go by their lengths.
+    matches!(name.as_str().len(), 13 | 17 | 22)
+        && matches!(&*fold(name), "x-http-method" | "x-method-override" | "x-http-method-override")
+}
+
+/// What the headers say of another method; lines that say nothing are none.
+pub(super) fn method_overrides(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    let lines = headers.iter().filter(|(name, _)| is_method_override(name));
+    let values = lines.map(|(_, value)| HeaderValue::as_bytes(value));
+    values
+        .flat_map(|line| line.split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .filter(|value| !value.is_empty())
+}
 
 /// The route that a method takes among those of one host and path pattern: the one that names it,
 /// else the one that names none. HEAD goes where GET goes, unless it is named itself.

@@ -26,6 +26,7 @@ pub use cors::{Cors, CorsOrigins, CorsPolicy, origin_of};
 pub use endpoint::Endpoint;
 pub use explain::{Candidate, Explanation, ReadingExplained, Verdict, explain};
 pub use matching::{Matched, Table, Unmatched};
+pub use method::is_method_override;
 pub use origin::{CrossOrigin, check_fetch_site, check_origin};
 pub use pattern::{BadPattern, PathPattern};
 pub use route::{

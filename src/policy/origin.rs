@@ -4,6 +4,7 @@ use http::header::{GetAll, HeaderValue, ORIGIN};
 use http::{HeaderName, Method};
 use thiserror::Error;
 
+use super::method::method_overrides;
 use super::{CorsPolicy, origin_of};
 use crate::request::{NormalRequest, Origin};
 
@@ -15,11 +16,12 @@ pub struct CrossOrigin {
     pub why: &'static str,
 }
 
-/// Refuses what another origin makes a browser send with its cookies. Safe methods pass, requests
-/// for a tunnel never do without the rule: `Sec-Fetch-Site` decides, and where a browser sends none
+/// Refuses what another origin makes a browser send with its cookies. Safe methods that
+/// stand for no other pass, requests for a tunnel never do without the rule: `Sec-Fetch-Site` decides, and where a browser sends none
 /// `Origin` does. Origins that the route's policy lets act with credentials are trusted there.
 pub fn check_origin(request: &NormalRequest, cors: Option<&CorsPolicy>) -> Result<(), CrossOrigin> {
-    let safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    let safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS)
+        && method_overrides(request.headers()).next().is_none();
     if safe && !request.asks_upgrade() {
         return Ok(());
     }

@@ -101,7 +101,7 @@ impl CookieNames {
         let mut style = Style::Netscape;
         for pair in headers.get_all(COOKIE).iter().flat_map(pairs) {
             for name in names_in(pair) {
-                if name.eq_ignore_ascii_case(b"$version") {
+                if is_version(name) {
                     style = Style::Rfc2109;
                 } else if let Some((slot, name)) = self.slot(&mut presented, name) {
                     slot.add(exact_value(pair, name));
@@ -139,9 +139,15 @@ impl Presented {
     }
 }
 
+/// Whether a cookie, sent back as this pair, would be taken for a gateway's, or make us distrust
+/// those beside it.
+pub fn disturbs_gateway_cookies(pair: &[u8]) -> bool {
+    names_in(pair).any(|name| is_gateway_cookie(name) || is_version(name))
+}
+
 /// Whether a cookie's name is one that a gateway could use: letter case aside, with or without a
 /// prefix, with or without a port.
-pub fn is_gateway_cookie(name: &[u8]) -> bool {
+fn is_gateway_cookie(name: &[u8]) -> bool {
     let name = PREFIXES.iter().find_map(|prefix| without_prefix(name, prefix)).unwrap_or(name);
     BASES.iter().filter_map(|base| without_prefix(name, base)).any(|port| match port {
         [] => true,
@@ -211,11 +217,15 @@ fn without_ours(line: &HeaderValue) -> Option<HeaderValue> {
             kept.push(pair);
         }
     }
-    let is_version = |pair: &&[u8]| names_in(pair).any(|n| n.eq_ignore_ascii_case(b"$version"));
-    if kept.iter().all(|pair| pair.trim_ascii().is_empty() || is_version(pair)) {
+    let tells_style = |pair: &[u8]| names_in(pair).any(is_version);
+    if kept.iter().all(|pair| pair.trim_ascii().is_empty() || tells_style(pair)) {
         return None;
     }
     HeaderValue::from_bytes(kept.join(&b';').trim_ascii()).ok()
+}
+
+fn is_version(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"$version")
 }
 
 fn is_attribute(name: &[u8]) -> bool {

@@ -24,7 +24,7 @@ use http::{Method, Version};
 use thiserror::Error;
 
 pub use body::{CollectError, Upload, UploadFault, UploadLimits, UploadState, collect};
-pub use cookies::{CookieNames, CookiePrefix, CookieValue, is_gateway_cookie};
+pub use cookies::{CookieNames, CookiePrefix, CookieValue, disturbs_gateway_cookies};
 pub use headers::fold;
 pub use host::{BadHost, Host, HostName, HostPattern};
 pub use local_path::LocalPath;

@@ -41,13 +41,32 @@ pub fn readings(path: &[u8]) -> Result<Vec<Vec<u8>>, BadTarget> {
     Ok(found)
 }
 
-/// A reading as it is looked up: ASCII lower case, without its final slash.
+/// A reading as it is looked up: letter case folded, without its final slash.
 pub fn fold_path(mut reading: Vec<u8>) -> Box<[u8]> {
-    reading.make_ascii_lowercase();
+    if reading.is_ascii() {
+        reading.make_ascii_lowercase();
+    } else {
+        reading = fold_letters(&reading);
+    }
     if reading.len() > 1 && reading.ends_with(b"/") {
         reading.pop();
     }
     reading.into()
+}
+
+/// Letters beyond ASCII have cases too, and some are ASCII letters in another case: U+212A is a `k`,
+/// U+017F an `s`, U+0130 and U+0131 are each an `i` to somebody.
+fn fold_letters(reading: &[u8]) -> Vec<u8> {
+    let mut folded = Vec::with_capacity(reading.len());
+    for chunk in reading.utf8_chunks() {
+        for letter in chunk.valid().chars() {
+            let letter = if letter == '\u{130}' { 'i' } else { letter };
+            let cases = letter.to_uppercase().flat_map(char::to_lowercase);
+            cases.for_each(|c| folded.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()));
+        }
+        folded.extend_from_slice(chunk.invalid());
+    }
+    folded
 }
 
 /// Refuses what no rule can make harmless: dot segments, controls, overlong forms of ASCII.

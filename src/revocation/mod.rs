@@ -1,6 +1,6 @@
 //! The set of ended sessions (sid → drop time, least `sv`), asked on every request.
 //!
-//! Not where revocations are kept: the store is, and `app` feeds this from it. Invariant: an entry
+//! Not where revocations are kept: the store is, whose writer feeds this with every commit. Invariant: an entry
 //! never becomes milder before its drop time, in whatever order news arrive.
 
 use std::collections::HashMap;
@@ -31,6 +31,11 @@ impl Revocations {
     /// Refuses the session's access tokens whose `sv` is below `least`.
     pub fn raise(&self, session: SessionId, least: u32, drop_at: Timestamp) {
         self.add(session, Entry { least: Some(least), drop_at });
+    }
+
+    /// Notes what the store keeps of an ending (None), or of the least `sv` that counts.
+    pub fn learn(&self, session: SessionId, least: Option<u32>, drop_at: Timestamp) {
+        self.add(session, Entry { least, drop_at });
     }
 
     /// What holds for a token of this session and version.

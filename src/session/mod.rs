@@ -319,7 +319,8 @@ fn is_fresh(window: Duration, row: &Row, now: Timestamp) -> bool {
     within(window, Some(row.rotated), now) || is_given(window, row, now)
 }
 
-fn is_given(window: Duration, row: &Row, now: Timestamp) -> bool {
+/// Whether the current token was given late so lately that whoever is slow may come for it still.
+pub fn is_given(window: Duration, row: &Row, now: Timestamp) -> bool {
     within(window, row.given, now)
 }
 

@@ -12,6 +12,7 @@ mod operation;
 mod sqlite;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc::error::TrySendError;
@@ -21,6 +22,7 @@ use tokio::time::timeout;
 use crate::clock::{Clock, Timestamp};
 use crate::identity::{Role, SessionId, UserId, Username};
 use crate::password::PasswordHash;
+use crate::revocation::Revocations;
 use crate::session::{EndReason, Row};
 
 use operation::{Op, Read, Reply, Write};
@@ -38,6 +40,8 @@ pub struct Store {
     operations: mpsc::Sender<Op>,
     /// None: reads go the way of the writes.
     reads: Option<mpsc::Sender<Read>>,
+    /// Fed with every commit, before it is answered: whoever asked may have left.
+    ended: Arc<Revocations>,
 }
 
 /// Where the store is.
@@ -58,6 +62,12 @@ impl Store {
         clock: &Clock,
     ) -> Result<Self, OpenError> {
         sqlite::open(place, checks, clock)
+    }
+
+    /// The set of what ended since the store was opened. An ending is in it as soon as it is
+    /// durable, whether or not anybody waits for the answer.
+    pub fn ended(&self) -> &Arc<Revocations> {
+        &self.ended
     }
 
     /// Whether nothing is kept there yet, so that a master key may be made for it. A missing file

@@ -67,6 +67,7 @@ conformance! {
     a_young_cookie_token_is_its_own_answer
     an_old_cookie_token_rotates_and_its_predecessor_is_replayed
     a_successor_given_late_is_not_rotated_before_the_other_tabs_have_it
+    an_old_token_again_and_again_does_not_keep_its_window_open
     a_window_of_nothing_always_rotates
     the_other_transport_ends_the_session
     a_token_from_the_future_of_a_store_ends_the_session
@@ -511,10 +512,27 @@ async fn a_successor_given_late_is_not_rotated_before_the_other_tabs_have_it(ben
     clock.advance(Duration::from_secs(24));
     assert_eq!(ask(0).await, Verdict::Replayed { late: true, changed: false }, "one is slow");
     assert_eq!(store.peek(session).await.unwrap().unwrap().idle_end, idle_end);
-    clock.advance(Duration::from_secs(29));
-    assert_eq!(ask(1).await, Verdict::Coalesced, "the slow one got it 29 s ago");
     clock.advance(Duration::from_secs(1));
-    assert_eq!(ask(1).await, Verdict::Rotate);
+    assert_eq!(ask(1).await, Verdict::Rotate, "30 s after it was given first");
+    clock.advance(Duration::from_secs(28));
+    let replayed = Verdict::Replayed { late: false, changed: false };
+    assert_eq!(ask(1).await, replayed, "the slow one got it 29 s ago");
+}
+
+/// Or whoever holds it could keep the session from rotating, and so from being found out.
+async fn an_old_token_again_and_again_does_not_keep_its_window_open(bench: Bench) {
+    let (store, clock) = (&bench.store, &bench.clock);
+    let (session, _) = with_session(store, Transport::Cookie).await;
+    let ask = async |n| store.rotate(rotate(session, n, Transport::Cookie)).await.unwrap().verdict;
+    clock.advance(Duration::from_secs(60));
+    assert_eq!(ask(0).await, Verdict::Rotate, "and its answer is lost");
+    clock.advance(Duration::from_secs(600));
+    assert_eq!(ask(0).await, Verdict::Replayed { late: true, changed: false });
+    assert_eq!(ask(1).await, Verdict::Coalesced);
+    clock.advance(Duration::from_secs(29));
+    assert_eq!(ask(0).await, Verdict::Replayed { late: true, changed: false });
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(ask(0).await, Verdict::End(EndReason::Reuse));
 }
 
 async fn a_window_of_nothing_always_rotates(bench: Bench) {
@@ -843,7 +861,7 @@ async fn no_answer_in_time_is_unavailable_and_says_so() {
 #[tokio::test]
 async fn a_full_or_ended_back_end_is_unavailable_at_once() {
     let (operations, waiting) = mpsc::channel(1);
-    let store = Store { operations, reads: None };
+    let store = Store { operations, reads: None, ended: Arc::default() };
     store.confirm(Vec::new());
     store.confirm(Vec::new());
     assert!(store.peek(sid(1)).await.unwrap_err().to_string().contains("wait already"));

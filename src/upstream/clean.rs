@@ -3,7 +3,7 @@
 use http::header::{CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue, SET_COOKIE};
 
 use super::headers::{is_hop_by_hop, remove_nominated};
-use crate::request::is_gateway_cookie;
+use crate::request::disturbs_gateway_cookies;
 
 /// Removes from an answer what must not reach the client: hop-by-hop headers, the upstream's
 /// Set-Cookie on our names, `Clear-Site-Data` of cookies; makes caching private for a known caller.
@@ -35,7 +35,7 @@ pub fn clean_answer(headers: &mut HeaderMap, known_caller: bool) {
 }
 
 fn withhold_own_cookies(headers: &mut HeaderMap) {
-    let ours = |value: &HeaderValue| is_gateway_cookie(cookie_name(value.as_bytes()));
+    let ours = |value: &HeaderValue| disturbs_gateway_cookies(sent_back(value.as_bytes()));
     if !headers.get_all(SET_COOKIE).iter().any(ours) {
         return;
     }
@@ -47,14 +47,10 @@ fn withhold_own_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// The name under which a browser sends the cookie back. One set without a name (`=a=b`) is sent
-/// as its value, `a=b`, and so goes by the name of `a`.
-fn cookie_name(set_cookie: &[u8]) -> &[u8] {
-    let pair = set_cookie.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii_start();
-    let nameless = |byte: &u8| *byte == b'=' || byte.is_ascii_whitespace();
-    let start = pair.iter().position(|byte| !nameless(byte)).unwrap_or(pair.len());
-    let named = pair.get(start..).unwrap_or_default();
-    named.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii()
+/// What a browser sends back of a cookie. One set without a name (`=a=b`) is sent as its value,
+/// `a=b`.
+fn sent_back(set_cookie: &[u8]) -> &[u8] {
+    set_cookie.split(|byte| *byte == b';').next().unwrap_or_default()
 }
 
 fn keep_cookies_of_site(headers: &mut HeaderMap) {

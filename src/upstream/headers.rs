@@ -10,7 +10,7 @@ use std::sync::Arc;
 use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, TE};
 
 use crate::config::Upstream;
-use crate::policy::{Allowances, Route, UpstreamId};
+use crate::policy::{Route, UpstreamId, is_method_override};
 use crate::request::{CookieNames, fold};
 
 /// Which client headers never reach an upstream, by any route. Clones are cheap.
@@ -78,7 +78,7 @@ impl HeaderRules {
         }
         let folded = fold(name);
         self.is_reserved(&folded)
-            || is_withheld_override(&folded, route.allow)
+            || (!route.allow.method_override && is_method_override(name))
             || is_edited(&folded, route)
     }
 
@@ -117,12 +117,6 @@ fn authority((at, upstream): (usize, &Upstream)) -> Option<(UpstreamId, HeaderVa
     let name = if host.contains(':') { format!("[{host}]") } else { host.clone() };
     let text = if *port == 80 { name } else { format!("{name}:{port}") };
     Some((UpstreamId(at), HeaderValue::from_str(&text).ok()?))
-}
-
-/// A request that carries one of these names asks a framework behind us to act on another method.
-fn is_withheld_override(folded: &str, allow: Allowances) -> bool {
-    !allow.method_override
-        && matches!(folded, "x-http-method-override" | "x-http-method" | "x-method-override")
 }
 
 /// What the operator sets or removes on this route, no spelling of the client's may contradict.
@@ -182,10 +176,15 @@ fn accepts_trailers(headers: &HeaderMap) -> bool {
 /// Reserved whatever the routes say; `x-forwarded*` and `x-portcullis-*` beside them. The framing
 /// headers are here for their look-alikes: the true ones are made anew for each request.
 const RESERVED: &[&str] = &[
+    "cf-connecting-ip",
     "content-length",
+    "fastly-client-ip",
     "forwarded",
     "proxy",
     "transfer-encoding",
+    "true-client-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
     "x-original-url",
     "x-real-ip",
     "x-request-id",

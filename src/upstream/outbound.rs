@@ -16,7 +16,7 @@ use super::HeaderRules;
 use super::values::{Text, identity_value, joined};
 use crate::identity::{Caller, Identity};
 use crate::policy::{Permitted, Route, Target, UpstreamId};
-use crate::request::{Host, NormalRequest, Origin, Scheme};
+use crate::request::{self, Host, NormalRequest, Origin, Scheme, readings};
 
 /// Name and e-mail of a user, for identities that tell them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -77,7 +77,7 @@ impl Outbound {
             &route,
             facts,
         );
-        let path = stripped_path(request.target().path(), route.strip_prefix.as_deref())?;
+        let path = stripped_path(request.target(), route.strip_prefix.as_deref())?;
         let uri = target(path, request.target().query())?;
         let (mut head, ()) = Request::new(()).into_parts();
         head.method = request.method().clone();
@@ -224,16 +224,26 @@ fn set(headers: &mut HeaderMap, name: HeaderName, value: Option<HeaderValue>) {
     };
 }
 
-/// Cuts a prefix on a segment boundary.
-fn stripped_path<'a>(path: &'a str, prefix: Option<&str>) -> Result<&'a str, Unforwardable> {
+/// Cuts a prefix on a segment boundary. No reading of what is left may begin with `//`: URL parsers
+/// take what follows for a host and drop it, which no reading of the whole path has foreseen.
+fn stripped_path<'a>(
+    target: &'a request::Target,
+    prefix: Option<&str>,
+) -> Result<&'a str, Unforwardable> {
+    let path = target.path();
     let Some(prefix) = prefix else {
         return Ok(path);
     };
     match path.strip_prefix(prefix.trim_end_matches('/')) {
         Some("") => Ok("/"),
-        Some(rest) if rest.starts_with('/') && !rest.starts_with("//") => Ok(rest),
+        Some(rest) if rest.starts_with('/') && !names_host(rest, target) => Ok(rest),
         _ => Err(Unforwardable::Prefix),
     }
+}
+
+fn names_host(path: &str, whole: &request::Target) -> bool {
+    let leads_away = |readings: Vec<Vec<u8>>| readings.iter().any(|path| path.starts_with(b"//"));
+    whole.is_ambiguous() && readings(path.as_bytes()).map_or(true, leads_away)
 }
 
 fn target(path: &str, query: Option<&str>) -> Result<Uri, Unforwardable> {

@@ -5,11 +5,14 @@
 //! `tests/gateway/sessions.rs`, rows 24, 38 and 41. What a script cannot meet, or this version does
 //! not hold yet:
 //!
-//! - passwords hashed with bcrypt: they are hashed with argon2id; import of bcrypt comes later;
+//! - passwords hashed with bcrypt: new ones are hashed with argon2id, and imported bcrypt hashes
+//!   become that at the next login: `tests/gateway/passwords.rs`, row 57;
 //! - HTTPS: comes later; until then a proxy that speaks it stands in front;
-//! - CORS for an application of another origin: comes later;
+//! - an application of another origin: this example has none; `tests/gateway/cors.rs` holds the
+//!   answers and `tests/browser/spa.test.mjs` a page that signs in from there;
 //! - the browser's half (an access token kept in memory, a refresh when the page starts): the
-//!   answers it needs are held here, the script is the application's own.
+//!   answers it needs are held here, the script is `examples/spa-cookies` with `?bearer`, run in a
+//!   browser by `tests/browser/spa.test.mjs`.
 
 use std::collections::HashSet;
 use std::fs;

@@ -185,6 +185,26 @@ fn what_is_no_true_preflight_needs_a_login_like_anything_else() {
 }
 
 #[test]
+fn a_preflight_that_stands_for_another_method_needs_a_login() {
+    let upstream = Upstream::hello();
+    let gateway = Gateway::start(&format!(
+        r#"
+[[routes]]
+path = "/own/*"
+upstream = "{}"
+cors = "upstream"
+allow = ["method_override", "underscore_headers"]
+"#,
+        upstream.url()
+    ));
+    for name in ["X-HTTP-Method-Override", "X-HTTP-Method", "X_Method_Override"] {
+        let headers = [("Origin", SPA), ("Access-Control-Request-Method", "GET"), (name, "DELETE")];
+        gateway.ask("OPTIONS /own/x", &headers, "").expect(401);
+    }
+    assert_eq!(upstream.seen().len(), 0);
+}
+
+#[test]
 fn answers_and_refusals_of_the_route_can_be_read() {
     let house = house();
     let expected = [

@@ -103,6 +103,10 @@ fn no_spelling_of_an_identity_header_comes_through() {
         "X_Original_URL",
         "Proxy",
         "X-Request-Id",
+        "True-Client-IP",
+        "X-Client-IP",
+        "X_Cluster_Client_IP",
+        "CF-Connecting-IP",
         "X-HTTP-Method-Override",
         "X-HTTP-Method",
         "X-Method-Override",
@@ -235,7 +239,16 @@ fn our_token_goes_no_further_and_a_foreign_one_goes_on() {
         assert_eq!(last(path, "bearer pcr_x", ""), None, "{path}");
         assert_eq!(last(path, "Bearer  pca_x", ""), None, "{path}");
         // As the password of Basic: base64 of `x:pcr_x`.
-        assert_eq!(last(path, "Basic eDpwY3JfeA==", ""), None, "{path}");
+        for spelled in [
+            "eDpwY3JfeA==",
+            "eDpwY3JfeA",
+            "eDpwY3JfeA=",
+            "eDpwY3JfeA====",
+            "eDpwY3JfPz8/eA",
+            "eDpwY3JfPz8_eA",
+        ] {
+            assert_eq!(last(path, &format!("Basic {spelled}"), ""), None, "{path} {spelled}");
+        }
         let expired_or_broken = bearer(&(tokens.access.clone() + "x"));
         assert_eq!(last(path, &expired_or_broken, ""), None, "{path}");
     }
@@ -424,4 +437,76 @@ upstream = "{url}"
     assert_eq!(ask("DELETE"), 401);
     assert!(ask("PATCH") >= 400);
     assert_eq!(upstream.seen().len(), 1);
+}
+
+#[test]
+fn a_method_override_is_judged_in_every_spelling_that_passes() {
+    let upstream = Upstream::hello();
+    let url = upstream.url();
+    let gateway = Gateway::start(&format!(
+        r#"
+[[routes]]
+path = "/o/*"
+access = "public"
+methods = ["POST", "PUT"]
+allow = ["method_override", "underscore_headers"]
+upstream = "{url}"
+[[routes]]
+name = "deletes"
+path = "/o/*"
+methods = ["DELETE"]
+roles = ["admin"]
+upstream = "{url}"
+"#
+    ));
+    for name in ["X_HTTP_Method_Override", "X.HTTP.Method", "X~Method-Override"] {
+        gateway.ask("POST /o/x", &[(name, "DELETE")], "").expect(401);
+        assert_eq!(upstream.seen().len(), 0, "{name}");
+    }
+    gateway.ask("POST /o/x", &[("X_Method_Override", "PUT")], "").expect(200);
+}
+
+#[test]
+fn no_reading_of_a_path_without_its_prefix_begins_with_a_host() {
+    let upstream = Upstream::hello();
+    let url = upstream.url();
+    let gateway = Gateway::start(&format!(
+        r#"
+[[routes]]
+path = "/app/*"
+access = "public"
+strip_prefix = "/app"
+upstream = "{url}"
+[[routes]]
+path = "/app/admin/*"
+roles = ["admin"]
+strip_prefix = "/app"
+upstream = "{url}"
+"#
+    ));
+    for path in [
+        "/app//h/admin/x",
+        r"/app/\h/admin/x",
+        "/app/%5Ch/admin/x",
+        "/app/%2Fh/admin/x",
+        "/app/%252Fh/admin/x",
+        "/app/;a/h/admin/x",
+        "/app/%3Ba/h/admin/x",
+    ] {
+        gateway.get(path, &[]).expect(400);
+    }
+    assert_eq!(upstream.seen().len(), 0);
+    gateway.get("/app/a%2F%2Fb/c;d//e", &[]).expect(200);
+    assert_eq!(upstream.only().line(), "GET /a%2F%2Fb/c;d//e");
+}
+
+#[test]
+fn an_upstream_sets_no_cookie_that_would_be_taken_for_one_of_ours() {
+    let lines = ["\"pc_at\"=x", "a=1, pc_at=x", "$Version=1", "=pc_rt=x", "'pc_dev'=x", "ok=1"];
+    let set: String = lines.iter().map(|line| format!("Set-Cookie: {line}\r\n")).collect();
+    let upstream =
+        Upstream::answering(format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n{set}\r\nok"));
+    let gateway = Gateway::before(&upstream.url());
+    let answer = gateway.get("/public/x", &[]).expect(200);
+    assert_eq!(answer.all("set-cookie").collect::<Vec<_>>(), ["ok=1"]);
 }

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use portcullis::policy::Endpoint;
 use serde_json::{Value, json};
 
+use crate::passwords::invite;
 use crate::support::{Answer, Gateway, Tokens};
 
 /// The description, as the gateway gives it.
@@ -299,11 +300,16 @@ fn ask_everything(gateway: &Gateway, told: &mut impl FnMut(&str, Answer)) {
     }
     told("GET /openapi.json", gateway.get("/auth/openapi.json", &[]));
     ask_sessions(gateway, told);
+    ask_pages(gateway, told);
+    ask_passwords(gateway, told);
     ask_administration(gateway, told);
 }
 
 const FOREIGN: (&str, &str) = ("Origin", "https://evil.example");
 const JSON: (&str, &str) = ("Content-Type", "application/json");
+/// With these, a browser's.
+const HTML: (&str, &str) = ("Accept", "text/html");
+const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
 
 fn ask_sessions(gateway: &Gateway, told: &mut impl FnMut(&str, Answer)) {
     let login = |how: &str| gateway.login_with("alice", how);
@@ -356,6 +362,90 @@ fn ask_sessions(gateway: &Gateway, told: &mut impl FnMut(&str, Answer)) {
     told("POST /logout-all", all(&[FOREIGN], ""));
     told("POST /logout-all", all(&[("Authorization", &bearer)], "["));
     told("POST /logout-all", all(&[("Authorization", &bearer)], ""));
+}
+
+/// What browsers open, and what their forms do.
+fn ask_pages(gateway: &Gateway, told: &mut impl FnMut(&str, Answer)) {
+    let login = "username=alice&password=a+long+passphrase";
+    let sign_in = || gateway.ask("POST /auth/login", &[HTML, FORM], login);
+    told("POST /login", sign_in());
+    told("POST /login", gateway.ask("POST /auth/login", &[HTML, FORM], "username=alice&password="));
+    told("POST /login", gateway.ask("POST /auth/login", &[HTML, FORM], "x"));
+    let cookies = sign_in().cookie_header();
+    let cookie = ("Cookie", cookies.as_str());
+    for path in ["/login", "/done", "/logout", "/account"] {
+        for headers in [&[HTML][..], &[HTML, cookie], &[cookie], &[]] {
+            told(&format!("GET {path}"), gateway.get(&format!("/auth{path}"), headers));
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("logo.svg"), "<svg/>").unwrap();
+    let page = "[auth]\nroles = [\"admin\", \"user\"]\npage = { logo = \"logo.svg\" }\n";
+    told("GET /logo", Gateway::start_in(folder, page).get("/auth/logo", &[]));
+    told("GET /logo", gateway.get("/auth/logo", &[]));
+
+    let name = "POST /sessions/{id}/end";
+    let end = |id: &str, headers: &[(&str, &str)], body: &str| {
+        gateway.ask(&format!("POST /auth/sessions/{id}/end"), headers, body)
+    };
+    let other = gateway.login("alice").session;
+    told(name, end(&other, &[FORM], ""));
+    told(name, end(&other, &[FORM, cookie, FOREIGN], ""));
+    told(name, end(&other, &[FORM, cookie], "a=1&a=2"));
+    told(name, end("x", &[FORM, cookie], ""));
+    told(name, end("x", &[HTML, FORM, cookie], ""));
+    told(name, end(&other, &[HTML, FORM, cookie], ""));
+    let own = gateway.get("/auth/me", &[cookie]).expect(200).member("sid");
+    told(name, end(&own, &[FORM, cookie], ""));
+
+    for (name, kept) in [("POST /logout", ""), ("POST /logout-all", "keep_current=true")] {
+        let cookies = sign_in().cookie_header();
+        let line = name.replace(" /", " /auth/");
+        told(name, gateway.ask(&line, &[HTML, FORM, ("Cookie", &cookies)], kept));
+    }
+}
+
+/// How passwords are set, by programs and by forms.
+fn ask_passwords(gateway: &Gateway, told: &mut impl FnMut(&str, Answer)) {
+    let browser = gateway.login_by_cookie("alice").cookie_header();
+    let cookie = ("Cookie", browser.as_str());
+    let old = "a long passphrase";
+    let change = |headers: &[(&str, &str)], current: &str, new: &str| {
+        let json = format!(r#"{{"current_password":"{current}","new_password":"{new}"}}"#);
+        gateway.post_json("/auth/password", headers, &json)
+    };
+    let name = "POST /password";
+    told(name, change(&[], old, "x"));
+    told(name, change(&[cookie, FOREIGN], old, "x"));
+    told(name, gateway.post_json("/auth/password", &[cookie], "["));
+    told(name, change(&[cookie], "wrong", "quite another passphrase"));
+    told(name, change(&[cookie], old, "weak"));
+    let changed = change(&[cookie], old, "quite another passphrase");
+    let browser = changed.cookie_header();
+    told(name, changed);
+    let body = "current_password=quite+another+passphrase&new_password=a+third+long+passphrase";
+    let headers = [HTML, FORM, ("Cookie", browser.as_str())];
+    told(name, gateway.ask("POST /auth/password", &headers, body));
+
+    let link =
+        |password: &str| format!("t={}&password={password}", invite(gateway, "alice", &[], 1));
+    let set_up = |headers: &[(&str, &str)], body: &str| {
+        gateway.ask("POST /auth/setup", &[&[FORM], headers].concat(), body)
+    };
+    let name = "POST /setup";
+    let good = format!("/auth/setup?{}", link(""));
+    told("GET /setup", gateway.get(&good, &[]));
+    told("GET /setup", gateway.get("/auth/setup", &[]));
+    for headers in [&[][..], &[HTML]] {
+        told(name, set_up(headers, "t=x"));
+        told(name, set_up(headers, "t=x&password=x"));
+        told(name, set_up(headers, &link("weak")));
+        told(name, set_up(headers, &link("quite+another+passphrase")));
+        let elsewhere = [headers, &[("Sec-Fetch-Site", "cross-site")]].concat();
+        told(name, set_up(&elsewhere, "t=x&password=x"));
+    }
+    // What comes after signs in with it.
+    told(name, set_up(&[], &link(&old.replace(' ', "+"))));
 }
 
 /// Of the administration: operation, path, body that would do, body that would not.

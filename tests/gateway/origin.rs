@@ -194,3 +194,27 @@ fn cookies_are_written_exactly() {
         }
     }
 }
+
+#[test]
+fn a_safe_method_that_stands_for_another_is_not_safe() {
+    let upstream = Upstream::hello();
+    let gateway = Gateway::start(&format!(
+        r#"
+[[routes]]
+path = "/*"
+upstream = "{}"
+allow = ["method_override"]
+"#,
+        upstream.url()
+    ));
+    let cookies = gateway.login_by_cookie("alice").cookie_header();
+    let ask = |site: &str| {
+        let headers = [
+            ("Cookie", cookies.as_str()),
+            ("Sec-Fetch-Site", site),
+            ("X-HTTP-Method-Override", "DELETE"),
+        ];
+        gateway.ask("GET /x", &headers, "").status
+    };
+    assert_eq!([ask("cross-site"), ask("same-origin")], [403, 200]);
+}

@@ -335,7 +335,9 @@ fn refused_logins_show_the_form_again_with_one_message_for_every_cause() {
     let gateway = Gateway::start("");
     let name = portcullis::identity::Username::new("admin").unwrap();
     crate::sessions::block_on(gateway.auth().users().disable(&name)).unwrap();
-    let first = page(submit(&gateway, "/auth/login", &[], WRONG), 401);
+    let refused = submit(&gateway, "/auth/login", &[], WRONG);
+    assert_eq!(refused.header("www-authenticate"), Some("Bearer realm=\"localhost\""));
+    let first = page(refused, 401);
     assert!(first.contains(r#"role="alert">The username or the password is wrong."#), "{first}");
     assert!(first.contains(r#"aria-invalid="true" aria-describedby="fault""#), "{first}");
     for body in [

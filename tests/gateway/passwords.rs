@@ -12,6 +12,8 @@ use crate::support::{Answer, Gateway, Upstream};
 
 const GOOD: &str = "a long passphrase";
 const BETTER: &str = "quite another passphrase";
+/// What a browser would rather read.
+const HTML: (&str, &str) = ("Accept", "text/html,*/*;q=0.8");
 const HOUR: Duration = Duration::from_secs(3_600);
 
 fn name(user: &str) -> Username {
@@ -243,9 +245,32 @@ fn guesses_at_the_current_password_are_limited() {
     change(&gateway, &by_bearer, GOOD, BETTER).expect(200);
 }
 
+/// Each costs two hashes, a session and a commit, as a login does.
+#[test]
+fn good_changes_and_weak_ones_are_limited_like_logins() {
+    let gateway = Gateway::start("");
+    let mut access = gateway.login("alice").access;
+    let [mut current, mut next] = [GOOD, BETTER];
+    for _ in 0..14 {
+        let bearer = format!("Bearer {access}");
+        change(&gateway, &[("Authorization", &bearer)], current, "weak").expect(422);
+        let changed = change(&gateway, &[("Authorization", &bearer)], current, next).expect(200);
+        access = changed.member("access_token");
+        (current, next) = (next, current);
+    }
+    let bearer = format!("Bearer {access}");
+    change(&gateway, &[("Authorization", &bearer)], current, "weak").expect(422);
+    let many = change(&gateway, &[("Authorization", &bearer)], current, next).expect(429);
+    assert!(many.header("retry-after").is_some());
+    gateway.advance(HOUR);
+    let again = gateway.try_password("alice", current).expect(200);
+    let bearer = format!("Bearer {}", again.member("access_token"));
+    change(&gateway, &[("Authorization", &bearer)], current, next).expect(200);
+}
+
 /// The secret of a link that an order gave.
 #[track_caller]
-fn invite(gateway: &Gateway, user: &str, roles: &[&str], hours: u64) -> String {
+pub fn invite(gateway: &Gateway, user: &str, roles: &[&str], hours: u64) -> String {
     let roles = roles.iter().map(|role| (*role).to_owned()).collect();
     let command = Command::UserInvite { user: user.to_owned(), roles, seconds: hours * 3_600 };
     let told = order(gateway, command).unwrap();
@@ -255,7 +280,7 @@ fn invite(gateway: &Gateway, user: &str, roles: &[&str], hours: u64) -> String {
 }
 
 fn set_up(gateway: &Gateway, secret: &str, password: &str, headers: &[(&str, &str)]) -> Answer {
-    let mut all = vec![("Content-Type", "application/x-www-form-urlencoded")];
+    let mut all = vec![("Content-Type", "application/x-www-form-urlencoded"), HTML];
     all.extend(headers);
     let password = password.replace(' ', "+");
     gateway.ask("POST /auth/setup", &all, &format!("t={secret}&password={password}"))
@@ -268,7 +293,13 @@ fn an_invitation_makes_a_user_who_sets_a_password_once() {
     login(&gateway, "zoe", "").expect(401);
     for _ in 0..2 {
         let page = gateway.get(&format!("/auth/setup?t={secret}"), &[]).expect(200);
-        assert!(page.text().contains("zoe") && page.text().contains("method=\"post\""));
+        let html = page.text();
+        assert!(html.contains("<h1>Set a password</h1>"), "{html}");
+        assert!(html.contains(r#"method="post" action="/auth/setup""#), "{html}");
+        assert!(html.contains(&format!(r#"name="t" value="{secret}""#)), "{html}");
+        assert!(html.contains(r#"value="zoe" autocomplete="username" readonly"#), "{html}");
+        assert!(html.contains(r#"minlength="12" required autofocus aria-describedby="hint""#));
+        assert!(!html.contains("alert"), "{html}");
         assert_eq!(page.header("referrer-policy"), Some("no-referrer"));
         assert_eq!(page.header("cache-control"), Some("no-store"));
         let policy = page.header("content-security-policy").unwrap();
@@ -277,10 +308,12 @@ fn an_invitation_makes_a_user_who_sets_a_password_once() {
     // Browsers send a form of a page without a referrer so.
     let browser = [("Origin", "null"), ("Sec-Fetch-Site", "same-origin")];
     let weak = set_up(&gateway, &secret, "short", &browser).expect(422);
-    assert!(weak.text().contains("at least 12 characters"), "{}", weak.text());
+    assert!(weak.text().contains("<li>it needs at least 12 characters</li>"), "{}", weak.text());
+    assert!(weak.text().contains(r#"aria-invalid="true" aria-describedby="fault hint""#));
+    assert_eq!(weak.header("referrer-policy"), Some("no-referrer"));
     assert!(!weak.text().contains("short"), "a page never shows a password");
     let done = set_up(&gateway, &secret, BETTER, &browser).expect(303);
-    assert_eq!(done.header("location"), Some("/"));
+    assert_eq!(done.header("location"), Some("/auth/done?to=%2F"));
     let me = gateway.get("/auth/me", &[("Cookie", &done.cookie_header())]).expect(200);
     assert_eq!((me.member("username").as_str(), me.member("role").as_str()), ("zoe", "editor"));
     login(&gateway, "zoe", BETTER).expect(200);
@@ -366,7 +399,9 @@ fn a_setup_form_of_another_site_is_refused_and_bad_links_are_limited() {
         let guess = format!("{guess:A>43}");
         set_up(&gateway, &guess, BETTER, &[("Origin", "null")]).expect(404);
     }
-    set_up(&gateway, &secret, BETTER, &[("Origin", "null")]).expect(429);
+    let throttled = set_up(&gateway, &secret, BETTER, &[("Origin", "null")]).expect(429);
+    assert!(throttled.text().contains("<h1>Too many attempts</h1>"), "{}", throttled.text());
+    assert_eq!(throttled.header("referrer-policy"), Some("no-referrer"));
     gateway.advance(Duration::from_secs(60));
     set_up(&gateway, &secret, BETTER, &[("Origin", "null")]).expect(303);
 }
@@ -379,6 +414,47 @@ fn a_page_shows_what_a_link_says_without_letting_it_out() {
         assert!(!page.text().contains("<script>"), "{}", page.text());
     }
     gateway.get("/auth/setup", &[]).expect(404);
+}
+
+#[test]
+fn every_page_of_a_link_keeps_it_to_itself_and_speaks_german() {
+    let gateway = Gateway::start("");
+    let secret = invite(&gateway, "alice", &[], 1);
+    let link = format!("/auth/setup?t={secret}");
+    let german = [HTML, ("Accept-Language", "de")];
+    let reads = |answer: Answer, heading: &str| {
+        assert_eq!(answer.header("referrer-policy"), Some("no-referrer"), "{answer:?}");
+        let html = answer.text();
+        assert!(html.contains(&format!("<h1>{heading}</h1>")), "{html}");
+    };
+    reads(gateway.get(&link, &german).expect(200), "Passwort festlegen");
+    let weak = set_up(&gateway, &secret, "short", &german[1..]).expect(422);
+    assert!(weak.text().contains(r#"<ul class="why" lang="en">"#), "{}", weak.text());
+    reads(weak, "Passwort festlegen");
+    reads(gateway.get("/auth/setup?t=x", &german).expect(404), "Dieser Link gilt nicht");
+
+    let database = Connection::open(gateway.database()).unwrap();
+    database.execute_batch("ALTER TABLE setup_links RENAME TO hidden").unwrap();
+    reads(gateway.get(&link, &german).expect(503), "Gleich wieder da");
+    reads(set_up(&gateway, &secret, BETTER, &german[1..]).expect(503), "Gleich wieder da");
+    database.execute_batch("ALTER TABLE hidden RENAME TO setup_links").unwrap();
+    set_up(&gateway, &secret, BETTER, &[]).expect(303);
+}
+
+#[test]
+fn a_program_that_sets_a_password_by_a_form_gets_json() {
+    let gateway = Gateway::start("");
+    let secret = invite(&gateway, "alice", &[], 1);
+    let form = |password: &str| {
+        let kind = ("Content-Type", "application/x-www-form-urlencoded");
+        let body = format!("t={secret}&password={}", password.replace(' ', "+"));
+        gateway.ask("POST /auth/setup", &[kind], &body)
+    };
+    let weak = form("short").expect(422);
+    assert_eq!(weak.member("code"), "password_rejected");
+    assert_eq!(weak.json()["reasons"], serde_json::json!(["it needs at least 12 characters"]));
+    assert_eq!(form(BETTER).expect(200).member("username"), "alice");
+    assert_eq!(form(BETTER).expect(404).member("code"), "not_found");
 }
 
 #[test]

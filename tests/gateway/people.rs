@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use portcullis::identity::{Role, Username};
 use serde_json::{Value, json};
 
 use crate::support::{Answer, Gateway, Tokens, Upstream};
@@ -323,6 +324,35 @@ fn a_cookie_administers_from_our_own_pages_alone() {
         ("Sec-Fetch-Site", "same-origin"),
     ];
     gateway.ask("POST /auth/admin/users", &headers, r#"{"username":"bob"}"#).expect(201);
+}
+
+#[test]
+fn who_may_administer_is_asked_when_the_body_is_there() {
+    let gateway = Gateway::start("");
+    for (taken, status) in [("its session", 401), ("its role", 401)] {
+        let admin = gateway.login("admin");
+        let bearer = bearer(&admin.access);
+        let headers = [("Authorization", bearer.as_str()), ("Content-Type", "application/json")];
+        let body = r#"{"roles":["admin"]}"#;
+        let whole = gateway.request("PUT /auth/admin/users/alice/roles", &headers, body);
+        let (begun, rest) = whole.split_at(whole.len() - 1);
+        let mut slow = gateway.connect();
+        slow.send(begun);
+        // Long enough for all that can be asked before the body is there.
+        std::thread::sleep(Duration::from_millis(300));
+        let users = gateway.auth().users();
+        let name = Username::new("admin").unwrap();
+        crate::sessions::block_on(async {
+            match taken {
+                "its session" => drop(users.end_sessions(&name).await.unwrap()),
+                _ => users.set_roles(&name, vec![Role::new("user").unwrap()]).await.unwrap(),
+            }
+        });
+        slow.ask(rest).expect(status);
+        let alice =
+            crate::sessions::block_on(users.show(&Username::new("alice").unwrap())).unwrap();
+        assert_eq!(alice.roles, [Role::new("user").unwrap()], "{taken}");
+    }
 }
 
 #[test]

@@ -211,3 +211,32 @@ fn the_query_is_untouched_and_never_matters() {
         assert_eq!(house.ask(&format!("/x{query}")), [200; 3], "{query}");
     }
 }
+
+#[test]
+fn letters_that_become_ascii_in_another_case_reach_past_no_rule() {
+    let upstream = Upstream::hello();
+    let url = upstream.url();
+    let gateway = Gateway::start(&format!(
+        r#"
+[[routes]]
+path = "/*"
+access = "public"
+upstream = "{url}"
+[[routes]]
+path = "/kiosks/*"
+roles = ["admin"]
+upstream = "{url}"
+[[routes]]
+path = "/büro/*"
+roles = ["admin"]
+upstream = "{url}"
+"#
+    ));
+    // KELVIN SIGN, LATIN SMALL LETTER LONG S, and the I with a dot and the i without one.
+    for path in ["%E2%84%AAiosks", "kio%C5%BFks", "kiosk%C5%BF", "k%C4%B0osks", "K%C4%B1OSKS"] {
+        gateway.get(&format!("/{path}/x"), &[]).expect(401);
+    }
+    gateway.get("/B%C3%9CRO/x", &[]).expect(401);
+    assert_eq!(upstream.seen().len(), 0);
+    gateway.get("/k%C3%AEosks/x", &[]).expect(200);
+}

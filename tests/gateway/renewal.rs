@@ -171,6 +171,33 @@ fn row_48_a_page_after_the_access_token_ended_is_served_and_renewed() {
 }
 
 #[test]
+fn no_shared_cache_keeps_the_tokens_of_a_renewal_on_a_public_route() {
+    let upstream = Upstream::answering(
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nCache-Control: public, max-age=9\r\n\r\nok",
+    );
+    let url = upstream.url();
+    let gateway = Gateway::start(&format!(
+        r#"
+[[routes]]
+path = "/files/*"
+access = "public"
+upstream = "{url}"
+[[routes]]
+path = "/files/private/*"
+upstream = "{url}"
+"#
+    ));
+    let login = gateway.login_by_cookie("alice");
+    gateway.advance(20 * MINUTE);
+    // A public path with a reading that is not: the caller matters, and is told to nobody.
+    let cookies = login.cookie_header();
+    let answer = gateway.get("/files//private/x", &[("Cookie", &cookies)]).expect(200);
+    assert_eq!(upstream.only().header("remote-user"), None);
+    assert!(answer.cookie("pc_at").is_some());
+    assert_eq!(answer.header("cache-control"), Some("max-age=9, private"));
+}
+
+#[test]
 fn a_token_near_its_end_is_renewed_early() {
     let house = House::new();
     let login = house.gateway.login_by_cookie("alice");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-use crate::support::{Answer, Gateway, Tokens, Upstream};
+use crate::support::{Answer, Gateway, Tokens, Upstream, eventually};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -445,6 +445,27 @@ fn row_30_ending_another_session_asks_for_a_recent_login() {
     // One's own never asks.
     end(&mine.session, &mine.access).expect(204);
     gateway.get_as("/auth/me", &mine.access).expect(401);
+}
+
+/// The store carries an ending out whether or not anybody waits for the answer.
+#[test]
+fn an_ending_is_true_at_once_though_whoever_asked_for_it_has_left() {
+    let gateway = Gateway::start("");
+    let (other, mine) = (gateway.login("alice"), gateway.login("alice"));
+    let bearer = format!("Bearer {}", mine.access);
+    let line = format!("DELETE /auth/sessions/{}", other.session);
+    let busy = database(&gateway);
+    busy.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let mut leaving = gateway.connect();
+    leaving.send(gateway.request(&line, &[("Authorization", &bearer)], ""));
+    // Long enough for it to wait in the store's queue, and then for us to be missed.
+    std::thread::sleep(Duration::from_millis(300));
+    drop(leaving);
+    std::thread::sleep(Duration::from_millis(300));
+    busy.execute_batch("COMMIT").unwrap();
+    eventually("the session ends", || row(&gateway, &other.session, "revoked_at"));
+    gateway.get_as("/auth/me", &other.access).expect(401);
+    gateway.get_as("/auth/me", &mine.access).expect(200);
 }
 
 #[test]

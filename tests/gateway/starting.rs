@@ -289,10 +289,10 @@ fn a_log_that_cannot_be_written_is_refused() {
 }
 
 #[test]
-fn a_bootstrap_user_who_cannot_be_is_named() {
+fn a_bootstrap_password_that_cannot_be_set_is_told_with_its_place() {
     let user = "[[bootstrap]]\nname = \"carol\"\npassword = \"carol and her friends\"\n";
     let mut house = House::new(user);
-    house.refusal().tells(&["carol", "must not contain the username", "[[bootstrap]]"]);
+    house.refusal().tells(&["gateway.toml:", "must not contain the username", "not"]);
     house.reconfigure("carol and her friends", "a long passphrase");
     let gateway = house.start();
     house.login("carol");

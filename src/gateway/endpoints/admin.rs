@@ -1,6 +1,7 @@
 //! `/auth/admin`: users and everybody's sessions, for those who have `auth.admin_role` and signed
 //! in recently. No answer holds a hash, and no call sets a password.
 
+use bytes::Bytes;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +30,7 @@ impl Gateway {
         let (Some(role), Some(duty)) = (role, Duty::of(endpoint)) else {
             return Err(Refusal::NotFound.into());
         };
+        let body = if duty.has_body() { form::arrived(upload).await } else { Ok(Bytes::new()) };
         let caller = self.known(visit, request).await?;
         let name = caller.identity.username.clone();
         let administrator = Administrator { name, role, client: client(visit, request) };
@@ -39,7 +41,7 @@ impl Gateway {
             current: caller.identity.session,
         };
         let answer = match self.admit(visit, &caller, &administrator.role) {
-            Ok(()) => call.carry_out(upload).await,
+            Ok(()) => call.carry_out(body).await,
             Err(refused) => Err(refused),
         };
         call.tell(answer.as_ref().map_or_else(Refused::code, |_| "success"));
@@ -93,6 +95,10 @@ impl Duty {
         })
     }
 
+    const fn has_body(self) -> bool {
+        matches!(self, Self::AddUser | Self::SetRoles)
+    }
+
     /// Its name in the audit.
     const fn name(self) -> &'static str {
         match self {
@@ -135,10 +141,10 @@ struct RolesForm {
 }
 
 impl Call<'_> {
-    async fn carry_out(&self, upload: Arriving) -> Answer {
+    async fn carry_out(&self, body: Result<Bytes, Refused>) -> Answer {
         match self.duty {
             Duty::ListUsers => self.list_users().await,
-            Duty::AddUser => self.add_user(upload).await,
+            Duty::AddUser => self.add_user(&body?).await,
             Duty::ShowUser => self.show(&self.named()?).await,
             Duty::DeleteUser => {
                 self.users.delete(&self.named()?, Name::Reserved).await?;
@@ -146,7 +152,7 @@ impl Call<'_> {
             }
             Duty::SetRoles => {
                 let name = self.named()?;
-                let (form, _) = form::read::<RolesForm>(self.request, upload).await?;
+                let (form, _) = form::parse::<RolesForm>(self.request, &body?)?;
                 self.users.set_roles(&name, read_roles(&form.roles)?).await?;
                 self.show(&name).await
             }
@@ -173,8 +179,8 @@ impl Call<'_> {
         Ok(json(&UserList { users: users.iter().map(UserView::of).collect() }))
     }
 
-    async fn add_user(&self, upload: Arriving) -> Answer {
-        let (form, _) = form::read::<NewUserForm>(self.request, upload).await?;
+    async fn add_user(&self, body: &Bytes) -> Answer {
+        let (form, _) = form::parse::<NewUserForm>(self.request, body)?;
         let name = Username::new(&form.username).map_err(said)?;
         let newcomer = Newcomer {
             name: name.clone(),

@@ -1,5 +1,6 @@
 //! Bodies of the endpoints: JSON or a form, at most 8 KiB.
 
+use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -25,11 +26,24 @@ pub(super) async fn read<T: DeserializeOwned>(
     request: &NormalRequest,
     upload: Arriving,
 ) -> Result<(T, Shape), Refused> {
-    let body = collect(upload, MOST_BYTES).await?;
+    parse(request, &arrived(upload).await?)
+}
+
+/// The bytes of a body. Where something taken away meanwhile must not count, they come first and
+/// it is asked afterwards who sends them: a client may take its time.
+pub(super) async fn arrived(upload: Arriving) -> Result<Bytes, Refused> {
+    Ok(collect(upload, MOST_BYTES).await?)
+}
+
+/// What the bytes say. None read as `{}`.
+pub(super) fn parse<T: DeserializeOwned>(
+    request: &NormalRequest,
+    body: &Bytes,
+) -> Result<(T, Shape), Refused> {
     let shape = if body.is_empty() { Shape::Empty } else { shape(request)? };
     let read = match shape {
-        Shape::Json => serde_json::from_slice(&body),
-        Shape::Form => fields(&body).and_then(serde_json::from_value),
+        Shape::Json => serde_json::from_slice(body),
+        Shape::Form => fields(body).and_then(serde_json::from_value),
         Shape::Empty => serde_json::from_value(Value::Object(Map::new())),
     };
     // What is wrong with it could hold a password: the client knows what it sent.

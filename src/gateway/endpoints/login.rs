@@ -1,6 +1,6 @@
 //! `POST /auth/login`, and the two shapes of a pair of tokens.
 
-use http::header::ORIGIN;
+use http::header::{ORIGIN, WWW_AUTHENTICATE};
 use http::{HeaderName, Response};
 use serde::{Deserialize, Serialize};
 
@@ -71,7 +71,10 @@ impl Gateway {
             Login::Refused if page => {
                 visit.exchange.decision(Decision::Refused, Refusal::InvalidCredentials.code());
                 let state = (Tried::Refused, remember.unwrap_or(false));
-                Ok(login_form(visit, &return_to(form.return_to.as_deref()), state))
+                let mut answer = login_form(visit, &return_to(form.return_to.as_deref()), state);
+                // Every 401 carries one (RFC 9110 section 11.6.1).
+                answer.headers_mut().insert(WWW_AUTHENTICATE, visit.snapshot.challenge(None));
+                Ok(answer)
             }
             Login::Refused => Err(Refusal::InvalidCredentials.into()),
             Login::Wait(wait) => Err(wait.into()),

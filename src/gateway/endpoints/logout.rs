@@ -56,8 +56,9 @@ impl Gateway {
         request: &NormalRequest,
         upload: Arriving,
     ) -> Answer {
+        let body = form::arrived(upload).await;
         let caller = self.known(visit, request).await?;
-        let (form, _) = form::read::<AllForm>(request, upload).await?;
+        let (form, _) = form::parse::<AllForm>(request, &body?)?;
         let kept = form.keep_current.is_some_and(|Switch(on)| on);
         let but = kept.then_some(caller.identity.session);
         match self.auth.logout_all(&caller, but, &client(visit, request)).await? {

@@ -20,6 +20,7 @@ use serde::Serialize;
 use super::Gateway;
 use super::body::Content;
 use super::identify::client;
+use super::pages::Referrer;
 use super::refusal::{Refusal, Refused};
 use super::serve::{Arriving, Visit};
 use crate::identity::{Caller, Role};
@@ -40,6 +41,9 @@ impl Gateway {
     ) -> Answer {
         visit.exchange.decision(Decision::Own, "endpoint");
         visit.audience = visit.audience.at_endpoint(&request);
+        if matches!(endpoint, Endpoint::SetupForm | Endpoint::Setup) {
+            visit.referrer = Referrer::Never;
+        }
         if endpoint == Endpoint::Ping {
             return Ok(text("ok"));
         }
@@ -60,7 +64,7 @@ impl Gateway {
             Endpoint::LogoutPage => Ok(self.logout_page(visit, &request)),
             Endpoint::Logout => self.logout(visit, &request, upload).await,
             Endpoint::Password => self.change_password(visit, &request, upload).await,
-            Endpoint::SetupForm => self.setup_form(&request).await,
+            Endpoint::SetupForm => self.setup_form(visit, &request).await,
             Endpoint::Setup => self.setup(visit, &request, upload).await,
             Endpoint::Me => self.me(visit, &request).await,
             Endpoint::Sessions => self.list_sessions(visit, &request).await,

@@ -38,8 +38,9 @@ impl Gateway {
         request: &NormalRequest,
         upload: Arriving,
     ) -> Answer {
+        let body = form::arrived(upload).await;
         let caller = self.known(visit, request).await?;
-        let (form, _) = form::read::<NameForm>(request, upload).await?;
+        let (form, _) = form::parse::<NameForm>(request, &body?)?;
         let name = device_name(form.device_name)?;
         if name.trim().is_empty() {
             return Err(Refusal::InvalidRequest.into());

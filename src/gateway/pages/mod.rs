@@ -41,6 +41,17 @@ pub(super) struct Look<'a> {
     theme: &'a Theme,
     /// `auth.path`
     auth: &'a str,
+    referrer: Referrer,
+}
+
+/// What the next page is told of the address of this one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Referrer {
+    /// Pages of this origin are told: without, forms would send `Origin: null`.
+    #[default]
+    SameOrigin,
+    /// Nobody is: the address is a secret.
+    Never,
 }
 
 /// Whether a login is shown to one who is signed in already.
@@ -62,9 +73,9 @@ impl Pages {
     }
 
     /// The look in the language that `Accept-Language` prefers.
-    pub(super) fn look(&self, accepted: &str) -> Look<'_> {
+    pub(super) fn look(&self, accepted: &str, referrer: Referrer) -> Look<'_> {
         let text = self.languages.choose(self.page.language, accepted);
-        Look { text, theme: &self.theme, auth: &self.auth }
+        Look { text, theme: &self.theme, auth: &self.auth, referrer }
     }
 
     /// The operator's logo.
@@ -89,6 +100,7 @@ impl<'a> Look<'a> {
         for (name, value) in FIXED {
             headers.insert(name, HeaderValue::from_static(value));
         }
+        headers.insert(REFERRER_POLICY, HeaderValue::from_static(self.referrer.policy()));
         headers.insert(CONTENT_SECURITY_POLICY, self.theme.policy(embedding).clone());
         answer
     }
@@ -113,6 +125,15 @@ impl<'a> Look<'a> {
     }
 }
 
+impl Referrer {
+    const fn policy(self) -> &'static str {
+        match self {
+            Self::SameOrigin => "same-origin",
+            Self::Never => "no-referrer",
+        }
+    }
+}
+
 /// Leads a browser on, whatever the method was.
 pub(super) fn see_other(location: &str) -> Response<Content> {
     let mut answer = Response::new(Content::Own(Bytes::new()));
@@ -128,11 +149,9 @@ pub(super) fn see_other(location: &str) -> Response<Content> {
 const CROSS_ORIGIN_OPENER_POLICY: HeaderName =
     HeaderName::from_static("cross-origin-opener-policy");
 
-/// `same-origin` as the referrer policy: with `no-referrer` forms would send `Origin: null`.
-const FIXED: [(HeaderName, &str); 5] = [
+const FIXED: [(HeaderName, &str); 4] = [
     (CONTENT_TYPE, "text/html; charset=utf-8"),
     (CACHE_CONTROL, "no-store"),
     (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    (REFERRER_POLICY, "same-origin"),
     (CROSS_ORIGIN_OPENER_POLICY, "same-origin"),
 ];

@@ -110,6 +110,44 @@ impl<'a> MessagePage<'a> {
             reference: None,
         }
     }
+
+    /// A link that sets no password; whichever way it came to that.
+    pub(in super::super) fn bad_link(look: Look<'a>) -> Self {
+        let text = &look.text.bad_link;
+        let (title, detail) = (&text.title, &text.lead);
+        Self { look, title, detail, wait: None, doors: Vec::new(), reference: None }
+    }
+}
+
+/// The form of a link that sets a password.
+#[derive(Template)]
+#[template(path = "setup.html")]
+pub(in super::super) struct SetupPage<'a> {
+    look: Look<'a>,
+    secret: &'a str,
+    username: &'a str,
+    /// Why the password before was refused.
+    reasons: &'a [String],
+    /// Characters of a password.
+    least: usize,
+    hint: String,
+}
+
+impl<'a> SetupPage<'a> {
+    /// A link's secret, whose password it sets, and of how many characters at least.
+    pub(in super::super) fn new(
+        look: Look<'a>,
+        (secret, username): (&'a str, &'a str),
+        least: usize,
+    ) -> Self {
+        let hint = look.text.setup.password_hint.replace("{least}", &least.to_string());
+        Self { look, secret, username, reasons: &[], least, hint }
+    }
+
+    /// What was wrong with the password before.
+    pub(in super::super) fn rejected(self, reasons: &'a [String]) -> Self {
+        Self { reasons, ..self }
+    }
 }
 
 /// A person's own page: sessions and password.

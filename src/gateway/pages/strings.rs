@@ -31,6 +31,8 @@ words! {
         sessions, this_device, unknown_device, network, since, last_seen, until, end, end_others,
         end_all,
     }
+    Setup { title, username, password, password_hint, rejected, submit }
+    BadLink { title, lead }
     Said { title, detail }
 }
 
@@ -48,6 +50,8 @@ pub(in super::super) struct Strings {
     pub(super) recent: Door,
     pub(super) message: Message,
     pub(super) account: Account,
+    pub(super) setup: Setup,
+    pub(super) bad_link: BadLink,
     pub(super) refusals: BTreeMap<String, Said>,
 }
 

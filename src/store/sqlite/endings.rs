@@ -84,13 +84,28 @@ pub(super) fn revocations(
     database: &Connection,
     now: Timestamp,
 ) -> rusqlite::Result<Vec<Revocation>> {
-    let mut kept = database.prepare_cached(
-        "SELECT sid, below_sv, expires_at FROM revocations WHERE expires_at > ?1 ORDER BY id",
-    )?;
-    kept.query_map([now], |row| {
-        Ok(Revocation { session: row.get(0)?, below: row.get(1)?, expires: row.get(2)? })
-    })?
-    .collect()
+    database
+        .prepare_cached(
+            "SELECT sid, below_sv, expires_at FROM revocations WHERE expires_at > ?1 ORDER BY id",
+        )?
+        .query_map([now], revocation)?
+        .collect()
+}
+
+/// What was recorded at this moment: by the transaction of that moment, and perhaps by one just
+/// before.
+pub(super) fn recorded_at(
+    database: &Connection,
+    now: Timestamp,
+) -> rusqlite::Result<Vec<Revocation>> {
+    database
+        .prepare_cached("SELECT sid, below_sv, expires_at FROM revocations WHERE created_at = ?1")?
+        .query_map([now], revocation)?
+        .collect()
+}
+
+fn revocation(row: &rusqlite::Row<'_>) -> rusqlite::Result<Revocation> {
+    Ok(Revocation { session: row.get(0)?, below: row.get(1)?, expires: row.get(2)? })
 }
 
 /// Forgets what is long over; true: more may be left.

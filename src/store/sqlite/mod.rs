@@ -24,6 +24,7 @@ use rusqlite::Connection;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use crate::clock::Clock;
+use crate::revocation::Revocations;
 
 use super::operation::{Op, Read};
 use super::{OpenError, Place, QUEUE, Store};
@@ -45,9 +46,10 @@ pub(super) fn open(
         Place::Memory => None,
     };
     let (operations, waiting) = mpsc::channel(QUEUE);
-    let clock = clock.clone();
-    start("store-writer", path, move || write(writer, waiting, &clock))?;
-    Ok(Store { operations, reads })
+    let ended = Arc::<Revocations>::default();
+    let (clock, told) = (clock.clone(), Arc::clone(&ended));
+    start("store-writer", path, move || write(writer, waiting, (&clock, &told)))?;
+    Ok(Store { operations, reads, ended })
 }
 
 /// Whether there are neither users nor sessions; a missing file is not made, but could be.
@@ -83,7 +85,11 @@ fn start(name: &str, path: &Path, run: impl FnOnce() + Send + 'static) -> Result
     thread::Builder::new().name(name.to_owned()).spawn(run).map(drop).map_err(failed)
 }
 
-fn write(mut database: Connection, mut waiting: Receiver<Op>, clock: &Clock) {
+fn write(
+    mut database: Connection,
+    mut waiting: Receiver<Op>,
+    (clock, ended): (&Clock, &Revocations),
+) {
     while let Some(first) = waiting.blocking_recv() {
         let mut group = vec![first];
         while group.len() < GROUP
@@ -91,7 +97,7 @@ fn write(mut database: Connection, mut waiting: Receiver<Op>, clock: &Clock) {
         {
             group.push(next);
         }
-        perform::group(&mut database, group, clock.now());
+        perform::group(&mut database, group, (clock.now(), ended));
     }
 }
 

@@ -4,14 +4,20 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::{endings, lifetimes, renewal, rotation, sessions, users};
 use crate::clock::Timestamp;
-use crate::store::Unavailable;
+use crate::revocation::Revocations;
 use crate::store::operation::{Op, Read, Reply, Write};
+use crate::store::{Revocation, Unavailable};
 
 /// An answer that waits to hear whether its transaction is durable.
 pub(super) type Held = Box<dyn FnOnce(&Result<(), Unavailable>)>;
 
-/// Runs operations in one transaction, commits, then answers: all of them, or that none happened.
-pub(super) fn group(database: &mut Connection, operations: Vec<Op>, now: Timestamp) {
+/// Runs operations in one transaction, commits, makes endings true, then answers: all of them, or
+/// that none happened.
+pub(super) fn group(
+    database: &mut Connection,
+    operations: Vec<Op>,
+    (now, ended): (Timestamp, &Revocations),
+) {
     let transaction = database
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(|error| unavailable(&error));
@@ -22,7 +28,7 @@ pub(super) fn group(database: &mut Connection, operations: Vec<Op>, now: Timesta
             Op::Write(write) => group.write(write),
         }
     }
-    group.finish();
+    group.finish(ended);
 }
 
 /// Runs a question and holds its answer.
@@ -146,8 +152,15 @@ impl Group<'_> {
         answer
     }
 
-    fn finish(self) {
-        let committed = self.transaction.and_then(|transaction| told(transaction.commit()));
+    fn finish(self, ended: &Revocations) {
+        let committed = self.transaction.and_then(|transaction| {
+            let news = told(endings::recorded_at(&transaction, self.now))?;
+            told(transaction.commit())?;
+            for Revocation { session, below, expires } in news {
+                ended.learn(session, below, expires);
+            }
+            Ok(())
+        });
         for answer in self.held {
             answer(&committed);
         }

@@ -7,7 +7,7 @@ use super::endings::end;
 use super::sessions::{millis, row};
 use crate::clock::Timestamp;
 use crate::identity::SessionId;
-use crate::session::{Row, Transport, Verdict, classify};
+use crate::session::{Row, Transport, Verdict, classify, is_given};
 use crate::store::{Rotate, Rotation};
 
 /// Rotates, or says why not and does what that asks for.
@@ -32,7 +32,12 @@ pub(super) fn rotate(
         Verdict::Coalesced if found.as_ref().is_some_and(news) => {
             settle(database, session, ask.presented.transport)?;
         }
-        Verdict::Replayed { late: true, .. } => note_given(database, session, now)?,
+        // As with a rotation, no replay moves a window that is open: it would never close.
+        Verdict::Replayed { late: true, .. }
+            if found.as_ref().is_some_and(|row| !is_given(ask.windows.cookie, row, now)) =>
+        {
+            note_given(database, session, now)?;
+        }
         Verdict::Rotate => return Err(disagreement()),
         Verdict::End(_)
         | Verdict::Coalesced

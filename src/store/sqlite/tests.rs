@@ -279,7 +279,11 @@ fn a_failing_operation_leaves_the_others_of_its_group_alone() {
     let (begin, begun) = asked(|reply| Write::Begin(Box::new(new_session(1)), reply));
     let (end, ended) = asked(|reply| Write::End(sid(1), EndReason::Logout, reply));
     let (other, other_added) = adding(user(2));
-    perform::group(&mut database, vec![add, begin, end, other], clock.now());
+    perform::group(
+        &mut database,
+        vec![add, begin, end, other],
+        (clock.now(), &Revocations::default()),
+    );
 
     assert_eq!(wait_for(added).unwrap().unwrap(), Added::Yes);
     assert!(matches!(wait_for(begun).unwrap().unwrap(), Begun::Yes { .. }));
@@ -301,7 +305,7 @@ fn a_transaction_that_the_database_rolled_back_is_told_to_all_of_its_group() {
         .unwrap();
     let (operations, answers): (Vec<_>, Vec<_>) =
         [1, 2, 3].map(|n| adding(user(n))).into_iter().unzip();
-    perform::group(&mut database, operations, clock.now());
+    perform::group(&mut database, operations, (clock.now(), &Revocations::default()));
     for answer in answers {
         let error = wait_for(answer).unwrap().unwrap_err();
         assert!(error.to_string().contains("disk is gone"), "{error}");
@@ -310,7 +314,7 @@ fn a_transaction_that_the_database_rolled_back_is_told_to_all_of_its_group() {
     assert!(database.is_autocommit());
 
     let (add, added) = adding(user(3));
-    perform::group(&mut database, vec![add], clock.now());
+    perform::group(&mut database, vec![add], (clock.now(), &Revocations::default()));
     assert_eq!(wait_for(added).unwrap().unwrap(), Added::Yes, "the next group is untouched");
 }
 
@@ -325,7 +329,7 @@ fn a_full_disk_is_unavailable_and_passes_when_there_is_room_again() {
 
     let big = |n| NewUser { name: Some("x".repeat(3_000)), ..user(n) };
     let (operations, answers): (Vec<_>, Vec<_>) = (1..=20).map(|n| adding(big(n))).unzip();
-    perform::group(&mut database, operations, clock.now());
+    perform::group(&mut database, operations, (clock.now(), &Revocations::default()));
     let done = answers.into_iter().map(|answer| wait_for(answer).unwrap());
     let (added, full): (Vec<_>, Vec<_>) = done.partition(Result::is_ok);
     assert!(!full.is_empty());
@@ -338,7 +342,7 @@ fn a_full_disk_is_unavailable_and_passes_when_there_is_room_again() {
 
     database.pragma_update_and_check(None, "max_page_count", 10_000, |_| Ok(())).unwrap();
     let (add, added) = adding(big(30));
-    perform::group(&mut database, vec![add], clock.now());
+    perform::group(&mut database, vec![add], (clock.now(), &Revocations::default()));
     assert_eq!(wait_for(added).unwrap().unwrap(), Added::Yes);
     let sound: String = database.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
     assert_eq!(sound, "ok");
@@ -353,7 +357,7 @@ fn a_commit_that_fails_answers_nobody_with_success() {
     let other = Connection::open(&place).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let (add, added) = adding(user(1));
-    perform::group(&mut database, vec![add], NOW);
+    perform::group(&mut database, vec![add], (NOW, &Revocations::default()));
     let error = wait_for(added).unwrap().unwrap_err();
     assert!(error.to_string().contains("locked"), "{error}");
     other.execute_batch("ROLLBACK").unwrap();
@@ -368,7 +372,7 @@ fn a_commit_that_fails_answers_nobody_with_success() {
         )
         .unwrap();
     let (add, added) = adding(user(1));
-    perform::group(&mut database, vec![add], NOW);
+    perform::group(&mut database, vec![add], (NOW, &Revocations::default()));
     let error = wait_for(added).unwrap().unwrap_err();
     assert!(error.to_string().contains("FOREIGN KEY"), "{error}");
     assert_eq!(count(&database, "users"), 0);
@@ -380,17 +384,17 @@ fn who_left_causes_no_rotation_but_gets_the_ending_asked_for() {
     let (mut database, clock) = by_hand();
     let (add, _added) = adding(named(new_session(1).user, "alice"));
     let (begin, _begun) = asked(|reply| Write::Begin(Box::new(new_session(1)), reply));
-    perform::group(&mut database, vec![add, begin], clock.now());
+    perform::group(&mut database, vec![add, begin], (clock.now(), &Revocations::default()));
 
     let ask = Box::new(rotate(sid(1), 0, Transport::Body));
     let (left, gone) = asked::<Rotation>(|reply| Write::Rotate(ask, reply));
     drop(gone);
-    perform::group(&mut database, vec![left], clock.now());
+    perform::group(&mut database, vec![left], (clock.now(), &Revocations::default()));
     assert_eq!(sessions::row(&database, sid(1)).unwrap().unwrap().generation, 0);
 
     let (left, gone) = asked(|reply| Write::End(sid(1), EndReason::Logout, reply));
     drop(gone);
-    perform::group(&mut database, vec![left], clock.now());
+    perform::group(&mut database, vec![left], (clock.now(), &Revocations::default()));
     assert!(sessions::row(&database, sid(1)).unwrap().unwrap().revoked.is_some());
 }
 

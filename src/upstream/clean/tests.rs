@@ -32,6 +32,9 @@ fn an_upstream_can_neither_set_nor_delete_our_cookies() {
         "=__Host-pc_at=x",
         " = pc_at=x",
         "pc_at",
+        "\"pc_at\"=x",
+        "a=1, pc_at=x",
+        "$Version=1",
     ];
     for cookie in ours {
         let left = cleaned(false, &[("Set-Cookie", cookie), ("Set-Cookie", "sid=1; Path=/")]);

@@ -207,11 +207,16 @@ fn a_prefix_is_cut_on_a_segment_boundary_and_leaves_a_normal_path() {
         ("/cal/a%2Fb/", Ok("/a%2Fb/")),
         ("/calendar", Err(Unforwardable::Prefix)),
         ("/cal//evil.example", Err(Unforwardable::Prefix)),
+        (r"/cal/\h/x", Err(Unforwardable::Prefix)),
+        ("/cal/%2Fh/x", Err(Unforwardable::Prefix)),
+        ("/cal/%253B/h/x", Err(Unforwardable::Prefix)),
+        ("/cal/A;b/c//d", Ok("/A;b/c//d")),
         ("/other", Err(Unforwardable::Prefix)),
     ];
     for (path, expected) in cases {
-        assert_eq!(stripped_path(path, Some("/cal")), expected, "{path}");
-        assert_eq!(stripped_path(path, None), Ok(path));
+        let target = crate::request::Target::read(path).unwrap();
+        assert_eq!(stripped_path(&target, Some("/cal")), expected, "{path}");
+        assert_eq!(stripped_path(&target, None), Ok(path));
     }
 }
 
