@@ -8,7 +8,7 @@ use super::{Auth, Client, Failure, Parts, Tokens, device};
 use crate::identity::{SessionId, Username};
 use crate::limit::{self, Bucket, Wait};
 use crate::password::{Asker, Busy, PasswordHash, Typed};
-use crate::secret::Secret;
+use crate::secret::{self, Secret};
 use crate::session::Transport;
 use crate::store::{Applicant, Begun, Unavailable, User};
 use crate::telemetry::{AuditEvent, Counter};
@@ -66,12 +66,14 @@ impl Auth {
     }
 }
 
-/// A moment before which no failure is told.
+/// A moment before which no failure is told, up to an eighth later than the floor asks: timers tick
+/// in milliseconds and hide microseconds of difference only where the moments are not all alike.
 pub(super) struct Floor(Option<tokio::time::Sleep>);
 
 impl Floor {
     pub(super) fn from_now(after: Duration) -> Self {
-        Self((!after.is_zero()).then(|| tokio::time::sleep(after)))
+        let later = after.mul_f64(secret::random_fraction() / 8.0);
+        Self((!after.is_zero()).then(|| tokio::time::sleep(after + later)))
     }
 
     pub(super) async fn reached(self) {
