@@ -125,6 +125,12 @@ impl Clock {
     }
 }
 
+/// Time since the machine was started, as service managers count it (`CLOCK_MONOTONIC`).
+pub fn since_boot() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    Duration::try_from(time).unwrap_or_default()
+}
+
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

@@ -196,7 +196,7 @@ pub struct Identity {
     /// The user's name today.
     pub username: Username,
     /// In the order the administrator gave; the first is the `role` of the access token.
-    pub roles: Vec<Role>,
+    pub roles: Arc<[Role]>,
     /// The login that this request belongs to.
     pub session: SessionId,
 }

@@ -24,4 +24,4 @@ createServer(async (request, response) => {
   if (!file) return response.writeHead(404).end();
   const body = await readFile(fileURLToPath(new URL(file, import.meta.url)));
   response.writeHead(200, { "Content-Type": type, "Cache-Control": "no-cache" }).end(body);
-}).listen(Number(process.argv[2] ?? 8011), "127.0.0.1");
+}).listen(Number(process.argv[2] ?? 8011), process.argv[3] ?? "127.0.0.1");

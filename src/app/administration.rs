@@ -17,6 +17,9 @@ use crate::telemetry::Telemetry;
 /// Why a command could not be carried out.
 #[derive(Debug, Error)]
 pub enum AdministrationError {
+    /// There is nobody to ask.
+    #[error("no gateway runs on the data folder {0}: `portcullis run` starts one")]
+    NotRunning(String),
     /// The store, the keys or the data folder.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -43,6 +46,9 @@ pub fn administer(config: Config, command: Command) -> Result<Answer, Administra
     }
     become_owner(&config.server.data_dir)?;
     match DataDir::open(&config.server.data_dir) {
+        Ok(_none_runs) if matches!(command, Command::Reload) => {
+            Err(AdministrationError::NotRunning(config.server.data_dir.display().to_string()))
+        }
         Ok(held) => {
             let answer = on_the_store(config, command);
             drop(held);
@@ -60,7 +66,7 @@ fn on_the_store(mut config: Config, command: Command) -> Result<Answer, Administ
     }
     config.log.access = false;
     let telemetry = Telemetry::open(&config.log, &Clock::system()).map_err(StartError::Log)?;
-    let issuer = issuer(&config, &config.server.listen);
+    let issuer = issuer(&config, &config.server.tcp_listeners());
     let auth = build(&config, &Clock::system(), (&telemetry, issuer))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let answer = runtime.map_err(StartError::from)?.block_on(control::run(&auth, command));

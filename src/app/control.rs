@@ -9,6 +9,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,7 @@ use tokio::net::UnixStream;
 
 use super::keys::{self, KeyOrder, KeyView};
 use super::office::start;
+use super::reload::Reloader;
 use crate::auth::{Auth, Mode, Name, Newcomer, UserError, Users};
 use crate::identity::{Role, SessionId, Username};
 use crate::secret::Secret;
@@ -41,6 +43,7 @@ pub enum Command {
     SessionList { user: Option<String> },
     SessionRevoke(Which),
     Key(KeyOrder),
+    Reload,
 }
 
 /// A user to be added.
@@ -169,6 +172,7 @@ async fn carry_out(auth: &Auth, command: Command) -> Result<Answer, String> {
             Ok(Answer::Sessions(rows.iter().map(SessionView::of).collect()))
         }
         Command::SessionRevoke(which) => revoke(users, which).await,
+        Command::Reload => Err("no gateway runs here that could reload".to_owned()),
         Command::Key(order) => keys::carry_out(auth.keys(), &order),
     }
 }
@@ -294,24 +298,24 @@ pub(super) fn listen(path: &Path) -> io::Result<UnixListener> {
 }
 
 /// Serves until dropped; without a listener, for ever and nothing.
-pub(super) async fn serve(auth: &Auth, listener: Option<UnixListener>) {
+pub(super) async fn serve(reloader: &Arc<Reloader>, listener: Option<UnixListener>) {
     let listener = listener.and_then(|bound| tokio::net::UnixListener::from_std(bound).ok());
     let Some(listener) = listener else {
         return pending().await;
     };
     loop {
         let accepted = listener.accept().await;
-        start(accepted.map(|(stream, _)| attend(auth.clone(), stream))).await;
+        start(accepted.map(|(stream, _)| attend(Arc::clone(reloader), stream))).await;
     }
 }
 
-async fn attend(auth: Auth, stream: UnixStream) {
-    if let Err(cause) = converse(&auth, stream).await {
+async fn attend(reloader: Arc<Reloader>, stream: UnixStream) {
+    if let Err(cause) = converse(&reloader, stream).await {
         tracing::warn!("a command over the control socket failed: {cause}");
     }
 }
 
-async fn converse(auth: &Auth, mut stream: UnixStream) -> io::Result<()> {
+async fn converse(reloader: &Reloader, mut stream: UnixStream) -> io::Result<()> {
     let peer = stream.peer_cred()?.uid();
     if peer != 0 && peer != rustix::process::geteuid().as_raw() {
         return Err(io::Error::other(format!("user {peer} may not administer this gateway")));
@@ -321,12 +325,25 @@ async fn converse(auth: &Auth, mut stream: UnixStream) -> io::Result<()> {
     let mut bytes = vec![0; checked(u32::from_be_bytes(length))?];
     stream.read_exact(&mut bytes).await?;
     let body = match serde_json::from_slice::<Frame<Command>>(&bytes) {
-        Ok(frame) if frame.version == VERSION => run(auth, frame.body).await,
+        Ok(frame) if frame.version == VERSION => gateway_does(reloader, frame.body).await,
         Ok(_) | Err(_) => Answer::Refused(
             "the running gateway is of another release than this command line; restart it".into(),
         ),
     };
     stream.write_all(&frame(&Frame { version: VERSION, body })?).await
+}
+
+/// What only a running gateway can do is done here.
+async fn gateway_does(reloader: &Reloader, command: Command) -> Answer {
+    if !matches!(command, Command::Reload) {
+        return run(&reloader.auth(), command).await;
+    }
+    match Box::pin(reloader.reload()).await {
+        Ok(reloaded) => Answer::Done(reloaded.text),
+        Err(error) => {
+            Answer::Refused(format!("not reloaded, the configuration in force stays\n{error}"))
+        }
+    }
 }
 
 /// Asks the gateway that listens on this socket. Blocks.

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
@@ -94,6 +94,7 @@ pub(super) fn control_socket(data_dir: &Path) -> PathBuf {
 
 fn make(path: &Path) -> io::Result<()> {
     if path.is_dir() {
+        warn_of_others(path);
         return Ok(());
     }
     if let Some(parent) = path.parent() {
@@ -106,6 +107,19 @@ fn make(path: &Path) -> io::Result<()> {
         // Or the next start would take the folder for a finished one. What fails here stays unused.
         let _ = fs::remove_file(&kept_out).and_then(|()| fs::remove_dir(path));
     })
+}
+
+/// What lies here is for its owner alone, but a folder that was there before is its operator's: a
+/// volume may be shared with a group on purpose. So it is told, and left as it is.
+fn warn_of_others(path: &Path) {
+    let mode = fs::metadata(path).map_or(0o700, |data| data.permissions().mode());
+    if mode & 0o077 != 0 {
+        tracing::warn!(
+            "others than its owner may use the data folder {} (mode {:04o}); chmod 0700 it",
+            path.display(),
+            mode & 0o7777
+        );
+    }
 }
 
 fn remedy(cause: &io::Error) -> &'static str {

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::StartError;
 use super::administration::AdministrationError;
 use super::control::Answer;
+use super::{StartError, assertions};
 use crate::auth::Keys;
 use crate::config::{Config, StoreUrl};
 use crate::token::{self, Algorithm, KeyEntry, KeyState, OldKeys};
@@ -62,6 +62,10 @@ pub fn backup(config: &Config, to: &Path) -> Result<String, AdministrationError>
     if !shared {
         let signing = token::signing_key_files(&config.tokens.key_dir).map_err(StartError::from)?;
         files.extend(signing);
+    }
+    let assertions = assertions::folder(config);
+    if assertions.exists() {
+        files.extend(token::signing_key_files(&assertions).map_err(StartError::from)?);
     }
     let home = &config.server.data_dir;
     let count = token::archive(to, home, &files).map_err(StartError::from)?;

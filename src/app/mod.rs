@@ -4,17 +4,23 @@
 
 mod admin;
 pub mod administration;
+mod assertions;
+pub mod certificate;
 pub mod control;
 mod data_dir;
 pub mod demo;
 pub mod keys;
+mod notify;
 mod office;
+mod reload;
 mod sample;
 mod signals;
+mod sockets;
 mod worker;
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -22,19 +28,25 @@ use thiserror::Error;
 use tokio::sync::watch;
 
 pub use data_dir::{DataDir, DataDirError};
+pub use reload::{ReloadError, Reloaded, Source};
+
+use notify::Notifier;
+use reload::{Reloader, roles_gone};
+use sockets::Sockets;
 
 use crate::auth::{Auth, Changes, Parts, Peeks, Unfinished, UserError};
 use crate::clock::Clock;
-use crate::config::{Config, StoreUrl};
+use crate::config::{Config, Loaded, Passwords, StoreUrl};
 use crate::gateway;
 use crate::identity::Username;
 use crate::limit::Limits;
 use crate::password::{Bounds, Hasher};
 use crate::secret::{self, Secret};
-use crate::server::{self, Slots};
+use crate::server::{self, Slots, SocketFile, Tls};
 use crate::store::{OpenError, Place, Store, Unavailable};
 use crate::telemetry::Telemetry;
 use crate::token::{Algorithm, KeyError, KeyRing, MasterKey, MasterKeys};
+use crate::upstream::Health;
 
 /// Why a gateway did not start. Nothing is left half-done.
 #[derive(Debug, Error)]
@@ -116,6 +128,18 @@ fn way_out(error: &server::ListenError) -> String {
             "; grant the capability CAP_NET_BIND_SERVICE, or choose a port from 1024 on in server.listen"
                 .to_owned()
         }
+        server::ListenError::NothingHanded => {
+            "; start the gateway by its unit, with a socket unit beside it, or name an address".to_owned()
+        }
+        server::ListenError::Handed { .. } => {
+            "; a socket unit of the gateway has ListenStream= alone, with an address and a port".to_owned()
+        }
+        server::ListenError::UnixInUse(_) => {
+            "; stop the other one, or choose another file in server.listen".to_owned()
+        }
+        server::ListenError::Unix { cause, .. } => {
+            format!(": {cause}; its folder must exist and be writable for the gateway's user")
+        }
         server::ListenError::Other { cause, .. } => {
             format!(": {cause}; choose an address of this machine in server.listen")
         }
@@ -126,13 +150,17 @@ fn way_out(error: &server::ListenError) -> String {
 #[derive(Debug)]
 pub struct Running {
     addresses: Vec<SocketAddr>,
+    redirect: Option<SocketAddr>,
     admin: Option<SocketAddr>,
     users: usize,
     auth: Auth,
     telemetry: Telemetry,
     phase: watch::Sender<Phase>,
+    reloader: Option<Arc<Reloader>>,
+    notifier: Notifier,
     workers: Vec<JoinHandle<()>>,
     office: Option<JoinHandle<()>>,
+    unix_files: Vec<SocketFile>,
     _data_dir: Option<DataDir>,
 }
 
@@ -153,6 +181,16 @@ impl Running {
         &self.addresses
     }
 
+    /// The files of the Unix sockets listened on.
+    pub fn unix_sockets(&self) -> impl Iterator<Item = &Path> {
+        self.unix_files.iter().map(SocketFile::path)
+    }
+
+    /// The address of `server.http_redirect`, as bound.
+    pub fn redirect(&self) -> Option<SocketAddr> {
+        self.redirect
+    }
+
     /// The admin listener's address, as bound.
     pub fn admin(&self) -> Option<SocketAddr> {
         self.admin
@@ -163,7 +201,7 @@ impl Running {
         self.users == 0
     }
 
-    /// The use cases, for what the process administers itself.
+    /// The use cases as they were at the start, for what the process administers itself.
     pub fn auth(&self) -> &Auth {
         &self.auth
     }
@@ -180,9 +218,21 @@ impl Running {
     }
 
     /// Heeds signals from now on: SIGTERM and SIGINT drain, a second one ends at once, SIGHUP opens
-    /// the log files again. Before this is called they end the process as they end any other.
+    /// the log files again and reloads. Before this is called they end the process as they end any
+    /// other.
     pub fn heed_signals(&self) -> io::Result<()> {
-        signals::watch(self.phase.clone(), self.telemetry.clone())
+        signals::watch(self.phase.clone(), self.telemetry.clone(), self.reloader.clone())
+    }
+
+    /// Tells the service manager, if there is one, that requests are served.
+    pub fn announce(&self) {
+        self.notifier.ready();
+    }
+
+    /// Brings a configuration into force that is loaded already. Blocks.
+    pub fn reload(&self, loaded: Loaded) -> Result<Reloaded, ReloadError> {
+        let Some(reloader) = &self.reloader else { return Err(ReloadError::Stopping) };
+        block_on(reloader.adopt(loaded))?
     }
 
     /// Serves until a signal ends it.
@@ -209,45 +259,68 @@ impl Drop for Running {
     }
 }
 
-/// Starts a gateway: everything that can fail has been tried before this returns.
+/// Starts a gateway: everything that can fail has been tried before this returns. It has no file to
+/// read again.
 pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
+    start_from(config, clock, None)
+}
+
+/// Starts a gateway that can read its file again.
+pub fn start_from(
+    config: Config,
+    clock: &Clock,
+    source: Option<Source>,
+) -> Result<Running, StartError> {
     let config = Arc::new(config);
     raise_descriptors();
-    let data_dir = match config.store {
-        StoreUrl::Memory => None,
-        StoreUrl::Sqlite(_) => Some(DataDir::open(&config.server.data_dir)?),
-    };
+    let data_dir = hold(&config)?;
     let control = data_dir.as_ref().map(DataDir::listen).transpose()?;
-    let listeners = server::listen(&config.server.listen, config.server.workers)?;
+    let surroundings = source.as_ref().map(|source| &source.environment);
+    let (sockets, unix_files) = Sockets::open(&config, surroundings)?;
+    let tls = Tls::new(&config.server.tls)?;
     let admin = office::listen(config.server.admin)?;
     let telemetry = Telemetry::open(&config.log, clock).map_err(StartError::Log)?;
-    let addresses: Vec<_> = listeners.iter().map(|listener| listener.address).collect();
+    let addresses: Vec<_> = sockets.addresses().collect();
     let auth = build(&config, clock, (&telemetry, issuer(&config, &addresses)))?;
-    let users = block_on(bootstrap(&auth, &config))??;
-    block_on(auth.shorten_sessions())?.map_err(unavailable(&config))?;
+    let users = block_on(settle(&auth, &config))??;
     let (phase, watching) = watch::channel(Phase::Serving);
     let slots = Slots::new(config.server.max_connections, config.server.max_connections_per_ip);
-    let office = office::Office {
-        auth: auth.clone(),
-        telemetry: telemetry.clone(),
-        slots: Arc::clone(&slots),
-        clock: clock.clone(),
-    };
+    let notifier = surroundings.map(Notifier::of).unwrap_or_default();
+    let health = Health::new(&config.upstreams);
     let mut running = Running {
+        redirect: sockets.redirect(),
         admin: admin.as_ref().and_then(|listener| listener.local_addr().ok()),
-        addresses,
+        addresses: addresses.clone(),
         users,
         auth: auth.clone(),
         telemetry: telemetry.clone(),
         phase,
+        reloader: None,
+        notifier: notifier.clone(),
         workers: Vec::new(),
         office: None,
+        unix_files,
         _data_dir: data_dir,
     };
-    let lent = worker::Lent { config, auth, telemetry, slots, watching: watching.clone() };
-    running.workers = worker::spawn_all(&lent, listeners)?;
+    let lent =
+        worker::Lent { config, auth, telemetry, slots, health, tls, watching: watching.clone() };
+    let hands = worker::spawn_all(&lent, sockets)?;
+    let orders = hands.iter().map(|hand| hand.orders.clone()).collect();
+    running.workers = hands.into_iter().map(|hand| hand.thread).collect();
+    let clock = clock.clone();
+    let reloader = Reloader::of(source, lent, (addresses, orders), (clock, notifier));
+    running.reloader = Some(Arc::clone(&reloader));
+    let office = office::Office::of(reloader);
     running.office = Some(office::spawn(office, (admin, control), watching)?);
     Ok(running)
+}
+
+/// A store in memory needs no folder.
+fn hold(config: &Config) -> Result<Option<DataDir>, DataDirError> {
+    match config.store {
+        StoreUrl::Memory => Ok(None),
+        StoreUrl::Sqlite(_) => DataDir::open(&config.server.data_dir).map(Some),
+    }
 }
 
 /// Each connection is a descriptor, and its way to an upstream another: the soft limit, most often
@@ -277,29 +350,26 @@ pub(crate) fn build(
     // What is there is read before anything is made: a refused start leaves nothing half-done.
     let existing = existing_master_keys(config)?;
     let ring = ring(config, clock)?;
+    let assertions = assertions::load(config, clock)?;
     let masters = master_keys(config, existing)?;
     let store = Store::open(place(config), &masters.check_values(), clock)?;
     let passwords = &config.passwords;
-    let bounds = Bounds {
-        threads: passwords.concurrent,
-        queue: passwords.queue,
-        queue_per_network: passwords.queue_per_network,
-    };
-    let setup_url = format!("{issuer}{}/setup", config.auth.path);
+    let setup_url = setup_url(config, &issuer);
     let auth = Auth::new(Parts {
         rules: Parts::rules(config, issuer),
         revocations: Arc::clone(store.ended()),
         store,
-        ring,
+        ring: Arc::new(ring),
+        assertions: Arc::new(assertions),
         rotate_every: config.tokens.rotate_every,
-        masters,
-        hasher: Hasher::start(passwords.cost, bounds)?,
-        limits: Limits::new(&config.rate_limits, clock),
+        masters: Arc::new(masters),
+        hasher: Hasher::start(passwords.cost, bounds(passwords))?,
+        limits: Arc::new(Limits::new(&config.rate_limits, clock)),
         telemetry: telemetry.clone(),
         clock: clock.clone(),
         sessions: config.sessions.clone(),
-        unfinished: Unfinished::default(),
-        peeks: Peeks::default(),
+        unfinished: Arc::<Unfinished>::default(),
+        peeks: Arc::<Peeks>::default(),
         changes: Changes::default(),
         full_address: config.log.full_address,
         passwords: passwords.clone(),
@@ -308,6 +378,16 @@ pub(crate) fn build(
     });
     block_on(auth.load_revocations())?.map_err(unavailable(config))?;
     Ok(auth)
+}
+
+/// Brings the store to what the configuration says; gives how many users there are.
+async fn settle(auth: &Auth, config: &Config) -> Result<usize, StartError> {
+    let users = bootstrap(auth, config).await?;
+    auth.shorten_sessions().await.map_err(unavailable(config))?;
+    for line in roles_gone(auth, config).await {
+        tracing::warn!("{line}");
+    }
+    Ok(users)
 }
 
 async fn bootstrap(auth: &Auth, config: &Config) -> Result<usize, StartError> {
@@ -321,16 +401,20 @@ async fn bootstrap(auth: &Auth, config: &Config) -> Result<usize, StartError> {
         })?;
     }
     let users = auth.store().users().await.map_err(unavailable(config))?;
-    for user in &users {
-        let gone = user.roles.iter().filter(|role| !config.auth.roles.contains(role));
-        for role in gone {
-            tracing::warn!(
-                "user {} has the role {role}, which auth.roles does not list",
-                user.username
-            );
-        }
-    }
     Ok(users.len())
+}
+
+fn bounds(passwords: &Passwords) -> Bounds {
+    Bounds {
+        threads: passwords.concurrent,
+        queue: passwords.queue,
+        queue_per_network: passwords.queue_per_network,
+    }
+}
+
+/// The page of the links that set a password.
+fn setup_url(config: &Config, issuer: &str) -> String {
+    format!("{issuer}{}/setup", config.auth.path)
 }
 
 fn unavailable(config: &Config) -> impl Fn(Unavailable) -> StartError {

@@ -1,7 +1,7 @@
 //! The office: one thread with a runtime for everything slow. The admin listener, the control
 //! socket, the sweep.
 
-use std::future::Future;
+use std::future::{Future, pending};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
@@ -11,18 +11,22 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::reload::Reloader;
 use super::{Phase, StartError, admin, control};
 use crate::auth::Auth;
 use crate::clock::Clock;
-use crate::server::Slots;
+use crate::server::{Slots, Tls};
 use crate::telemetry::{Gauge, Telemetry};
+use crate::upstream::Health;
 
 /// What the office works with.
 #[derive(Clone, Debug)]
 pub(super) struct Office {
-    pub(super) auth: Auth,
+    pub(super) reloader: Arc<Reloader>,
     pub(super) telemetry: Telemetry,
     pub(super) slots: Arc<Slots>,
+    pub(super) health: Health,
+    pub(super) tls: Option<Tls>,
     pub(super) clock: Clock,
 }
 
@@ -51,8 +55,10 @@ pub(super) fn spawn(
         tokio::select! {
             () = stopped => {}
             () = admin::serve(&office, admin, watching) => {}
-            () = control::serve(&office.auth, control) => {}
+            () = control::serve(&office.reloader, control) => {}
             () = office.keep_house() => {}
+            () = office.beat() => {}
+            () = office.health.watch() => {}
         }
     };
     Ok(Builder::new().name("office".to_owned()).spawn(move || runtime.block_on(work))?)
@@ -64,18 +70,42 @@ async fn stopped(mut watching: watch::Receiver<Phase>) {
 }
 
 impl Office {
+    pub(super) fn of(reloader: Arc<Reloader>) -> Self {
+        let (telemetry, clock) = (reloader.telemetry.clone(), reloader.clock.clone());
+        let slots = Arc::clone(&reloader.slots);
+        let (health, tls) = (reloader.health.clone(), reloader.tls.clone());
+        Self { reloader, telemetry, slots, health, tls, clock }
+    }
+
+    /// The use cases in force.
+    pub(super) fn auth(&self) -> Auth {
+        self.reloader.auth()
+    }
+
+    /// Tells the service manager that all is well, for as long as every worker turns.
+    async fn beat(&self) {
+        let Some(every) = self.reloader.notifier.beat() else { return pending().await };
+        loop {
+            let turn = tokio::time::timeout(every, self.reloader.workers_turn()).await;
+            if turn == Ok(true) {
+                self.reloader.notifier.alive();
+            }
+            tokio::time::sleep(every).await;
+        }
+    }
+
     /// Sweeps what is long over, and keeps the gauges; both may be late, and nothing depends on them.
     async fn keep_house(&self) {
         let mut second = tokio::time::interval(Duration::from_secs(1));
         second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         for seconds in 0_u64.. {
             second.tick().await;
-            self.auth.finish_logouts().await;
+            self.auth().finish_logouts().await;
             if seconds % 60 == 0 {
-                self.auth.revocations().sweep(self.clock.now());
+                self.auth().revocations().sweep(self.clock.now());
             }
             if seconds % 60 == 0
-                && let Err(cause) = self.auth.keys().keep_house()
+                && let Err(cause) = self.auth().keys().keep_house()
             {
                 tracing::warn!("the signing keys are as they were: {cause}");
             }
@@ -87,7 +117,7 @@ impl Office {
 
     async fn sweep(&self) {
         loop {
-            match self.auth.store().sweep().await {
+            match self.auth().store().sweep().await {
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(unavailable) => {
@@ -103,10 +133,24 @@ impl Office {
         let set = |gauge, count: Option<u32>| {
             self.telemetry.set(gauge, f64::from(count.unwrap_or(u32::MAX)));
         };
-        set(Gauge::RevocationSetSize, self.auth.revocations().len().try_into().ok());
-        set(Gauge::PasswordHashQueue, self.auth.logins_waiting().try_into().ok());
+        let auth = self.auth();
+        set(Gauge::RevocationSetSize, auth.revocations().len().try_into().ok());
+        set(Gauge::PasswordHashQueue, auth.logins_waiting().try_into().ok());
         set(Gauge::Connections, self.slots.taken().try_into().ok());
-        let sessions = self.auth.store().live_sessions().await;
+        self.telemetry.set_servers(
+            self.health
+                .servers()
+                .into_iter()
+                .map(|server| (server.upstream, server.server, server.healthy)),
+        );
+        if let Some(age) = auth.keys().age() {
+            self.telemetry.set(Gauge::KeyAge, age.as_secs_f64());
+        }
+        if let Some(tls) = &self.tls {
+            // Seconds fit until 2106; a later end is told as then.
+            set(Gauge::TlsCertNotAfter, tls.not_after().as_secs().try_into().ok());
+        }
+        let sessions = auth.store().live_sessions().await;
         set(Gauge::StoreUp, Some(sessions.is_ok().into()));
         if let Ok(sessions) = sessions {
             set(Gauge::SessionsActive, Some(sessions));

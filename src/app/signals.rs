@@ -1,16 +1,22 @@
 //! Signals of the operating system.
 
 use std::io;
+use std::sync::Arc;
 use std::thread::Builder;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::Phase;
+use super::reload::Reloader;
 use crate::telemetry::Telemetry;
 
 /// Watches for signals on a thread of its own, which ends with the process.
-pub(super) fn watch(phase: watch::Sender<Phase>, telemetry: Telemetry) -> io::Result<()> {
+pub(super) fn watch(
+    phase: watch::Sender<Phase>,
+    telemetry: Telemetry,
+    reloader: Option<Arc<Reloader>>,
+) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (mut terminate, mut interrupt, mut hangup) = {
         let _inside = runtime.enter();
@@ -23,9 +29,13 @@ pub(super) fn watch(phase: watch::Sender<Phase>, telemetry: Telemetry) -> io::Re
     let watching = async move {
         loop {
             tokio::select! {
-                _ = terminate.recv() => stop(&phase),
-                _ = interrupt.recv() => stop(&phase),
-                _ = hangup.recv() => telemetry.reopen(),
+                _ = terminate.recv() => stop(&phase, reloader.as_deref()),
+                _ = interrupt.recv() => stop(&phase, reloader.as_deref()),
+                _ = hangup.recv() => {
+                    // Whatever becomes of the reload: the files may have been rotated away.
+                    telemetry.reopen();
+                    tokio::spawn(reload(reloader.clone()));
+                }
             }
         }
     };
@@ -33,8 +43,19 @@ pub(super) fn watch(phase: watch::Sender<Phase>, telemetry: Telemetry) -> io::Re
     Ok(())
 }
 
+/// Beside the watch, so that a signal to stop is heeded meanwhile. What comes of it is told in the
+/// diagnostics.
+async fn reload(reloader: Option<Arc<Reloader>>) {
+    if let Some(reloader) = reloader.filter(|reloader| reloader.has_a_file()) {
+        drop(reloader.reload().await);
+    }
+}
+
 /// The first drains, the second ends at once.
-fn stop(phase: &watch::Sender<Phase>) {
+fn stop(phase: &watch::Sender<Phase>, reloader: Option<&Reloader>) {
+    if let Some(reloader) = reloader {
+        reloader.notifier.stopping();
+    }
     phase.send_modify(|phase| {
         *phase = match phase {
             Phase::Serving => Phase::Draining,

@@ -1,24 +1,29 @@
 //! A worker: a core's thread with its own runtime, sockets and pools.
 
+use std::cell::RefCell;
+use std::future::{Future, pending};
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 
+use super::sockets::{Own, Sockets};
 use super::{Phase, StartError};
 use crate::auth::Auth;
 use crate::config::Config;
-use crate::gateway::{Body, Gateway, Snapshot};
-use crate::request::Peer;
-use crate::server::{self, Door, Listener, ParseError, Service, Settings, Slots};
+use crate::gateway::{Body, Gateway, Snapshot, Tunnel};
+use crate::request::{Peer, Standing};
+use crate::revocation::Cut;
+use crate::server::{self, Door, FarSide, ParseError, Service, Settings, Slots, Tls, Tuning};
 use crate::telemetry::{Counter, Telemetry, Worker};
-use crate::upstream::Pools;
+use crate::upstream::{Health, Pools, Upgraded};
 
 /// What every worker gets a share of.
 #[derive(Clone, Debug)]
@@ -27,71 +32,124 @@ pub(super) struct Lent {
     pub(super) auth: Auth,
     pub(super) telemetry: Telemetry,
     pub(super) slots: Arc<Slots>,
+    pub(super) health: Health,
+    pub(super) tls: Option<Tls>,
     pub(super) watching: watch::Receiver<Phase>,
 }
 
+/// A worker, as the others see it.
+#[derive(Debug)]
+pub(super) struct Hand {
+    pub(super) thread: JoinHandle<()>,
+    pub(super) orders: mpsc::UnboundedSender<Order>,
+}
+
+/// What a worker is asked for.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// To serve by another configuration.
+    Renew(Renewal),
+    /// Whether it still turns.
+    Answer(oneshot::Sender<()>),
+}
+
+/// A configuration on its way into a worker. Two steps, so that all workers take it or none: what
+/// can fail is done and told first, and then the word is waited for.
+#[derive(Debug)]
+pub(super) struct Renewal {
+    pub(super) law: Law,
+    pub(super) ready: oneshot::Sender<io::Result<()>>,
+    /// Given up when its sender goes.
+    pub(super) word: oneshot::Receiver<()>,
+    pub(super) done: oneshot::Sender<()>,
+}
+
+/// What requests are served by.
+#[derive(Clone, Debug)]
+pub(super) struct Law {
+    pub(super) config: Arc<Config>,
+    pub(super) auth: Auth,
+    pub(super) generation: u64,
+}
+
 /// Starts every worker, and waits until each is ready to accept.
-pub(super) fn spawn_all(
-    lent: &Lent,
-    listeners: Vec<Listener>,
-) -> Result<Vec<JoinHandle<()>>, StartError> {
-    let addresses: Vec<_> = listeners.iter().map(|listener| listener.address).collect();
+pub(super) fn spawn_all(lent: &Lent, sockets: Sockets) -> Result<Vec<Hand>, StartError> {
+    let addresses: Vec<_> = sockets.addresses().collect();
     // Each worker compiles its own, so that nothing of it is shared; tried here, where it can fail.
     Snapshot::compile(&lent.config, &addresses).map_err(|_conflicts| StartError::Routes)?;
-    let mut threads = Vec::new();
-    for (number, sockets) in by_worker(listeners).into_iter().enumerate() {
+    let mut hands = Vec::new();
+    for (number, sockets) in sockets.by_worker(lent.config.server.workers).into_iter().enumerate() {
         let (lent, addresses) = (lent.clone(), addresses.clone());
         let (tell, told) = channel();
+        let (orders, ordered) = mpsc::unbounded_channel();
         let body = move || {
-            if let Err(cause) = run(lent, (sockets, &addresses), &tell) {
+            if let Err(cause) = run(lent, (sockets, &addresses), ordered, &tell) {
                 // Nobody waits any more when this happens after the start.
                 let _ = tell.send(Err(cause));
             }
         };
-        threads.push(Builder::new().name(format!("worker-{number}")).spawn(body)?);
+        let thread = Builder::new().name(format!("worker-{number}")).spawn(body)?;
+        hands.push(Hand { thread, orders });
         told.recv().map_err(io::Error::other)??;
     }
-    Ok(threads)
-}
-
-/// The sockets of each worker, one for each address.
-fn by_worker(listeners: Vec<Listener>) -> Vec<Vec<TcpListener>> {
-    let mut workers: Vec<Vec<TcpListener>> = Vec::new();
-    for listener in listeners {
-        workers.resize_with(workers.len().max(listener.sockets.len()), Vec::new);
-        for (worker, socket) in workers.iter_mut().zip(listener.sockets) {
-            worker.push(socket);
-        }
-    }
-    workers
+    Ok(hands)
 }
 
 fn run(
     lent: Lent,
-    (sockets, addresses): (Vec<TcpListener>, &[SocketAddr]),
+    (sockets, addresses): (Own, &[SocketAddr]),
+    orders: mpsc::UnboundedReceiver<Order>,
     ready: &Sender<io::Result<()>>,
 ) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build_local(tokio::runtime::LocalOptions::default())?;
-    let Lent { config, auth, telemetry, slots, watching } = lent;
+    let Lent { config, auth, telemetry, slots, health, tls, watching } = lent;
     let snapshot = Snapshot::compile(&config, addresses)
         .map_err(|_conflicts| io::Error::other("the routes contradict each other"))?;
-    let pools = Pools::new(&config.upstreams, config.server.workers)?;
+    let pools = Pools::new(&config.upstreams, config.server.workers, &health)?;
     let worker = telemetry.worker();
+    let news = auth.revocations().listen();
     let gateway = Gateway::new(snapshot, auth, pools, worker.clone());
-    let served = Rc::new(Served { gateway, worker });
-    let settings = Settings::from(&config.server);
+    let served = Rc::new(Served {
+        gateway: RefCell::new(Rc::new(gateway)),
+        worker: RefCell::new(worker),
+        tuning: Settings::from(&config.server).into(),
+        health,
+    });
     runtime.block_on(async move {
         let (begin, drain) = watch::channel(false);
-        let door = Door { sockets, slots, drain };
+        let Own { ours, lent, unix, redirect } = sockets;
+        let plain = Door {
+            sockets: redirect,
+            lent: Vec::new(),
+            unix: Vec::new(),
+            slots: Arc::clone(&slots),
+            tls: None,
+            drain: drain.clone(),
+        };
+        let leading = Rc::new(Leading(Rc::clone(&served)));
+        let door = Door { sockets: ours, lent, unix, slots, tls, drain };
         // Whoever waits for it may have given up; then the gateway is stopping.
         let _ = ready.send(Ok(()));
         tokio::select! {
-            served = server::serve(door, served, settings) => served,
+            ended = both(
+                server::serve(door, Rc::clone(&served), served.tuning.clone()),
+                server::serve(plain, leading, served.tuning.clone()),
+            ) => ended,
+            () = served.obey(orders, addresses) => Ok(()),
+            () = Gateway::heed(&served.gateway, news) => Ok(()),
+            () = Gateway::keep_house(&served.gateway) => Ok(()),
             () = stop(watching, &begin) => Ok(()),
         }
     })
+}
+
+async fn both(
+    main: impl Future<Output = io::Result<()>>,
+    redirect: impl Future<Output = io::Result<()>>,
+) -> io::Result<()> {
+    tokio::try_join!(main, redirect).map(|_| ())
 }
 
 /// Begins the drain when told, and ends at once when told that.
@@ -104,24 +162,145 @@ async fn stop(mut watching: watch::Receiver<Phase>, drain: &watch::Sender<bool>)
 
 /// A worker's gateway, as the sockets see it.
 struct Served {
-    gateway: Gateway,
-    worker: Worker,
+    gateway: RefCell<Rc<Gateway>>,
+    worker: RefCell<Worker>,
+    tuning: Tuning,
+    health: Health,
+}
+
+impl Served {
+    /// Carries out orders for as long as it lives.
+    async fn obey(&self, mut orders: mpsc::UnboundedReceiver<Order>, addresses: &[SocketAddr]) {
+        while let Some(order) = orders.recv().await {
+            match order {
+                Order::Renew(renewal) => self.renew(renewal, addresses).await,
+                Order::Answer(tell) => {
+                    // Whoever asked may have lost patience.
+                    let _ = tell.send(());
+                }
+            }
+        }
+        pending().await
+    }
+
+    async fn renew(&self, renewal: Renewal, addresses: &[SocketAddr]) {
+        let Renewal { law, ready, word, done } = renewal;
+        match self.prepare(&law, addresses) {
+            Ok(next) => {
+                let _ = ready.send(Ok(()));
+                if word.await.is_ok() {
+                    self.adopt(next, &law.config);
+                    let _ = done.send(());
+                }
+            }
+            Err(cause) => {
+                let _ = ready.send(Err(cause));
+            }
+        }
+    }
+
+    fn prepare(&self, law: &Law, addresses: &[SocketAddr]) -> io::Result<(Gateway, Worker)> {
+        let snapshot = Snapshot::compile(&law.config, addresses)
+            .map_err(|_conflicts| io::Error::other("the routes contradict each other"))?;
+        let worker = self.worker.borrow().renewed(&law.config.log, law.generation);
+        let parts = (law.auth.clone(), worker.clone());
+        let gateway = self.gateway.borrow().renewed(snapshot, parts, &self.health)?;
+        Ok((gateway, worker))
+    }
+
+    /// The swap: requests that begin from now on are served by the new configuration, and those in
+    /// flight keep their own, if it still permits them.
+    fn adopt(&self, (gateway, worker): (Gateway, Worker), config: &Config) {
+        self.gateway.replace(Rc::new(gateway));
+        self.gateway.borrow().reconsider();
+        self.worker.replace(worker);
+        self.tuning.set(Settings::from(&config.server));
+    }
 }
 
 impl Service for Served {
     type Body = Body;
+    type Tunnel = Tunnel;
 
-    async fn serve(self: Rc<Self>, request: Request<Incoming>, peer: Peer) -> Response<Body> {
-        self.gateway.serve(request, peer).await
+    fn tunnel(body: &mut Body) -> Option<Tunnel> {
+        body.take_tunnel()
+    }
+
+    async fn serve(
+        self: Rc<Self>,
+        request: Request<Incoming>,
+        peer: Peer,
+        cut: Rc<Cut>,
+    ) -> Response<Body> {
+        let gateway = Rc::clone(&self.gateway.borrow());
+        gateway.serve(request, peer, cut).await
+    }
+
+    fn standing(&self, peer: Peer) -> Standing {
+        self.gateway.borrow().standing(peer)
     }
 
     fn parse_error(&self, error: ParseError, peer: Peer) {
         tracing::debug!("{}: {error}", peer.address);
-        self.worker.count(Counter::ParseErrors, "");
+        self.worker.borrow().count(Counter::ParseErrors, "");
     }
 
     fn turned_away(&self, peer: Peer) {
         tracing::debug!("{}: no place for another connection", peer.address);
-        self.worker.count(Counter::TurnedAway, "");
+        self.worker.borrow().count(Counter::TurnedAway, "");
+    }
+}
+
+impl FarSide for Tunnel {
+    type Io = Upgraded;
+
+    fn io(&mut self) -> &mut Upgraded {
+        self.upgraded()
+    }
+
+    fn idle(&self) -> Duration {
+        Self::idle(self)
+    }
+
+    fn carried(&mut self, from_client: u64, to_client: u64) {
+        Self::carried(self, from_client, to_client);
+    }
+
+    fn whole(&mut self) {
+        self.complete();
+    }
+}
+
+/// The same behind the plain listener that leads to https.
+struct Leading(Rc<Served>);
+
+impl Service for Leading {
+    type Body = Body;
+    type Tunnel = Tunnel;
+
+    async fn serve(
+        self: Rc<Self>,
+        request: Request<Incoming>,
+        peer: Peer,
+        cut: Rc<Cut>,
+    ) -> Response<Body> {
+        let gateway = Rc::clone(&self.0.gateway.borrow());
+        gateway.redirect(request, peer, cut).await
+    }
+
+    fn tunnel(_body: &mut Body) -> Option<Tunnel> {
+        None
+    }
+
+    fn standing(&self, peer: Peer) -> Standing {
+        self.0.standing(peer)
+    }
+
+    fn parse_error(&self, error: ParseError, peer: Peer) {
+        self.0.parse_error(error, peer);
+    }
+
+    fn turned_away(&self, peer: Peer) {
+        self.0.turned_away(peer);
     }
 }

@@ -1,5 +1,7 @@
 //! Who sends a request: which credential is ours, and whether it counts.
 
+use std::rc::Rc;
+
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -8,7 +10,7 @@ use super::{Auth, Parts};
 use crate::identity::{Caller, Why};
 use crate::request::CookieValue;
 use crate::revocation::Standing;
-use crate::token::{BadToken, Verified};
+use crate::token::{BadToken, Verdicts, Verified};
 
 /// What came along with a request.
 #[derive(Clone, Copy, Debug)]
@@ -38,21 +40,34 @@ pub struct Authentication {
     /// By what.
     pub by: DecidedBy,
     /// What the access token said, for a known caller.
-    pub verified: Option<Verified>,
+    pub verified: Option<Rc<Verified>>,
     /// A Bearer value came along that is not ours: it belongs to the application.
     pub foreign_bearer: bool,
+}
+
+impl Authentication {
+    /// Whether a good Bearer token of ours decided.
+    pub fn is_by_bearer(&self) -> bool {
+        self.by == DecidedBy::Bearer && self.verified.is_some()
+    }
 }
 
 impl Auth {
     /// Decides who sends a request. Ours as Bearer decides alone, else the cookie; the set of ended
     /// sessions is asked after every good token.
-    pub fn authenticate(&self, credentials: Credentials<'_>) -> Authentication {
-        let ours = credentials.bearer.filter(|value| self.is_ours(value));
-        if let Some(token) = ours {
-            return self.parts.examine(token, DecidedBy::Bearer);
+    pub fn authenticate(
+        &self,
+        credentials: Credentials<'_>,
+        verdicts: &Verdicts,
+    ) -> Authentication {
+        if let Some(token) = credentials.bearer {
+            let found = self.parts.examine((token, DecidedBy::Bearer), verdicts);
+            if found.verified.is_some() || self.is_ours(token) {
+                return found;
+            }
         }
         let mut found = match credentials.access {
-            CookieValue::One(token) => self.parts.examine(token, DecidedBy::Cookie),
+            CookieValue::One(token) => self.parts.examine((token, DecidedBy::Cookie), verdicts),
             CookieValue::Absent => anonymous(Why::NoCredential, DecidedBy::Nothing),
             CookieValue::Doubled => anonymous(Why::Invalid, DecidedBy::Nothing),
         };
@@ -86,15 +101,15 @@ impl Auth {
 }
 
 impl Parts {
-    fn examine(&self, token: &str, by: DecidedBy) -> Authentication {
-        match self.ring.verify(token, &self.rules, self.clock.now()) {
+    fn examine(&self, (token, by): (&str, DecidedBy), verdicts: &Verdicts) -> Authentication {
+        match verdicts.verify(token, (&self.ring, &self.rules), self.clock.now()) {
             Ok(verified) => self.standing(verified, by),
             Err(BadToken::Expired(_)) => anonymous(Why::Expired, by),
             Err(BadToken::Invalid) => anonymous(Why::Invalid, by),
         }
     }
 
-    fn standing(&self, verified: Verified, by: DecidedBy) -> Authentication {
+    fn standing(&self, verified: Rc<Verified>, by: DecidedBy) -> Authentication {
         match self.revocations.standing(verified.identity.session, verified.version) {
             Standing::Good => Authentication {
                 caller: Caller::Known(verified.identity.clone()),

@@ -1,6 +1,6 @@
 //! How a session begins, whatever proved who its user is.
 
-use super::{Client, Parts, Tokens, device, lifetimes};
+use super::{Client, Parts, Predecessor, Tokens, device, lifetimes};
 use crate::identity::SessionId;
 use crate::secret;
 use crate::session::{EndReason, Row, Transport};
@@ -39,6 +39,18 @@ impl Parts {
             max_per_user: self.sessions.max_per_user,
         };
         (session, token)
+    }
+
+    /// Who signed in before on the device that sends this cookie; to be asked before the epoch of
+    /// the user's password moves.
+    pub(super) fn predecessor(&self, device: Option<&str>, user: &User) -> Predecessor {
+        let now = self.clock.now();
+        match device {
+            Some(cookie) if !device::is_of(&self.masters, cookie, Some(user), now) => {
+                Predecessor::Another
+            }
+            Some(_) | None => Predecessor::SameOrNobody,
+        }
     }
 
     /// The tokens of a session that began, with the password at this epoch; what had to end for it

@@ -4,7 +4,7 @@ use super::begin::Wish;
 use super::{Auth, Client, Failure, Parts, Tokens};
 use crate::identity::Username;
 use crate::limit::{Bucket, Wait};
-use crate::password::{self, Asker, Busy, Demands, Password, Typed};
+use crate::password::{self, Asker, Busy, Demands, Password, Rejection, Typed};
 use crate::secret::Secret;
 use crate::session::Row;
 use crate::store::{Begun, Renewal, RenewedBy, User};
@@ -33,7 +33,7 @@ pub enum Changed {
     /// The current password is another, or the session is over.
     Wrong,
     /// The new one is too weak: why, for its owner.
-    Rejected(Vec<String>),
+    Rejected(Vec<Rejection>),
     /// Too many tries.
     Wait(Wait),
     /// Too many logins wait for a hash.
@@ -116,11 +116,14 @@ impl Parts {
     }
 
     /// Prepares a new password, or tells its owner everything that is wrong with it.
-    pub(super) fn judge(&self, name: &Username, typed: &Secret) -> Result<Password, Vec<String>> {
+    pub(super) fn judge(
+        &self,
+        name: &Username,
+        typed: &Secret,
+    ) -> Result<Password, Vec<Rejection>> {
         let rules = &self.passwords;
         let demands = Demands { min_length: rules.min_length, blocklist: &rules.blocklist };
         password::judge(typed, name, demands)
-            .map_err(|rejections| rejections.iter().map(ToString::to_string).collect())
     }
 
     fn tell_change(&self, change: &Change<'_>, outcome: &'static str) {

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+use super::bounds::check_texts;
 use super::{UserError, Users};
 use crate::identity::{Role, UserId, Username};
 use crate::password::PasswordHash;
@@ -101,6 +102,7 @@ impl Users<'_> {
             all.find(|(column, _)| **column == wanted).map(|(_, field)| field.as_str())
         };
         let text = |wanted| field(wanted).filter(|text| !text.is_empty()).map(str::to_owned);
+        check_texts(field(Column::Name), field(Column::Email)).map_err(|bad| bad.to_string())?;
         let roles = self.roles(field(Column::Roles).unwrap_or_default())?;
         Ok(NewUser {
             id: UserId::from_bytes(secret::random()),

@@ -182,7 +182,8 @@ impl Parts {
             Begun::Yes { row, ended } => {
                 permits.succeeded(self);
                 self.tell_success(&attempt.client, &user, token.session);
-                let tokens = self.began((&row, ended), &token, user.password_epoch)?;
+                let mut tokens = self.began((&row, ended), &token, user.password_epoch)?;
+                tokens.before = self.predecessor(attempt.device.as_deref(), &user);
                 self.improve(user, &attempt.password);
                 Ok(Login::Welcome(tokens))
             }

@@ -1,8 +1,9 @@
 //! Logout: by whichever of our tokens came along, however old.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::finish::to_its_end;
 use super::{Auth, Client, Failure};
 use crate::identity::SessionId;
 use crate::revocation::KEPT;
@@ -50,19 +51,27 @@ impl Auth {
     ///
     /// When the store does not answer, access tokens of the session are refused all the same.
     pub async fn logout(&self, logout: Logout<'_>) -> Result<bool, Failure> {
-        let Some(session) = self.session_of(logout.refresh, logout.access) else {
-            return Ok(false);
-        };
-        let parts = &*self.parts;
-        parts.revocations.end(session, self.now().plus(KEPT));
-        let ended = parts.store.end(session, EndReason::Logout).await;
-        let ended = ended.inspect_err(|_unavailable| parts.unfinished.add(session))?;
-        if ended {
-            parts.ended([(session, EndReason::Logout)]);
-            let event = logout.client.event("auth.logout");
-            parts.audit().write(event.session(session).outcome("success"));
+        match self.session_of(logout.refresh, logout.access) {
+            Some(session) => self.leave(session, logout.client).await,
+            None => Ok(false),
         }
-        Ok(ended)
+    }
+
+    /// Ends the session of a caller who is known, as a logout does.
+    pub async fn leave(&self, session: SessionId, client: Client) -> Result<bool, Failure> {
+        let parts = Arc::clone(&self.parts);
+        parts.revocations.end(session, self.now().plus(KEPT));
+        to_its_end(async move {
+            let ended = parts.store.end(session, EndReason::Logout).await;
+            let ended = ended.inspect_err(|_unavailable| parts.unfinished.add(session))?;
+            if ended {
+                parts.ended([(session, EndReason::Logout)]);
+                let event = client.event("auth.logout");
+                parts.audit().write(event.session(session).outcome("success"));
+            }
+            Ok(ended)
+        })
+        .await
     }
 
     /// Ends in the store what could not be ended there before; to be called again and again.

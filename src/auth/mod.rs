@@ -6,8 +6,11 @@
 
 mod authenticate;
 mod begin;
+mod bounds;
 mod change;
+mod companion;
 mod device;
+mod finish;
 mod import;
 mod keys;
 mod login;
@@ -29,6 +32,7 @@ use sha2::{Digest, Sha256};
 
 pub use authenticate::{Authentication, Credentials, DecidedBy};
 pub use change::{Change, Changed};
+pub use companion::Companion;
 pub use device::DEVICE_LIFE;
 pub use import::{ByLine, Import, Mode};
 pub use keys::Keys;
@@ -52,7 +56,9 @@ use crate::secret::Secret;
 use crate::session::{EndReason, Row, Transport};
 use crate::store::{Lifetimes, Revocation, Store, Unavailable};
 use crate::telemetry::{Audit, AuditEvent, Counter, RequestId, Telemetry};
-use crate::token::{AccessClaims, AccessRules, KeyError, KeyRing, MasterKeys, RefreshToken};
+use crate::token::{
+    AccessClaims, AccessRules, Assertions, KeyError, KeyRing, MasterKeys, RefreshToken,
+};
 
 /// What the use cases work with. Built once by `app`; each worker holds a clone of its own.
 #[derive(Clone, Debug)]
@@ -60,23 +66,25 @@ pub struct Auth {
     parts: Arc<Parts>,
 }
 
-/// The parts of [`Auth`].
-#[derive(Debug)]
+/// The parts of [`Auth`]. Clones share all that has a state.
+#[derive(Clone, Debug)]
 pub struct Parts {
     /// Users and sessions.
     pub store: Store,
     /// Signs and verifies access tokens.
-    pub ring: KeyRing,
+    pub ring: Arc<KeyRing>,
+    /// Signs what applications are told.
+    pub assertions: Arc<Assertions>,
     /// How long a key signs.
     pub rotate_every: Duration,
     /// What access tokens say.
     pub rules: AccessRules,
     /// Makes and reads refresh tokens.
-    pub masters: MasterKeys,
+    pub masters: Arc<MasterKeys>,
     /// Checks passwords.
     pub hasher: Hasher,
     /// Slows guesses.
-    pub limits: Limits,
+    pub limits: Arc<Limits>,
     /// What has ended.
     pub revocations: Arc<Revocations>,
     /// Where events and counts are told.
@@ -86,9 +94,9 @@ pub struct Parts {
     /// Lifetimes.
     pub sessions: Sessions,
     /// Logouts that wait for the store.
-    pub unfinished: Unfinished,
+    pub unfinished: Arc<Unfinished>,
     /// What refresh cookies said lately.
-    pub peeks: Peeks,
+    pub peeks: Arc<Peeks>,
     /// Told when a user changes, so that workers forget profiles.
     pub changes: Changes,
     /// Whether failed logins are told with the whole address.
@@ -131,6 +139,17 @@ pub struct Tokens {
     pub transport: Transport,
     /// The device cookie, after a login whose tokens may travel by cookie.
     pub device: Option<Secret>,
+    /// Who signed in on the device before.
+    pub before: Predecessor,
+}
+
+/// Who signed in on a device before, as far as its cookie tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Predecessor {
+    /// The same user, or nobody that is known of.
+    SameOrNobody,
+    /// Another user, or this one before the password changed: nobody can tell which.
+    Another,
 }
 
 /// Something is broken here: 503 for the store, 500 for a key.
@@ -150,6 +169,11 @@ impl Auth {
         Self { parts: Arc::new(parts) }
     }
 
+    /// What they work with: use cases of another configuration take over what lasts.
+    pub fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
     /// What is administered by people: users and their sessions.
     pub fn users(&self) -> Users<'_> {
         Users::new(&self.parts)
@@ -157,7 +181,13 @@ impl Auth {
 
     /// The public keys, as a JWKS.
     pub fn jwks(&self) -> String {
-        self.parts.ring.jwks()
+        self.parts.assertions.jwks_with(&self.parts.ring)
+    }
+
+    /// What an application is told of a caller, signed; `audience` is its upstream's name.
+    pub fn assertion(&self, identity: &Identity, audience: &str) -> Result<String, Failure> {
+        let Parts { assertions, rules, clock, .. } = &*self.parts;
+        Ok(assertions.mint((identity, audience), rules, clock.now())?)
     }
 
     /// The signing keys, as people administer them.
@@ -274,6 +304,7 @@ impl Parts {
             remember: row.remember,
             transport: row.transport,
             device: None,
+            before: Predecessor::SameOrNobody,
         })
     }
 }

@@ -9,7 +9,7 @@ use crate::limit::{Bucket, Wait};
 use crate::secret;
 use crate::session::{EndReason, Presented, Row, Transport, Verdict};
 use crate::store::{Rotate, Rotation, Unavailable};
-use crate::telemetry::{AuditEvent, Counter};
+use crate::telemetry::{AuditEvent, Counter, Timing};
 use crate::token::{BadRefreshToken, RefreshToken};
 
 /// One try to refresh.
@@ -127,8 +127,11 @@ impl Parts {
             (Verdict::Rotate, Some(row)) => self.fresh(row, &next, told.event("rotated")),
             (Verdict::Coalesced, Some(row)) => self.fresh(row, token, told.event("coalesced")),
             (Verdict::Replayed { late, .. }, Some(row)) => match self.replayed(token, row) {
-                Some(current) if late => self.fresh(row, &current, told.event("replayed_late")),
-                Some(current) => self.fresh(row, &current, told.event("replayed")),
+                Some(current) => {
+                    self.measure_replay(attempt, row);
+                    let outcome = if late { "replayed_late" } else { "replayed" };
+                    self.fresh(row, &current, told.event(outcome))
+                }
                 None => Err(self.key_missing(attempt, Some(row))),
             },
             (Verdict::End(reason), _) => {
@@ -157,6 +160,20 @@ impl Parts {
     pub(super) fn replayed(&self, token: &RefreshToken, row: &Row) -> Option<RefreshToken> {
         let next = self.masters.successor(token, &row.salt?, row.key)?;
         secret::same(&next.hash(), &row.current).then_some(next)
+    }
+
+    /// Measures a replay that was given its successor: whether windows are wide enough, and whether
+    /// it came from where the rotation did.
+    pub(super) fn measure_replay(&self, attempt: &RefreshAttempt<'_>, row: &Row) {
+        self.telemetry.time(Timing::ReplayAge, row.rotated.until(self.clock.now()));
+        let (network, agent) = (attempt.client.network(), attempt.client.agent_hash());
+        let what = match (network == row.network, agent == row.agent_hash) {
+            (true, true) => return,
+            (false, true) => "network",
+            (true, false) => "agent",
+            (false, false) => "both",
+        };
+        self.telemetry.count(Counter::ReplayChanged, what);
     }
 
     fn fresh(&self, row: &Row, token: &RefreshToken, event: Outcome) -> Result<Refresh, Failure> {

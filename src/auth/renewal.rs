@@ -36,6 +36,8 @@ pub enum Peek {
     Known {
         /// Who.
         identity: Identity,
+        /// `sv` of the session.
+        version: u32,
         /// The login.
         auth_time: Timestamp,
         /// For the second step.
@@ -105,7 +107,7 @@ impl Auth {
                     Standing::Ended => Peek::Anonymous(Why::Revoked),
                     Standing::Good | Standing::Stale => {
                         let renewal = Renewal { token: token.to_owned(), client };
-                        Peek::Known { identity, auth_time, renewal }
+                        Peek::Known { identity, version, auth_time, renewal }
                     }
                 }
             }
@@ -192,6 +194,9 @@ impl Parts {
                 return None;
             }
         };
+        if matches!(verdict, Verdict::Replayed { .. }) {
+            self.measure_replay(&attempt, &row);
+        }
         let told = Told { attempt: &attempt, presented: token.generation, row: Some(&row) };
         self.tell(told.event(outcome));
         self.tokens(&row, &current).ok()

@@ -1,5 +1,8 @@
 //! A person's own sessions: the list, naming and ending one of them, and ending all.
 
+use std::sync::Arc;
+
+use super::finish::to_its_end;
 use super::{Auth, Client, Failure};
 use crate::clock::Timestamp;
 use crate::identity::{Identity, SessionId};
@@ -50,10 +53,14 @@ impl Auth {
         if session != caller.identity.session && !self.is_recent(caller.auth_time) {
             return Ok(Revoke::Reauthenticate);
         }
-        if self.parts.store.end(session, EndReason::Revoked).await? {
-            self.parts.ended([(session, EndReason::Revoked)]);
-        }
-        Ok(Revoke::Done)
+        let parts = Arc::clone(&self.parts);
+        to_its_end(async move {
+            if parts.store.end(session, EndReason::Revoked).await? {
+                parts.ended([(session, EndReason::Revoked)]);
+            }
+            Ok(Revoke::Done)
+        })
+        .await
     }
 
     /// Names the device of one of the caller's sessions; another than the caller's own asks for a
@@ -86,16 +93,20 @@ impl Auth {
         if !self.is_recent(caller.auth_time) {
             return Ok(LogoutAll::Reauthenticate);
         }
-        let (parts, user) = (&*self.parts, caller.identity.user);
-        // What ended by itself ends again here, and is not counted.
-        let live = parts.store.sessions(Some(user)).await?;
-        let ended = parts.store.end_all(user, but, EndReason::Logout).await?;
-        let lived = |session: &&SessionId| live.iter().any(|row| row.identity.session == **session);
-        let count = ended.iter().filter(lived).count();
-        parts.ended(ended.into_iter().map(|session| (session, EndReason::Logout)));
+        let (parts, user) = (Arc::clone(&self.parts), caller.identity.user);
         let event = client.event("auth.logout").user(user).session(caller.identity.session);
-        parts.audit().write(event.outcome("success").reason("all"));
-        Ok(LogoutAll::Ended(count))
+        to_its_end(async move {
+            // What ended by itself ends again here, and is not counted.
+            let live = parts.store.sessions(Some(user)).await?;
+            let ended = parts.store.end_all(user, but, EndReason::Logout).await?;
+            let lived =
+                |session: &&SessionId| live.iter().any(|row| row.identity.session == **session);
+            let count = ended.iter().filter(lived).count();
+            parts.ended(ended.into_iter().map(|session| (session, EndReason::Logout)));
+            parts.audit().write(event.outcome("success").reason("all"));
+            Ok(LogoutAll::Ended(count))
+        })
+        .await
     }
 
     /// Whether a login is recent enough for what a stolen session shall not do.

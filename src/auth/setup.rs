@@ -14,10 +14,11 @@ use super::{Auth, Client, Failure, Parts, Tokens, UserError, Users};
 use crate::clock::Timestamp;
 use crate::identity::{Role, SessionId, UserId, Username};
 use crate::limit::{Bucket, Wait};
+use crate::password::Rejection;
 use crate::secret::{self, Secret};
 use crate::session::Transport;
 use crate::store::{Begun, NewLink, NewUser, Renewal, RenewedBy, Unavailable, User};
-use crate::telemetry::{AuditEvent, Counter};
+use crate::telemetry::Counter;
 
 /// A link as it is handed to the administrator.
 #[derive(Debug)]
@@ -37,6 +38,8 @@ pub struct SetupLink {
     pub password: Secret,
     /// The session of a presented cookie, which this login replaces.
     pub replaces: Option<SessionId>,
+    /// The device cookie.
+    pub device: Option<String>,
     /// From where.
     pub client: Client,
 }
@@ -50,7 +53,7 @@ pub enum Setup {
     /// Used, too old, void, or never made: nobody can tell which, nor whose it was.
     BadLink,
     /// The password is too weak: whose it would be, and why, for its owner. The link stays good.
-    Rejected(Username, Vec<String>),
+    Rejected(Username, Vec<Rejection>),
     /// Too many tries.
     Wait(Wait),
     /// Too many logins wait for a hash.
@@ -80,7 +83,7 @@ impl Users<'_> {
         if !self.parts.store.add_link(kept).await? {
             return Err(UserError::Disabled(name.clone()));
         }
-        let event = AuditEvent::new("auth.user.invited").user(user).username(name.clone());
+        let event = self.event("auth.user.invited").user(user).username(name.clone());
         self.parts.audit().write(event.outcome("success"));
         let url = format!("{}?t={}", self.parts.setup_url, URL_SAFE_NO_PAD.encode(link));
         Ok(Invitation { url: url.into(), expires })
@@ -158,7 +161,9 @@ impl Parts {
                 let event = event.username(user.username.clone()).session(token.session);
                 self.audit().write(event.outcome("success"));
                 let epoch = user.password_epoch.saturating_add(1);
-                Setup::Welcome(self.began((&row, ended), &token, epoch)?)
+                let mut tokens = self.began((&row, ended), &token, epoch)?;
+                tokens.before = self.predecessor(link.device.as_deref(), user);
+                Setup::Welcome(tokens)
             }
             Begun::Refused => Setup::BadLink,
         })

@@ -4,10 +4,11 @@
 
 use thiserror::Error;
 
+use super::bounds::{LONGEST_TEXT, check_texts};
 use super::{Client, Parts};
 use crate::config::{Bootstrap, BootstrapPassword};
 use crate::identity::{Role, SessionId, UserId, Username};
-use crate::password::{Busy, Password, PasswordHash};
+use crate::password::{Busy, Password, PasswordHash, Rejection};
 use crate::revocation::KEPT;
 use crate::secret::{self, Secret};
 use crate::session::{EndReason, Row};
@@ -46,8 +47,8 @@ pub enum UserError {
     #[error("there is no live session {0}; `portcullis session list` shows all")]
     NoSuchSession(SessionId),
     /// The new password is refused.
-    #[error("this password is refused: {}", .0.join("; "))]
-    BadPassword(Vec<String>),
+    #[error("this password is refused: {}", told(.0))]
+    BadPassword(Vec<Rejection>),
     /// Nobody could administer any more.
     #[error("{0} is the last who can sign in with the role {1}; give it to somebody else first")]
     LastAdministrator(Username, Role),
@@ -66,6 +67,12 @@ pub enum UserError {
     /// A link's life is out of bounds.
     #[error("a link lives from 1 minute to 30 days")]
     LinkLife,
+    /// Full name or e-mail cannot be told in a header or on a page.
+    #[error("{0} is one line of at most {LONGEST_TEXT} characters")]
+    BadText(&'static str),
+    /// Access tokens that tell so many roles would not fit into a cookie.
+    #[error("so many roles do not fit into an access token; give this user fewer")]
+    TooManyRoles,
     /// Somebody else added one of the users meanwhile.
     #[error("a user of the file was added meanwhile; try again")]
     Raced,
@@ -106,6 +113,7 @@ impl<'a> Users<'a> {
     /// Adds a user.
     pub async fn add(&self, newcomer: Newcomer) -> Result<UserId, UserError> {
         self.check_roles(&newcomer.roles)?;
+        check_texts(newcomer.full_name.as_deref(), newcomer.email.as_deref())?;
         let hash = match &newcomer.password {
             Some(password) => {
                 let password = self.judge(&newcomer.name, password)?;
@@ -129,6 +137,7 @@ impl<'a> Users<'a> {
         if self.parts.store.user(&user.name).await?.is_some() {
             return Ok(());
         }
+        self.check_roles(&user.roles)?;
         let new = NewUser {
             id: UserId::from_bytes(secret::random()),
             username: user.name.clone(),
@@ -292,7 +301,8 @@ impl<'a> Users<'a> {
     pub(super) fn check_roles(&self, roles: &[Role]) -> Result<(), UserError> {
         let known = &self.parts.roles;
         match roles.iter().find(|role| !known.contains(role)) {
-            None => Ok(()),
+            None if self.parts.fit_into_a_token(roles) => Ok(()),
+            None => Err(UserError::TooManyRoles),
             Some(role) => {
                 let all: Vec<_> = known.iter().map(Role::as_str).collect();
                 Err(UserError::UnknownRole(role.clone(), all.join(", ")))
@@ -328,12 +338,16 @@ impl<'a> Users<'a> {
         self.parts.audit().write(event.outcome("success"));
     }
 
-    fn event(&self, name: &'static str) -> AuditEvent {
+    pub(super) fn event(&self, name: &'static str) -> AuditEvent {
         match self.by {
             Some(by) => by.client.event(name).actor(by.name.to_string()),
             None => AuditEvent::new(name),
         }
     }
+}
+
+fn told(reasons: &[Rejection]) -> String {
+    reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// What becomes of a deleted user's name.

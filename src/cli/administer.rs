@@ -63,6 +63,10 @@ pub(super) fn key(output: &Output, file: Option<&Path>, command: KeyCommand) -> 
     }
 }
 
+pub(super) fn reload(output: &Output, file: Option<&Path>) -> ExitCode {
+    carry_out(output, file, (Command::Reload, false))
+}
+
 pub(super) fn hash(output: &Output) -> ExitCode {
     let typed = match read_line() {
         Ok(typed) => Secret::from(typed),

@@ -1,6 +1,6 @@
 //! The arguments, each with its help.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -57,6 +57,13 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: KeyCommand,
     },
+    /// Have the running gateway read its configuration again
+    Reload,
+    /// Make certificates for TLS
+    Cert {
+        #[command(subcommand)]
+        command: CertCommand,
+    },
     /// Print the argon2id hash of a password from standard input
     Hash,
     /// Ask the running gateway whether it lives: its admin listener, else its first listener
@@ -82,9 +89,24 @@ pub(super) struct Question {
     /// Asked by nobody known (the default without --user and --role)
     #[arg(long, conflicts_with_all = ["user", "roles"])]
     pub(super) anonymous: bool,
+    /// Asked from this address (the default is this machine)
+    #[arg(long, value_name = "ADDR")]
+    pub(super) from: Option<IpAddr>,
     /// For machines
     #[arg(long)]
     pub(super) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum CertCommand {
+    /// Make a certificate that nobody vouches for, to try TLS out: HOST.crt and HOST.key
+    SelfSigned {
+        /// A name, a wildcard such as "*.example.com", or an address
+        host: String,
+        /// Where to write them
+        #[arg(long, value_name = "DIR", default_value = ".")]
+        folder: PathBuf,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -94,7 +94,11 @@ pub(super) fn explain(output: &Output, file: Option<&Path>, asked: &args::Questi
     };
     let explanation = gateway::explain(&snapshot, &question);
     output.say(if asked.json { to_json(&explanation) } else { explanation.to_string() });
-    if explanation.status == 200 { ExitCode::SUCCESS } else { ExitCode::from(REFUSED) }
+    if matches!(explanation.code, "permitted" | "endpoint") {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(REFUSED)
+    }
 }
 
 fn question(asked: &args::Question, target: &str) -> Result<Question, String> {
@@ -109,7 +113,7 @@ fn question(asked: &args::Question, target: &str) -> Result<Question, String> {
     let name = asked.user.as_deref().unwrap_or("somebody");
     let name = Username::new(name).map_err(|bad| bad.to_string())?;
     let known = !asked.anonymous && (asked.user.is_some() || !roles.is_empty());
-    Ok(Question { method, host, target, caller: known.then_some((name, roles)) })
+    Ok(Question { method, host, target, caller: known.then_some((name, roles)), from: asked.from })
 }
 
 /// Host and target of a URL; a path stands for itself.
@@ -154,14 +158,18 @@ impl RouteRow {
     fn of(route: &Route, loaded: &Loaded) -> Self {
         let upstream = match route.target {
             Target::Upstream(upstream) => loaded.config.upstreams.get(upstream.0),
-            Target::Endpoint(_) => None,
+            Target::Endpoint(_) | Target::Answer(_) => None,
+        };
+        let answer = match &route.target {
+            Target::Answer(answer) => format!("responds {}", answer.status.as_u16()),
+            Target::Endpoint(_) | Target::Upstream(_) => String::new(),
         };
         let told: Vec<_> = route.identity.names().map(ToString::to_string).collect();
         Self {
             name: route.name.to_string(),
             matches: matches(route),
             who: who(route),
-            upstream: upstream.map(|upstream| upstream.name.to_string()).unwrap_or_default(),
+            upstream: upstream.map_or(answer, |upstream| upstream.name.to_string()),
             identity: told.join(" "),
         }
     }
@@ -209,7 +217,7 @@ pub(super) fn version(output: &Output) -> ExitCode {
 }
 
 fn compile(config: &Config) -> Result<Snapshot, &'static str> {
-    let listen: Vec<_> = config.server.listen.iter().copied().map(chosen).collect();
+    let listen: Vec<_> = config.server.tcp_listeners().into_iter().map(chosen).collect();
     Snapshot::compile(&Arc::new(config.clone()), &listen)
         .map_err(|_conflicts| "the routes contradict each other")
 }

@@ -2,6 +2,7 @@
 
 mod administer;
 mod args;
+mod certificate;
 mod inspect;
 mod output;
 mod serve;
@@ -30,6 +31,8 @@ pub fn main() -> ExitCode {
         Command::User { command } => administer::user(&output, file, command),
         Command::Session { command } => administer::session(&output, file, command),
         Command::Key { command } => administer::key(&output, file, command),
+        Command::Reload => administer::reload(&output, file),
+        Command::Cert { command } => certificate::cert(&output, &command),
         Command::Hash => administer::hash(&output),
     }
 }

@@ -11,7 +11,7 @@ use super::inspect;
 use super::output::{Output, find};
 use crate::app::{self, Running, demo};
 use crate::clock::Clock;
-use crate::config::{Config, Server};
+use crate::config::{Config, Environment, Server};
 use crate::telemetry;
 
 pub(super) fn run(output: &Output, file: Option<&Path>) -> ExitCode {
@@ -24,12 +24,19 @@ pub(super) fn run(output: &Output, file: Option<&Path>) -> ExitCode {
         output.complain(red);
         return output.refuse("a [[tests]] of the configuration fails; not started");
     }
-    telemetry::diagnostics(loaded.config.log.level);
+    let diagnostics = telemetry::diagnostics(loaded.config.log.level);
+    let source = app::Source { environment: Environment::process(), diagnostics };
     let upstreams = upstreams(&loaded.config);
-    match app::start(loaded.config, &Clock::system()) {
+    match app::start_from(loaded.config, &Clock::system(), Some(source)) {
         Ok(running) => serve(output, running, |running| {
             for address in running.addresses() {
                 output.complain(format!("portcullis listens on {address}, {upstreams}"));
+            }
+            for path in running.unix_sockets() {
+                output.complain(format!(
+                    "portcullis listens on unix:{}, {upstreams}",
+                    path.display()
+                ));
             }
             if running.has_no_users() {
                 output.complain("no users yet: portcullis user add NAME --role admin");
@@ -66,6 +73,7 @@ fn serve(output: &Output, running: Running, tell: impl FnOnce(&Running)) -> Exit
         return output.refuse(format!("cannot watch for signals: {cause}"));
     }
     tell(&running);
+    running.announce();
     running.until_signalled();
     ExitCode::SUCCESS
 }
@@ -77,6 +85,11 @@ pub(super) fn healthcheck(output: &Output, file: Option<&Path>) -> ExitCode {
         Probe::of_defaults()
     } else {
         match output.load(file) {
+            Ok(loaded) if speaks_tls_alone(&loaded.config.server) => {
+                return output.refuse(
+                    "the listeners speak TLS, which this check does not; let `server.admin` be an address",
+                );
+            }
             Ok(loaded) => Probe::of(&loaded.config.server, &loaded.config.auth.path),
             Err(code) => return code,
         }
@@ -89,6 +102,10 @@ pub(super) fn healthcheck(output: &Output, file: Option<&Path>) -> ExitCode {
 }
 
 /// Whom a health check asks, and for what.
+fn speaks_tls_alone(server: &Server) -> bool {
+    server.admin.is_none() && !server.tls.is_empty()
+}
+
 struct Probe {
     address: SocketAddr,
     path: String,
@@ -104,7 +121,9 @@ impl Probe {
         match server.admin {
             Some(admin) => Self { address: reachable(admin), path: "/healthz".to_owned() },
             None => Self {
-                address: reachable(server.listen.first().copied().unwrap_or(DEFAULT_LISTENER)),
+                address: reachable(
+                    server.tcp_listeners().first().copied().unwrap_or(DEFAULT_LISTENER),
+                ),
                 path: format!("{auth_path}/ping"),
             },
         }

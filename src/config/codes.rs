@@ -144,6 +144,14 @@ port, and its scheme is taken from the origin, so there must be one answer.
     public_url     = \"https://apps.example.com\"
     public_origins = [\"http://apps.example.com\"]"
 
+UNIX_UNTRUSTED "E091"
+"The gateway listens on a Unix socket, and nobody who comes by it is trusted. Such a peer has no address,
+so all clients would be one: one limit for all, one address in every log. A proxy stands behind a Unix
+socket, and it knows for whom it asks.
+
+    listen          = \"unix:/run/portcullis/gate.sock\"
+    trusted_proxies = [\"unix\"]"
+
 CORS_SITE "E081"
 "A CORS policy says that scripts of an origin act with the user's cookies, and that origin is of another
 site than every origin that is served. Browsers keep the gateway's cookies to its own site, so none
@@ -312,6 +320,38 @@ some other character.
 
     roles = { header = \"Remote-Groups\", separator = \"|\" }"
 
+LOGOUT "E075"
+"`logout` lists paths at which the application of a route signs people out. A request for one goes to
+the application, and its answer ends the session here too. Each is one whole path as the browser sees
+it, a path of that route and of no more specific one, and the route must know who asks.
+
+    path         = \"/cal/*\"
+    strip_prefix = \"/cal\"
+    logout       = [\"/cal/.web/logout\"]      # not \"/.web/logout\", not \"/cal/*\""
+
+
+CERTIFICATE "E090"
+"A certificate or its key cannot be used: the file holds none, or is damaged, or the key is encrypted
+or belongs to another certificate. No client could be served with it.
+
+    tls = { cert = \"tls.crt\", key = \"tls.key\" }    # tls.crt: own certificate first, then its issuers
+
+An encrypted key is written without its password by `openssl pkey -in tls.key -out plain.key`."
+
+HSTS "E093"
+"`hsts` tells browsers to come by https alone (RFC 6797), which means something only where they come
+by https at all: the gateway has a certificate itself, or a proxy before it has one.
+
+    tls  = { cert = \"tls.crt\", key = \"tls.key\" }
+    hsts = \"365d\""
+
+REDIRECT "E092"
+"`http_redirect` is a second listener that leads from http to https. It needs an https origin to lead
+to, and an address that nothing else listens on.
+
+    listen        = \"0.0.0.0:443\"
+    http_redirect = { listen = \"0.0.0.0:80\" }"
+
 PUBLIC_BELOW "W001"
 "A route is public below a prefix that asks for a login. That is legal, and how files become public;
 it is also how a door is left open by accident, so it is told at every start. Below a guarded `/*` it
@@ -333,6 +373,20 @@ OPEN_LISTENER "W005"
 "The gateway listens on all addresses, and does not speak TLS itself. That is right behind a TLS proxy
 or in a container whose port nobody else reaches, and wrong everywhere else."
 
+UNVERIFIED "W010"
+"The certificate of an upstream is not verified. The connection is encrypted, but nobody knows to whom:
+whoever can get between the gateway and the application reads the identities it is told, and answers in
+its place. A self-signed certificate can be named itself:
+
+    tls = { ca = \"/etc/portcullis/app.crt\" }     # in the place of verify = \"off\""
+
+TRUSTS_EVERYBODY "W011"
+"`trusted_proxies` names every address there is. Whom a trusted proxy names in its header counts as the
+client, so anybody can be anyone: the limits on guesses, the audit log and `allow_ips` all go by that
+address. Name the proxies themselves.
+
+    trusted_proxies = [\"10.0.0.0/8\"]"
+
 STRIPS_INTO "W006"
 "A route cuts off its prefix, and what remains is a path of the same application that another route
 guards more strictly. The application sees the short path alone, and cannot tell the difference.
@@ -344,4 +398,12 @@ guards more strictly. The application sees the short path alone, and cannot tell
     path  = \"/admin/*\"         # ... what this route guards, by asking for /app/admin
     roles = [\"admin\"]
     upstream = \"api\""
+
+EXPIRED "W012"
+"The time of a certificate is over, and browsers refuse it with a page that frightens people. The
+gateway starts all the same, so that whatever renews the certificate can still reach it."
+
+EXPOSED_KEY "W013"
+"A private key that every account of the machine may read is the key of whoever gets any account. It
+should belong to the user that runs the gateway, with mode 0600."
 }

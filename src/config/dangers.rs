@@ -135,6 +135,9 @@ fn strips_into(open: &Draft, strict: &Draft) -> Problem {
 
 /// Whether somebody passes the first rule and not the second.
 fn more_open(open: &Rule, strict: &Rule) -> bool {
+    if open.is_wider_than(strict) {
+        return true;
+    }
     match (open.access, strict.access) {
         (_, Access::Public) => false,
         (Access::Public | Access::Optional, Access::Optional) => false,
@@ -154,8 +157,8 @@ fn admits_all(wide: &Rule, narrow: &Rule) -> bool {
 
 /// Dangers of `[server]`.
 pub(super) fn of_server(section: &Section<'_>, server: &Server) {
-    let open = server.listen.iter().find(|address| address.ip().is_unspecified());
-    let Some(address) = open else { return };
+    let open = server.tcp_listeners().into_iter().find(|address| address.ip().is_unspecified());
+    let Some(address) = open.filter(|_| !section.has("tls")) else { return };
     let problem = Problem::new(
         &codes::OPEN_LISTENER,
         section.place_of("listen"),
@@ -223,6 +226,7 @@ mod tests {
             access,
             roles: roles.iter().map(|name| Role::new(name).unwrap()).collect(),
             users: users.iter().map(|name| Username::new(name).unwrap()).collect(),
+            addresses: Vec::new(),
         };
         let public = rule(Access::Public, &[], &[]);
         let everyone = rule(Access::SignedIn, &[], &[]);

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::cors::Policies;
 use super::identities::Identities;
 use super::keys::{self, Keys};
+use super::listen;
 use super::model::{Config, Cookies, Line, PolicyTest, Server};
 use super::people::{self, Roles};
 use super::policy_tests::{self, Known};
@@ -125,6 +126,7 @@ fn check_server(
     (cookies, drafts): (&Cookies, &[Draft]),
 ) {
     origins::check(&section, server, (cookies, cookie_section.place_of("insecure")), drafts);
+    listen::check_trust(&section, server);
     dangers::of_server(&section, server);
     dangers::of_cookies(&cookie_section, cookies);
 }

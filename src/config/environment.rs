@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::clock::{Clock, Timestamp};
+
 /// The surroundings of a configuration. The only code that reads environment variables.
 #[derive(Clone)]
 pub struct Environment {
     variables: Variables,
     cores: usize,
+    now: Timestamp,
 }
 
 #[derive(Clone)]
@@ -20,12 +23,13 @@ impl Environment {
     /// Of this process.
     pub fn process() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { variables: Variables::Process, cores }
+        Self { variables: Variables::Process, cores, now: Clock::system().now() }
     }
 
-    /// With exactly these variables and two cores: for tests and the demo.
+    /// With exactly these variables, two cores and a day in January of 2027: for tests and the demo.
     pub fn fixed(variables: impl IntoIterator<Item = (String, String)>) -> Self {
-        Self { variables: Variables::Fixed(variables.into_iter().collect()), cores: 2 }
+        let variables = Variables::Fixed(variables.into_iter().collect());
+        Self { variables, cores: 2, now: Timestamp::from_secs(1_800_000_000) }
     }
 
     /// A variable's value; none when it is unset or not UTF-8.
@@ -35,6 +39,11 @@ impl Environment {
             Variables::Process => std::env::var(name).ok(),
             Variables::Fixed(variables) => variables.get(name).cloned(),
         }
+    }
+
+    /// When the configuration is read.
+    pub const fn now(&self) -> Timestamp {
+        self.now
     }
 
     /// Cores of the machine: what "auto" counts.

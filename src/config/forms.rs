@@ -73,6 +73,9 @@ pub(super) const ADDRESS: Form<SocketAddr> = Form {
     read: |text| text.parse().ok(),
 };
 
+/// 24 hours.
+pub(super) const DAY: Duration = Duration::from_secs(86_400);
+
 const LONGEST: u64 = 36_500 * 86_400_000;
 
 fn duration(text: &str) -> Option<Duration> {

@@ -49,10 +49,44 @@ pub(super) fn reserved_for_edits<'a>(
     reserved(name).or_else(|| {
         if identities.any(|identity| fold(identity.as_str()) == folded) {
             Some("it tells an application who the caller is")
-        } else if folded.starts_with("x-forwarded-") {
+        } else if folded.starts_with("x-forwarded") {
             Some("the gateway removes every X-Forwarded header of a client, and writes its own")
+        } else if tells_address(&folded) {
+            Some("applications take it for the client's address, so it is always removed")
+        } else if folded.starts_with("x-portcullis-") {
+            Some("names that begin so are the gateway's own")
         } else {
             None
         }
     })
+}
+
+/// The same for what a route does to answers.
+pub(super) fn reserved_for_answers(name: &HeaderName) -> Option<&'static str> {
+    let folded = fold(name.as_str());
+    match folded.as_str() {
+        "connection" | "keep-alive" | "proxy-connection" | "proxy-authenticate" | "trailer"
+        | "transfer-encoding" | "upgrade" | "content-length" => reserved(name),
+        "set-cookie" | "set-cookie2" => {
+            Some("the gateway's own cookies travel in it, and applications set theirs")
+        }
+        "clear-site-data" => Some("it would sign the user out of the gateway with every answer"),
+        "www-authenticate" => Some("it tells clients how to sign in, here or at the application"),
+        "date" => Some("the gateway writes it"),
+        cors if cors.starts_with("access-control-") => {
+            Some("`cors` says which other origins may read")
+        }
+        _ => None,
+    }
+}
+
+fn tells_address(folded: &str) -> bool {
+    const NAMES: [&str; 5] = [
+        "cf-connecting-ip",
+        "fastly-client-ip",
+        "true-client-ip",
+        "x-client-ip",
+        "x-cluster-client-ip",
+    ];
+    NAMES.contains(&folded)
 }

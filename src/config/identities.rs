@@ -5,25 +5,17 @@ use std::sync::Arc;
 
 use http::HeaderName;
 
+use super::app_cookies;
 use super::codes;
+use super::entry::{Entry, list, some_list, table};
 use super::header_names::{fold, reserved};
 use super::keys::{self, nearest};
+use super::presets;
 use super::problem::{Place, Problem};
-use super::section::{Section, not_yet};
+use super::proof;
+use super::section::Section;
 use super::value::{Text, bad_value};
 use crate::policy::IdentityHeaders;
-
-/// Presets that are promised.
-const LATER: [&str; 8] = [
-    "webauth",
-    "forwarded",
-    "auth-request",
-    "octoprint",
-    "pgadmin",
-    "calibre-web",
-    "jupyter",
-    "signed",
-];
 
 /// Identities by name.
 pub(super) struct Identities {
@@ -35,7 +27,7 @@ impl Identities {
     /// The built-in ones, and those of all files; a table of a built-in name replaces it whole.
     pub(super) fn read(files: &[Section<'_>]) -> Self {
         let mut known: BTreeMap<String, Arc<IdentityHeaders>> =
-            builtin().map(|(name, headers)| (name.to_owned(), Arc::new(headers))).into();
+            presets::all().map(|(name, headers)| (name.to_owned(), Arc::new(headers))).collect();
         let mut places: BTreeMap<&str, Place> = BTreeMap::new();
         for (name, place, section) in
             files.iter().flat_map(|file| file.named("identity", &keys::IDENTITY))
@@ -62,9 +54,6 @@ impl Identities {
     }
 
     fn undefined(&self, text: &Text) -> Problem {
-        if LATER.contains(&text.value.as_str()) {
-            return not_yet(format!("the built-in identity `{}`", text.shown), text.place);
-        }
         let names: Vec<&str> = self.known.keys().map(String::as_str).collect();
         let problem = Problem::new(
             &codes::UNDEFINED_IDENTITY,
@@ -91,18 +80,6 @@ pub(super) fn twice(what: &str, name: &str, first: Place, second: Place) -> Prob
         .help("rename one of them")
 }
 
-fn builtin() -> [(&'static str, IdentityHeaders); 3] {
-    let one = |name| vec![HeaderName::from_static(name)];
-    let default = IdentityHeaders {
-        user: one("remote-user"),
-        roles: vec![(HeaderName::from_static("remote-groups"), ",".to_owned())],
-        name: one("remote-name"),
-        email: one("remote-email"),
-    };
-    let radicale = IdentityHeaders { user: one("x-remote-user"), ..IdentityHeaders::default() };
-    [("default", default), ("radicale", radicale), ("none", IdentityHeaders::default())]
-}
-
 fn identity(section: &Section<'_>) -> IdentityHeaders {
     let separator =
         section.value("roles").filter(|value| value.is_table()).map(|_| roles_table(section));
@@ -113,6 +90,9 @@ fn identity(section: &Section<'_>) -> IdentityHeaders {
         roles: role_names.into_iter().map(|name| (name, separator.clone())).collect(),
         name: headers(section, "name"),
         email: headers(section, "email"),
+        proof: proof::read(section),
+        assertion: headers(section, "jwt"),
+        app_cookies: app_cookies::read(section),
     };
     let mut seen = BTreeSet::new();
     for name in identity.names() {
@@ -169,7 +149,8 @@ fn headers<'a>(section: &Section<'a>, key: &'a str) -> Vec<HeaderName> {
     texts.iter().filter_map(|text| header(section, key, text)).collect()
 }
 
-fn header(section: &Section<'_>, key: &str, text: &Text) -> Option<HeaderName> {
+/// The name of a header that the gateway alone is to write.
+pub(super) fn header(section: &Section<'_>, key: &str, text: &Text) -> Option<HeaderName> {
     let Ok(name) = HeaderName::from_bytes(text.value.as_bytes()) else {
         section.tell(bad_value(key, text, "the name of a header"));
         return None;
@@ -188,4 +169,23 @@ fn header(section: &Section<'_>, key: &str, text: &Text) -> Option<HeaderName> {
         section.tell(problem);
     }
     Some(name)
+}
+
+/// As the file writes it.
+pub(super) fn shown(headers: &IdentityHeaders, mask: &str) -> [(&'static str, Entry); 7] {
+    let separator = headers.roles.first().map(|(_, separator)| separator.as_str());
+    let role_names = || headers.roles.iter().map(|(name, _)| name);
+    let roles = match separator {
+        None | Some(",") => some_list(role_names()),
+        Some(other) => table([("header", list(role_names())), ("separator", other.into())]),
+    };
+    [
+        ("user", some_list(headers.user.iter())),
+        ("roles", roles),
+        ("name", some_list(headers.name.iter())),
+        ("email", some_list(headers.email.iter())),
+        ("jwt", some_list(headers.assertion.iter())),
+        ("proof", proof::shown(headers.proof.as_ref(), mask)),
+        ("app_cookies", app_cookies::shown(headers.app_cookies.as_ref())),
+    ]
 }

@@ -52,6 +52,7 @@ pub(super) const SERVER: Keys = Keys {
         "public_url",
         "public_origins",
         "trusted_proxies",
+        "client_ip",
         "data_dir",
         "max_body",
         "max_connections",
@@ -61,9 +62,15 @@ pub(super) const SERVER: Keys = Keys {
         "strict_paths",
         "admin",
         "workers",
+        "tls",
+        "hsts",
+        "http_redirect",
     ],
-    later: &["client_ip", "tls", "http_redirect", "hsts"],
+    later: &[],
 };
+pub(super) const TLS: Keys = Keys { table: "server.tls", built: &["cert", "key"], later: &[] };
+pub(super) const HTTP_REDIRECT: Keys =
+    Keys { table: "server.http_redirect", built: &["listen", "acme_webroot"], later: &[] };
 pub(super) const MAX_BODY: Keys =
     Keys { table: "server.max_body", built: &["signed_in", "public"], later: &[] };
 pub(super) const LIMITS: Keys = Keys {
@@ -73,8 +80,8 @@ pub(super) const LIMITS: Keys = Keys {
 };
 pub(super) const TIMEOUTS: Keys = Keys {
     table: "server.timeouts",
-    built: &["header", "idle", "drain"],
-    later: &["tls_handshake"],
+    built: &["header", "idle", "drain", "tls_handshake"],
+    later: &[],
 };
 
 pub(super) const LOG: Keys = Keys {
@@ -172,17 +179,40 @@ pub(super) const CORS: Keys = Keys {
 
 pub(super) const IDENTITY: Keys = Keys {
     table: "[identity.NAME]",
-    built: &["user", "roles", "name", "email"],
-    later: &["proof", "jwt", "app_cookies"],
+    built: &["user", "roles", "name", "email", "jwt", "proof", "app_cookies"],
+    later: &[],
 };
+pub(super) const PROOF: Keys =
+    Keys { table: "identity.NAME.proof", built: &["header", "value", "value_file"], later: &[] };
 pub(super) const IDENTITY_ROLES: Keys =
     Keys { table: "identity.NAME.roles", built: &["header", "separator"], later: &[] };
 
 pub(super) const UPSTREAM: Keys = Keys {
     table: "[upstreams.NAME]",
-    built: &["servers", "timeouts", "max_connections", "max_idle", "header_case", "tolerate"],
-    later: &["balance", "health", "eject", "retries", "tls"],
+    built: &[
+        "servers",
+        "balance",
+        "health",
+        "eject",
+        "retries",
+        "tls",
+        "timeouts",
+        "max_connections",
+        "max_idle",
+        "header_case",
+        "tolerate",
+    ],
+    later: &[],
 };
+pub(super) const HEALTH: Keys = Keys {
+    table: "upstreams.NAME.health",
+    built: &["path", "every", "fail_after", "pass_after", "slow_start"],
+    later: &[],
+};
+pub(super) const UPSTREAM_TLS: Keys =
+    Keys { table: "upstreams.NAME.tls", built: &["ca", "server_name", "verify"], later: &[] };
+pub(super) const EJECT: Keys =
+    Keys { table: "upstreams.NAME.eject", built: &["failures", "for", "at_most"], later: &[] };
 pub(super) const UPSTREAM_TIMEOUTS: Keys =
     Keys { table: "upstreams.NAME.timeouts", built: &["connect", "response", "idle"], later: &[] };
 
@@ -197,37 +227,42 @@ pub(super) const ROUTE: Keys = Keys {
         "roles",
         "users",
         "upstream",
+        "respond",
         "identity",
+        "app_cookies",
         "strip_prefix",
         "preserve_host",
+        "rewrite_location",
+        "upgrades",
         "headers",
         "bearer",
         "on_denied",
         "allow",
+        "allow_ips",
+        "max_body",
         "strict_paths",
+        "timeouts",
         "access_log",
         "overrides",
         "cors",
-    ],
-    later: &[
-        "upgrades",
-        "basic",
-        "app_cookies",
-        "logout",
         "cache",
-        "allow_ips",
-        "timeouts",
-        "rewrite_location",
-        "respond",
-        "max_body",
-        "max_revocation_lag",
+        "logout",
     ],
+    later: &["basic", "max_revocation_lag"],
 };
-pub(super) const ROUTE_HEADERS: Keys =
-    Keys { table: "routes.headers", built: &["set", "remove"], later: &["set_response"] };
+pub(super) const ROUTE_HEADERS: Keys = Keys {
+    table: "routes.headers",
+    built: &["set", "remove", "set_response", "remove_response"],
+    later: &[],
+};
+
+pub(super) const RESPOND: Keys =
+    Keys { table: "routes.respond", built: &["status", "body", "content_type"], later: &[] };
+pub(super) const ROUTE_TIMEOUTS: Keys =
+    Keys { table: "routes.timeouts", built: &["connect", "response", "idle"], later: &[] };
 
 pub(super) const TEST: Keys =
-    Keys { table: "[[tests]]", built: &["request", "as", "expect"], later: &[] };
+    Keys { table: "[[tests]]", built: &["request", "as", "from", "expect"], later: &[] };
 pub(super) const TEST_AS: Keys = Keys { table: "tests.as", built: &["roles", "user"], later: &[] };
 pub(super) const TEST_EXPECT: Keys =
     Keys { table: "tests.expect", built: &["route", "upstream"], later: &[] };
@@ -240,6 +275,8 @@ pub(super) const ALL: &[&Keys] = &[
     &MAX_BODY,
     &LIMITS,
     &TIMEOUTS,
+    &TLS,
+    &HTTP_REDIRECT,
     &LOG,
     &STORE,
     &TOKENS,
@@ -257,10 +294,16 @@ pub(super) const ALL: &[&Keys] = &[
     &CORS,
     &IDENTITY,
     &IDENTITY_ROLES,
+    &PROOF,
     &UPSTREAM,
+    &HEALTH,
+    &EJECT,
+    &UPSTREAM_TLS,
     &UPSTREAM_TIMEOUTS,
     &ROUTE,
+    &ROUTE_TIMEOUTS,
     &ROUTE_HEADERS,
+    &RESPOND,
     &TEST,
     &TEST_AS,
     &TEST_EXPECT,

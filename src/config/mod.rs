@@ -5,6 +5,9 @@
 //! key by key → [`Config`]. A reader never stops at a problem: it tells it and goes on with the
 //! default, so that one run shows every mistake. Nothing here prints.
 
+mod app_cookies;
+mod app_logout;
+mod certificate;
 mod codes;
 mod conflicts;
 mod cors;
@@ -14,23 +17,34 @@ mod entry;
 mod environment;
 mod fill;
 mod forms;
+mod frozen;
 mod header_names;
 mod identities;
 mod include;
 mod keys;
+mod listen;
 mod model;
 mod origins;
 mod page;
 mod people;
 mod policy_tests;
+mod presets;
 mod problem;
+mod proof;
+mod proxies;
 mod report;
+mod respond;
+mod route_headers;
 mod routes;
 mod section;
 mod server;
+mod servers;
 mod show;
+mod tls;
 mod tokens;
 mod tree;
+mod upgrades;
+mod upstream_tls;
 mod upstreams;
 mod value;
 mod veil;
@@ -41,12 +55,18 @@ mod tests;
 use std::iter;
 use std::path::Path;
 
+pub use certificate::{BadCertificate, Certificate};
 pub use codes::explain_code;
 pub use environment::Environment;
+pub use frozen::{Frozen, frozen};
+pub use listen::ListenAddress;
 pub use model::*;
 pub use problem::{Problem, Severity};
 pub use report::{Report, Style};
+pub use servers::{Balance, Eject, HealthCheck, Protocol, ServerAddress, UpstreamServer};
 pub use show::masked;
+pub use tls::{HttpRedirect, TlsPair};
+pub use upstream_tls::{Authorities, UpstreamTls, Verify};
 
 use document::{Document, top};
 use report::Source;

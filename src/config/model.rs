@@ -1,17 +1,21 @@
 //! The checked configuration: plain values, nothing left to parse.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::listen::ListenAddress;
+use super::servers::{Balance, Eject, HealthCheck, UpstreamServer};
+use super::tls::{HttpRedirect, TlsPair};
+use super::upstream_tls::UpstreamTls;
 use crate::identity::{Role, Username};
 use crate::password::{Cost, PasswordHash};
 use crate::policy::{CorsPolicy, IdentityHeaders, Route};
-use crate::request::{LocalPath, Origin};
+use crate::request::{LocalPath, Origin, Trust};
 use crate::secret::Secret;
 use crate::session::Windows;
 use crate::token::Algorithm;
@@ -68,11 +72,13 @@ pub struct Line {
 #[derive(Clone, Debug)]
 pub struct Server {
     /// Where to listen.
-    pub listen: Vec<SocketAddr>,
+    pub listen: Vec<ListenAddress>,
     /// The origin browsers see; None: http://localhost with the port of each (loopback) listener as bound.
     pub public_url: Option<Origin>,
     /// Further served origins.
     pub public_origins: Vec<Origin>,
+    /// `trusted_proxies` and `client_ip`.
+    pub trust: Trust,
     /// Absolute, or relative to the working directory.
     pub data_dir: PathBuf,
     /// Default of the routes' `max_body`.
@@ -103,6 +109,14 @@ pub struct Server {
     pub admin: Option<SocketAddr>,
     /// Worker threads.
     pub workers: usize,
+    /// Certificates; none: plain HTTP. The first is for clients that name no known host.
+    pub tls: Vec<TlsPair>,
+    /// A handshake must be done by then.
+    pub tls_handshake_timeout: Duration,
+    /// How long browsers are told to come by https alone; None: not told.
+    pub hsts: Option<Duration>,
+    /// A plain listener that leads to https.
+    pub http_redirect: Option<HttpRedirect>,
 }
 
 /// `server.max_body`: most bytes of a request's body; None: no bound.
@@ -407,10 +421,18 @@ pub enum BootstrapPassword {
 pub struct Upstream {
     /// The key of the table, or the origin of a bare URL.
     pub name: Arc<str>,
-    /// Host name or IP literal (brackets removed).
-    pub host: String,
-    /// Port.
-    pub port: u16,
+    /// At least one.
+    pub servers: Vec<UpstreamServer>,
+    /// How one of several is chosen.
+    pub balance: Balance,
+    /// Whether and how servers are asked if they are well.
+    pub health: Option<HealthCheck>,
+    /// When a server that fails is left out.
+    pub eject: Eject,
+    /// How often a request may be tried again, where that is safe.
+    pub retries: usize,
+    /// For servers by `https`.
+    pub tls: UpstreamTls,
     /// Until connected.
     pub connect_timeout: Duration,
     /// Until the head of the answer; None: off.
@@ -446,6 +468,8 @@ pub struct PolicyTest {
     pub roles: Option<Vec<Role>>,
     /// None: a user of no name in `users`.
     pub user: Option<Username>,
+    /// Where the client is; None: on this machine.
+    pub from: Option<IpAddr>,
     /// What must come out.
     pub expect: Expect,
     /// Where it is written.

@@ -1,6 +1,7 @@
 //! Whether browsers can use the origins that the gateway serves.
 
 use super::codes;
+use super::listen::ListenAddress;
 use super::model::{Cookies, Insecure, Server};
 use super::problem::{Place, Problem};
 use super::routes::Draft;
@@ -29,7 +30,7 @@ pub(super) fn check(
 }
 
 fn check_presence(section: &Section<'_>, server: &Server) {
-    let open = server.listen.iter().find(|address| !address.ip().is_loopback());
+    let open = server.listen.iter().find_map(reached_from_elsewhere);
     let (Some(address), false) = (open, section.has("public_url")) else {
         return;
     };
@@ -38,6 +39,16 @@ fn check_presence(section: &Section<'_>, server: &Server) {
         .because("cookies, the issuer of tokens and the check of where a request comes from need the origin that browsers see")
         .help("add `public_url = \"https://apps.example.com\"`; it can be left out only while every listener is on loopback");
     section.tell(problem);
+}
+
+/// What is not for this machine alone, as messages call it. Who comes by a Unix socket has browsers
+/// behind it, wherever they are.
+fn reached_from_elsewhere(listen: &ListenAddress) -> Option<String> {
+    match listen {
+        ListenAddress::Tcp(address) if address.ip().is_loopback() => None,
+        ListenAddress::Tcp(_) | ListenAddress::Unix(_) => Some(listen.to_string()),
+        ListenAddress::Systemd => Some("a socket of systemd".to_owned()),
+    }
 }
 
 fn check_secure(

@@ -7,6 +7,7 @@ use super::keys;
 use super::model::{Expect, Line, PolicyTest};
 use super::people::{Roles, username};
 use super::problem::{Place, Problem};
+use super::proxies;
 use super::routes::{Draft, method};
 use super::section::Section;
 use super::upstreams::Upstreams;
@@ -35,6 +36,7 @@ fn test(section: &Section<'_>, known: &Known<'_>, line: Line) -> Option<PolicyTe
     let who = section.section("as", &keys::TEST_AS);
     let roles = known.roles.read(&who, "roles");
     let user = who.text("user").and_then(|text| username(&who, "user", &text));
+    let from = proxies::address(section, "from");
     let expect = expect(section, known);
     let request = request?;
     let (method, host, target) = read_request(section, &request)?;
@@ -45,6 +47,7 @@ fn test(section: &Section<'_>, known: &Known<'_>, line: Line) -> Option<PolicyTe
         target,
         roles: section.has("as").then(|| roles.unwrap_or_default()),
         user,
+        from,
         expect: expect?,
         line,
     })

@@ -4,22 +4,28 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use http::{HeaderName, HeaderValue, Method};
+use http::Method;
 
+use super::app_cookies;
+use super::app_logout;
 use super::codes;
 use super::cors::Policies;
-use super::header_names::reserved_for_edits;
+use super::forms::SIZE_OR_OFF;
 use super::identities::Identities;
 use super::keys;
 use super::model::Server;
 use super::people::{Roles, username};
 use super::problem::{Place, Problem};
+use super::proxies;
+use super::respond;
+use super::route_headers::{self, Edit};
 use super::section::Section;
-use super::upstreams::Upstreams;
+use super::upgrades;
+use super::upstreams::{Upstreams, timeouts};
 use super::value::{Text, bad_value};
-use super::veil::is_secret_key;
 use crate::policy::{
-    Access, Allowances, BearerPolicy, HeaderEdits, OnDenied, PathPattern, Route, Rule, Target,
+    Access, Allowances, BearerPolicy, CachePolicy, OnDenied, PathPattern, RewriteLocation, Route,
+    Rule,
 };
 use crate::request::{HostName, HostPattern};
 
@@ -40,7 +46,8 @@ pub(super) struct Draft {
     pub(super) host: Place,
     pub(super) access: Place,
     pub(super) overrides: Place,
-    edits: Vec<(HeaderName, Place)>,
+    pub(super) edits: Vec<Edit>,
+    pub(super) logout: Vec<(PathPattern, Place)>,
 }
 
 pub(super) fn read(sections: &[Section<'_>], world: &mut World<'_>) -> Vec<Draft> {
@@ -50,7 +57,8 @@ pub(super) fn read(sections: &[Section<'_>], world: &mut World<'_>) -> Vec<Draft
         if drafts.len() == sections.len() {
             check_overrides(first, &drafts);
         }
-        check_edits(first, &drafts);
+        route_headers::check(first, &drafts);
+        app_logout::check(first, &drafts);
     }
     drafts
 }
@@ -59,30 +67,40 @@ fn draft(section: &Section<'_>, world: &mut World<'_>) -> Option<Draft> {
     let path = section.needed("path", "a route is for a path");
     let pattern = path.as_ref().and_then(|text| pattern(section, text));
     let name = name(section).or_else(|| path.map(|text| text.value.into()));
-    let upstream = world.upstreams.of(section);
+    let target = respond::target(section, world.upstreams);
     let hosts = hosts(section);
     let rule = rule(section, world.roles);
-    let (headers, edits) = headers(section.section("headers", &keys::ROUTE_HEADERS));
+    let logout = app_logout::read(section, (pattern.as_ref(), rule.access));
+    let (headers, answer, edits) = route_headers::read(section);
+    let identity = world.identities.of(section);
     let route = Route {
         methods: methods(section),
-        max_body: max_body(world.server, rule.access),
+        max_body: section
+            .form("max_body", &SIZE_OR_OFF)
+            .unwrap_or_else(|| max_body(world.server, rule.access)),
         rule,
         strict_paths: section.flag("strict_paths", world.server.strict_paths),
         allow: allow(section),
         bearer: section.choice("bearer", BearerPolicy::Any, &BEARER),
         on_denied: section.choice("on_denied", OnDenied::Auto, &ON_DENIED),
         cors: world.cors.of_route(section),
-        identity: world.identities.of(section),
+        app_cookies: app_cookies::read(section).or_else(|| identity.app_cookies.clone()),
+        identity,
         strip_prefix: strip_prefix(section, pattern.as_ref()),
         preserve_host: section.flag("preserve_host", true),
+        upgrades: upgrades::read(section),
         headers,
+        answer,
+        timeouts: timeouts(&section.section("timeouts", &keys::ROUTE_TIMEOUTS)),
         access_log: section.flag("access_log", true),
+        cache: section.choice("cache", CachePolicy::Private, &CACHE),
+        logout: logout.iter().map(|(path, _)| path.clone()).collect(),
         overrides: section.text("overrides").map(|text| text.value.into()),
         // Last, so that a route without them has all its other problems told.
         name: name?,
         hosts: hosts?,
         pattern: pattern?,
-        target: Target::Upstream(upstream?),
+        target: target?,
     };
     Some(Draft {
         route,
@@ -91,6 +109,7 @@ fn draft(section: &Section<'_>, world: &mut World<'_>) -> Option<Draft> {
         host: section.place_of("host"),
         access: section.place_of("access"),
         overrides: section.place_of("overrides"),
+        logout,
         edits,
     })
 }
@@ -101,9 +120,19 @@ pub(super) const ACCESS: [(&str, Access); 3] =
 /// The words of `bearer`.
 pub(super) const BEARER: [(&str, BearerPolicy); 2] =
     [("any", BearerPolicy::Any), ("ours", BearerPolicy::Ours)];
+/// The words of `rewrite_location`.
+pub(super) const REWRITE_LOCATION: [(&str, RewriteLocation); 2] =
+    [("auto", RewriteLocation::Auto), ("off", RewriteLocation::Off)];
 /// The words of `on_denied`.
 pub(super) const ON_DENIED: [(&str, OnDenied); 3] =
     [("auto", OnDenied::Auto), ("401", OnDenied::Unauthorized), ("login", OnDenied::Login)];
+
+/// The words of `cache`.
+pub(super) const CACHE: [(&str, CachePolicy); 3] = [
+    ("private", CachePolicy::Private),
+    ("no-store", CachePolicy::NoStore),
+    ("upstream", CachePolicy::Upstream),
+];
 
 fn max_body(server: &Server, access: Access) -> Option<u64> {
     match access {
@@ -138,6 +167,7 @@ fn rule(section: &Section<'_>, roles: &Roles) -> Rule {
         access,
         roles: roles.read(section, "roles").unwrap_or_default(),
         users: users.iter().filter_map(|text| username(section, "users", text)).collect(),
+        addresses: proxies::networks(section, "allow_ips"),
     };
     for key in ["roles", "users"] {
         check_people(section, key, access);
@@ -271,56 +301,6 @@ fn strip_prefix(section: &Section<'_>, pattern: Option<&PathPattern>) -> Option<
     literal
 }
 
-fn headers(section: Section<'_>) -> (HeaderEdits, Vec<(HeaderName, Place)>) {
-    let (mut edits, mut places) = (HeaderEdits::default(), Vec::new());
-    for (place, value) in section.section_entries("set") {
-        let name = header_name(&section, value.key, place);
-        let value = value.text().and_then(|text| header_value(&section, &text));
-        if let (Some(name), Some(mut value)) = (name, value) {
-            value.set_sensitive(value.is_sensitive() || is_secret_key(name.as_str()));
-            if edits.set.iter().any(|(known, _)| *known == name) {
-                let problem =
-                    Problem::new(&codes::DUPLICATE, place, format!("`{name}` is set twice"));
-                section.tell(
-                    problem.label("again").help("keep one of the two; case makes no difference"),
-                );
-            }
-            places.push((name.clone(), place));
-            edits.set.push((name, value));
-        }
-    }
-    for text in section.texts("remove").unwrap_or_default() {
-        if let Some(name) = header_name(&section, &text.value, text.place) {
-            places.push((name.clone(), text.place));
-            edits.remove.push(name);
-        }
-    }
-    (edits, places)
-}
-
-fn header_name(section: &Section<'_>, written: &str, place: Place) -> Option<HeaderName> {
-    let name = HeaderName::from_bytes(written.as_bytes()).ok();
-    if name.is_none() {
-        let problem =
-            Problem::new(&codes::BAD_VALUE, place, format!("`{written}` cannot name a header"));
-        section.tell(problem.label("not the name of a header").help("use letters, digits and `-`"));
-    }
-    name
-}
-
-/// What the environment filled in is a secret to every message.
-fn header_value(section: &Section<'_>, text: &Text) -> Option<HeaderValue> {
-    let Ok(mut value) = HeaderValue::from_str(&text.value) else {
-        let problem =
-            Problem::new(&codes::BAD_VALUE, text.place, "a header cannot have this value");
-        section
-            .tell(problem.label("holds a control character").help("headers are one line of text"));
-        return None;
-    };
-    value.set_sensitive(text.filled);
-    Some(value)
-}
-
 fn check_names(section: &Section<'_>, drafts: &[Draft]) {
     let mut seen: BTreeMap<&str, Place> = BTreeMap::new();
     for draft in drafts {
@@ -357,27 +337,6 @@ fn check_overrides(section: &Section<'_>, drafts: &[Draft]) {
             )
             .label("no such route")
             .help("`overrides` names a route with `host = \"*\"`");
-            section.tell(problem);
-        }
-    }
-}
-
-/// An operator's header must not undo what the gateway promises an application.
-fn check_edits(section: &Section<'_>, drafts: &[Draft]) {
-    for draft in drafts {
-        for (name, place) in &draft.edits {
-            let identities = drafts.iter().flat_map(|draft| draft.route.identity.names());
-            let Some(why) = reserved_for_edits(name, identities) else {
-                continue;
-            };
-            let problem = Problem::new(
-                &codes::RESERVED_HEADER,
-                *place,
-                format!("a route cannot set or remove `{name}`"),
-            )
-            .label("the gateway's own")
-            .because(why)
-            .help("take it out");
             section.tell(problem);
         }
     }

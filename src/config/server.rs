@@ -4,11 +4,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::codes;
-use super::forms::{ADDRESS, Form, SIZE, SIZE_OR_OFF, THROUGHPUT};
+use super::forms::{Form, SIZE, SIZE_OR_OFF, THROUGHPUT};
 use super::keys;
+use super::listen;
 use super::model::{Level, Log, LogFormat, LogOutput, MaxBody, Server, StoreUrl};
 use super::problem::Problem;
+use super::proxies;
 use super::section::{Between, Section, not_yet};
+use super::tls;
 use super::value::{Text, bad_value};
 use crate::request::Origin;
 
@@ -23,13 +26,17 @@ pub(super) fn read(section: Section<'_>) -> Server {
     let timeout = |key, default| timeouts.duration(key, Duration::from_secs(default), &TIMEOUT);
     let (body_min_rate, body_grace) =
         limits.form("body_min_rate", &THROUGHPUT).unwrap_or((1024, Duration::from_secs(30)));
-    refuse_trusted_proxies(&section);
-    Server {
-        listen: listen(&section),
+    let server = Server {
+        listen: listen::read(&section),
         public_url: section
             .text("public_url")
             .and_then(|text| origin(&section, "public_url", &text)),
+        tls: tls::pairs(&section),
+        tls_handshake_timeout: timeout("tls_handshake", 10),
+        hsts: None,
+        http_redirect: tls::redirect(&section),
         public_origins: public_origins(&section),
+        trust: proxies::read(&section),
         data_dir: data_dir(&section),
         max_body: max_body(&section),
         strict_paths: section.flag("strict_paths", false),
@@ -47,7 +54,10 @@ pub(super) fn read(section: Section<'_>) -> Server {
             .form("admin", &ADMIN)
             .unwrap_or_else(|| (ADMIN.read)("127.0.0.1:9180").flatten()),
         workers: auto_or_count(&section, "workers", section.context.environment.cores()),
-    }
+    };
+    tls::check_redirect(&section, &server);
+    let hsts = tls::hsts(&section, server.public_url.as_ref());
+    Server { hsts, ..server }
 }
 
 const ADMIN: Form<Option<std::net::SocketAddr>> = Form {
@@ -58,44 +68,6 @@ const ADMIN: Form<Option<std::net::SocketAddr>> = Form {
         if text == "off" { Some(None) } else { text.parse().ok().map(Some) }
     },
 };
-
-fn listen(section: &Section<'_>) -> Vec<std::net::SocketAddr> {
-    let default = || (ADDRESS.read)("127.0.0.1:8080").into_iter().collect();
-    let Some(texts) = section.texts("listen") else {
-        return default();
-    };
-    let mut addresses = Vec::new();
-    for text in &texts {
-        if text.value.starts_with("unix:") || text.value == "systemd" {
-            section.tell(not_yet(format!("`listen = \"{}\"`", text.shown), text.place));
-        } else if let Ok(address) = text.value.parse() {
-            if addresses.contains(&address) {
-                let problem = Problem::new(
-                    &codes::DUPLICATE,
-                    text.place,
-                    format!("`listen` names {address} twice"),
-                );
-                section.tell(problem.label("again").help("take one out"));
-            }
-            addresses.push(address);
-        } else {
-            section.tell(
-                bad_value("listen", text, ADDRESS.what)
-                    .help(format!("for example {}", ADDRESS.examples)),
-            );
-        }
-    }
-    if section.value("listen").is_some_and(|value| value.is_empty_list()) {
-        let problem = Problem::new(
-            &codes::BAD_VALUE,
-            section.place_of("listen"),
-            "`listen` names no address",
-        );
-        section
-            .tell(problem.label("an empty list").help(format!("for example {}", ADDRESS.examples)));
-    }
-    addresses
-}
 
 fn origin(section: &Section<'_>, key: &str, text: &Text) -> Option<Origin> {
     let origin = Origin::read(&text.value);
@@ -111,13 +83,6 @@ fn origin(section: &Section<'_>, key: &str, text: &Text) -> Option<Origin> {
 fn public_origins(section: &Section<'_>) -> Vec<Origin> {
     let texts = section.texts("public_origins").unwrap_or_default();
     texts.iter().filter_map(|text| origin(section, "public_origins", text)).collect()
-}
-
-/// Nobody is trusted yet: an empty list says just that.
-fn refuse_trusted_proxies(section: &Section<'_>) {
-    for text in section.texts("trusted_proxies").unwrap_or_default() {
-        section.tell(not_yet("a trusted proxy", text.place));
-    }
 }
 
 /// systemd may name several folders, separated by colons; the first is ours.

@@ -5,21 +5,32 @@
 use std::fmt::Write;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
+use http::{HeaderName, HeaderValue};
 use toml::Value;
 
+use super::app_cookies;
 use super::entry::{Entry, chosen, key, list, rate, size, some_list, table, word};
 use super::forms::{duration_text, size_text};
+use super::identities;
 use super::model::{
     Bootstrap, BootstrapPassword, Config, Expect, Insecure, Log, LogOutput, PolicyTest, StoreUrl,
     Upstream,
 };
 use super::page;
-use super::routes::{ACCESS, BEARER, ON_DENIED};
+use super::proxies::SOURCES;
+use super::routes::{ACCESS, BEARER, CACHE, ON_DENIED, REWRITE_LOCATION};
 use super::server::{FORMATS, LEVELS};
+use super::servers::{BALANCE, Eject, HealthCheck, UpstreamServer};
+use super::tls::{HttpRedirect, TlsPair};
 use super::tokens::{ALGORITHMS, SAME_SITE};
+use super::upstream_tls;
 use crate::identity::Role;
-use crate::policy::{Cors, CorsOrigins, CorsPolicy, HeaderEdits, IdentityHeaders, Route, Target};
+use crate::policy::{
+    AnswerRules, Cors, CorsOrigins, CorsPolicy, HeaderEdits, IdentityHeaders, Patience, Route,
+    Target, Timeouts,
+};
 use crate::request::HostPattern;
 
 /// What stands in the place of a secret.
@@ -37,11 +48,32 @@ pub fn masked(config: &Config) -> String {
     config.bootstrap.iter().for_each(|user| page.bootstrap(user));
     config.cors.values().for_each(|policy| page.cors(policy));
     config.identities.iter().for_each(|(name, headers)| page.identity(name, headers));
-    let named = config.upstreams.iter().filter(|upstream| !upstream.name.contains("://"));
+    let named = config.upstreams.iter().filter(|upstream| !upstream.name.contains(':'));
     named.for_each(|upstream| page.upstream(upstream));
     config.routes.iter().for_each(|route| page.route(route, config));
     config.tests.iter().for_each(|test| page.test(test));
     page.0
+}
+
+/// A pair is written as a table, several as a list of tables.
+fn tls(pairs: &[TlsPair]) -> Entry {
+    let pair = |pair: &TlsPair| {
+        let [cert, key] = [&pair.cert, &pair.key].map(|path| path.display().to_string());
+        table([("cert", cert.into()), ("key", key.into())]).0
+    };
+    let mut written: Vec<Value> = pairs.iter().filter_map(pair).collect();
+    match written.len() {
+        0 | 1 => Entry(written.pop()),
+        _ => Entry(Some(Value::Array(written))),
+    }
+}
+
+fn redirect(redirect: Option<&HttpRedirect>) -> Entry {
+    let Some(redirect) = redirect else {
+        return Entry(None);
+    };
+    let folder = redirect.acme_webroot.as_ref().map(|path| path.display().to_string());
+    table([("listen", redirect.listen.to_string().into()), ("acme_webroot", folder.into())])
 }
 
 struct Page(String);
@@ -82,6 +114,7 @@ impl Page {
             ("header", server.header_timeout.into()),
             ("idle", server.idle_timeout.into()),
             ("drain", server.drain_timeout.into()),
+            ("tls_handshake", server.tls_handshake_timeout.into()),
         ]);
         self.table(
             "[server]",
@@ -89,6 +122,8 @@ impl Page {
                 ("listen", list(server.listen.iter())),
                 ("public_url", server.public_url.as_ref().map(ToString::to_string).into()),
                 ("public_origins", list(server.public_origins.iter())),
+                ("trusted_proxies", list(server.trust.proxies.iter())),
+                ("client_ip", word(&SOURCES, &server.trust.source)),
                 ("data_dir", server.data_dir.display().to_string().into()),
                 ("max_body", body),
                 ("max_connections", server.max_connections.into()),
@@ -104,6 +139,9 @@ impl Page {
                         .into(),
                 ),
                 ("workers", server.workers.into()),
+                ("tls", tls(&server.tls)),
+                ("hsts", server.hsts.into()),
+                ("http_redirect", redirect(server.http_redirect.as_ref())),
             ],
         );
     }
@@ -258,29 +296,10 @@ impl Page {
     }
 
     fn identity(&mut self, name: &str, headers: &IdentityHeaders) {
-        let separator = headers.roles.first().map(|(_, separator)| separator.as_str());
-        let role_names = || headers.roles.iter().map(|(name, _)| name);
-        let roles = match separator {
-            None | Some(",") => some_list(role_names()),
-            Some(other) => table([("header", list(role_names())), ("separator", other.into())]),
-        };
-        self.table(
-            &format!("[identity.{}]", key(name)),
-            [
-                ("user", some_list(headers.user.iter())),
-                ("roles", roles),
-                ("name", some_list(headers.name.iter())),
-                ("email", some_list(headers.email.iter())),
-            ],
-        );
+        self.table(&format!("[identity.{}]", key(name)), identities::shown(headers, MASK));
     }
 
     fn upstream(&mut self, upstream: &Upstream) {
-        let host = if upstream.host.contains(':') {
-            format!("[{}]", upstream.host)
-        } else {
-            upstream.host.clone()
-        };
         let response = upstream.response_timeout.map_or_else(|| "off".into(), Entry::from);
         let timeouts = table([
             ("connect", upstream.connect_timeout.into()),
@@ -295,7 +314,12 @@ impl Page {
         self.table(
             &format!("[upstreams.{}]", key(&upstream.name)),
             [
-                ("servers", list([format!("http://{host}:{}", upstream.port)].iter())),
+                ("servers", list(upstream.servers.iter().map(UpstreamServer::url))),
+                ("balance", word(&BALANCE, &upstream.balance)),
+                ("health", upstream.health.as_ref().map_or(Entry(None), health)),
+                ("eject", eject(&upstream.eject)),
+                ("retries", upstream.retries.into()),
+                ("tls", upstream_tls::shown(&upstream.tls)),
                 ("timeouts", timeouts),
                 ("max_connections", upstream.max_connections.into()),
                 ("max_idle", upstream.max_idle.into()),
@@ -312,8 +336,10 @@ impl Page {
             Target::Upstream(id) => {
                 config.upstreams.get(id.0).map(|upstream| upstream.name.to_string())
             }
-            Target::Endpoint(_) => None,
+            Target::Endpoint(_) | Target::Answer(_) => None,
         };
+        let answers = matches!(route.target, Target::Answer(_));
+        let sent_on = |entry| if answers { Entry(None) } else { entry };
         let allow = [
             (route.allow.underscore_headers, "underscore_headers"),
             (route.allow.method_override, "method_override"),
@@ -333,15 +359,24 @@ impl Page {
                 ("roles", some_list(route.rule.roles.iter())),
                 ("users", some_list(route.rule.users.iter())),
                 ("upstream", upstream.into()),
-                ("identity", identity.map(|(name, _)| name.clone()).into()),
+                ("respond", respond(&route.target)),
+                ("identity", sent_on(identity.map(|(name, _)| name.clone()).into())),
+                ("app_cookies", sent_on(app_cookies::shown(route.app_cookies.as_ref()))),
                 ("strip_prefix", route.strip_prefix.clone().into()),
-                ("preserve_host", route.preserve_host.into()),
-                ("headers", edits(&route.headers)),
+                ("preserve_host", sent_on(route.preserve_host.into())),
+                ("rewrite_location", sent_on(word(&REWRITE_LOCATION, &route.answer.location))),
+                ("upgrades", sent_on(list(route.upgrades.iter()))),
+                ("headers", edits(&route.headers, &route.answer)),
                 ("bearer", word(&BEARER, &route.bearer)),
                 ("on_denied", word(&ON_DENIED, &route.on_denied)),
                 ("cors", cors(route.cors.as_ref())),
+                ("cache", word(&CACHE, &route.cache)),
+                ("logout", some_list(route.logout.iter())),
                 ("allow", chosen(&allow)),
+                ("allow_ips", some_list(route.rule.addresses.iter())),
+                ("max_body", size_or_off(route.max_body).into()),
                 ("strict_paths", route.strict_paths.into()),
+                ("timeouts", timeouts(&route.timeouts)),
                 ("access_log", route.access_log.into()),
                 ("overrides", route.overrides.as_deref().map(str::to_owned).into()),
             ],
@@ -353,6 +388,7 @@ impl Page {
             let user = test.user.as_ref().map(ToString::to_string);
             table([("roles", list(roles.iter())), ("user", user.into())])
         });
+        let from = test.from.map(|address| address.to_string()).into();
         let expect = match &test.expect {
             Expect::Status(status) => usize::from(*status).into(),
             Expect::Forwarded { route, upstream } => {
@@ -361,9 +397,51 @@ impl Page {
         };
         self.table(
             "[[tests]]",
-            [("request", test.text.as_str().into()), ("as", who), ("expect", expect)],
+            [
+                ("request", test.text.as_str().into()),
+                ("as", who),
+                ("from", from),
+                ("expect", expect),
+            ],
         );
     }
+}
+
+fn timeouts(timeouts: &Timeouts) -> Entry {
+    if *timeouts == Timeouts::default() {
+        return Entry(None);
+    }
+    let written = |limit: Option<Duration>| limit.map_or(Entry(None), Entry::from);
+    table([
+        ("connect", written(timeouts.connect)),
+        (
+            "response",
+            match timeouts.response {
+                Some(Patience::Endless) => "off".into(),
+                Some(Patience::Ends(limit)) => limit.into(),
+                None => Entry(None),
+            },
+        ),
+        ("idle", written(timeouts.idle)),
+    ])
+}
+
+fn health(check: &HealthCheck) -> Entry {
+    table([
+        ("path", check.path.as_str().into()),
+        ("every", check.every.into()),
+        ("fail_after", check.fail_after.into()),
+        ("pass_after", check.pass_after.into()),
+        ("slow_start", check.slow_start.into()),
+    ])
+}
+
+fn eject(eject: &Eject) -> Entry {
+    table([
+        ("failures", eject.failures.into()),
+        ("for", eject.lasts.into()),
+        ("at_most", format!("{} %", eject.at_most).into()),
+    ])
 }
 
 /// A file as the configuration names it: relative within `data_dir`.
@@ -406,18 +484,37 @@ fn host(pattern: &HostPattern) -> String {
     }
 }
 
-/// What came from the environment, and credentials, are secrets here too.
-fn edits(edits: &HeaderEdits) -> Entry {
-    if edits.set.is_empty() && edits.remove.is_empty() {
+fn respond(target: &Target) -> Entry {
+    let Target::Answer(answer) = target else {
+        return Entry(None);
+    };
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    table([
+        ("status", usize::from(answer.status.as_u16()).into()),
+        ("body", text(&answer.body).into()),
+        ("content_type", answer.content_type.as_ref().map(|kind| text(kind.as_bytes())).into()),
+    ])
+}
+
+fn edits(requests: &HeaderEdits, answers: &AnswerRules) -> Entry {
+    let parts = [
+        ("set", written(&requests.set)),
+        ("remove", some_list(requests.remove.iter())),
+        ("set_response", written(&answers.set)),
+        ("remove_response", some_list(answers.remove.iter())),
+    ];
+    if parts.iter().all(|(_, part)| part.0.is_none()) {
         return Entry(None);
     }
-    let shown = |value: &http::HeaderValue| match value.to_str() {
+    table(parts)
+}
+
+/// What came from the environment, and credentials, are secrets here too.
+fn written(headers: &[(HeaderName, HeaderValue)]) -> Entry {
+    let shown = |value: &HeaderValue| match value.to_str() {
         Ok(text) if !value.is_sensitive() => text.to_owned(),
         _ => MASK.to_owned(),
     };
-    let set = edits.set.iter().map(|(name, value)| (name.to_string(), Value::String(shown(value))));
-    table([
-        ("set", Entry(Some(Value::Table(set.collect())))),
-        ("remove", list(edits.remove.iter())),
-    ])
+    let set = headers.iter().map(|(name, value)| (name.to_string(), Value::String(shown(value))));
+    Entry((!headers.is_empty()).then(|| Value::Table(set.collect())))
 }

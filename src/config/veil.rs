@@ -40,7 +40,8 @@ pub(super) fn is_secret_key(key: &str) -> bool {
     let named = PARTS.iter().any(|part| key.contains(part))
         || key.ends_with("token")
         || ["value", "pass", "pwd"].contains(&&*key);
-    !key.ends_with("-file") && (named || ["secret", "password", "hash"].into_iter().any(near))
+    !key.ends_with("-file")
+        && (named || ["secret", "password", "hash", "value"].into_iter().any(near))
 }
 
 fn find_in_table(text: &str, table: &DeTable<'_>, spans: &mut Vec<Range<usize>>) {
@@ -133,6 +134,14 @@ fn length_of_secret(rest: &str) -> usize {
     if line.contains('[') && !line.contains(']') {
         return rest.find(']').unwrap_or(rest.len());
     }
+    // A slip has torn the value off its key: it stands below.
+    if line.trim_matches(|c: char| c == '=' || c.is_whitespace()).is_empty() {
+        let mut below = rest.split_inclusive('\n').skip(1);
+        let first = below.next().map_or(0, str::len);
+        let goes_on = |line: &&str| !line.contains('=') && !line.starts_with('[');
+        let more: usize = below.take_while(goes_on).map(str::len).sum();
+        return line.len() + 1 + first + more;
+    }
     line.len()
 }
 
@@ -168,6 +177,17 @@ mod tests {
             "server",
         ] {
             assert!(!is_secret_key(key), "{key}");
+        }
+    }
+
+    #[test]
+    fn a_value_torn_off_its_key_is_blotted_out_too() {
+        for (text, expected) in [
+            ("secret =\n  \"a\",\n]\nx = 1", "secret *\n******\n*\nx = 1"),
+            ("secret \n\"a=\"\n[x]", "secret \n****\n[x]"),
+        ] {
+            let (tree, _) = DeTable::parse_recoverable(text);
+            assert_eq!(veil(text, tree.get_ref(), true), expected);
         }
     }
 

@@ -8,8 +8,11 @@ use bytes::Bytes;
 use http::Method;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
+use super::open::Claim;
+use super::upgrade::Tunnel;
+use crate::revocation::Place;
 use crate::telemetry::Exchange;
-use crate::upstream::AnswerBody;
+use crate::upstream::{AnswerBody, Upgraded};
 
 /// What an answer says.
 #[derive(Debug)]
@@ -18,22 +21,46 @@ pub(super) enum Content {
     Own(Bytes),
     /// Said by an upstream.
     Upstream(AnswerBody),
+    /// Nothing: the connection becomes a tunnel.
+    Tunnel(Box<Upgraded>),
 }
 
 /// An answer's body on its way to the client. When it ends or is dropped, the exchange is told.
 #[derive(Debug)]
 pub struct Body {
     content: Content,
-    exchange: Exchange,
+    /// None once it was taken along by a tunnel.
+    exchange: Option<Exchange>,
+    /// The stream is open for so long.
+    place: Option<Place<Claim>>,
 }
 
 impl Body {
-    pub(super) fn new(content: Content, mut exchange: Exchange, method: &Method) -> Self {
+    pub(super) fn new(
+        content: Content,
+        (mut exchange, place): (Exchange, Option<Place<Claim>>),
+        method: &Method,
+    ) -> Self {
         // Nothing of these is ever polled: the head is all there is.
-        if *method == Method::HEAD || content.is_over() {
+        let opens_tunnel = matches!(content, Content::Tunnel(_));
+        if !opens_tunnel && (*method == Method::HEAD || content.is_over()) {
             exchange.complete();
         }
-        Self { content, exchange }
+        Self { content, exchange: Some(exchange), place }
+    }
+
+    /// Takes the tunnel out that the answer opens, if it does.
+    pub fn take_tunnel(&mut self) -> Option<Tunnel> {
+        let nothing = Content::Own(Bytes::new());
+        match std::mem::replace(&mut self.content, nothing) {
+            Content::Tunnel(upgraded) => {
+                Some(Tunnel::new(upgraded, self.exchange.take()?, self.place.take()))
+            }
+            other @ (Content::Own(_) | Content::Upstream(_)) => {
+                self.content = other;
+                None
+            }
+        }
     }
 }
 
@@ -42,6 +69,7 @@ impl Content {
         match self {
             Self::Own(bytes) => bytes.is_empty(),
             Self::Upstream(body) => body.is_end_stream(),
+            Self::Tunnel(_) => true,
         }
     }
 }
@@ -58,12 +86,16 @@ impl HttpBody for Body {
             Content::Own(bytes) if bytes.is_empty() => None,
             Content::Own(bytes) => Some(Ok(Frame::data(std::mem::take(bytes)))),
             Content::Upstream(body) => ready!(Pin::new(body).poll_frame(context)),
+            Content::Tunnel(_) => return Poll::Ready(None),
         };
-        if let Some(Ok(frame)) = &frame {
-            self.exchange.sent(frame.data_ref().map_or(0, Bytes::len));
-        }
-        if frame.is_none() || self.content.is_over() {
-            self.exchange.complete();
+        let is_over = frame.is_none() || self.content.is_over();
+        if let Some(exchange) = &mut self.exchange {
+            if let Some(Ok(frame)) = &frame {
+                exchange.sent(frame.data_ref().map_or(0, Bytes::len));
+            }
+            if is_over {
+                exchange.complete();
+            }
         }
         Poll::Ready(frame)
     }
@@ -78,6 +110,7 @@ impl HttpBody for Body {
                 SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or(u64::MAX))
             }
             Content::Upstream(body) => body.size_hint(),
+            Content::Tunnel(_) => SizeHint::with_exact(0),
         }
     }
 }

@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderValue};
 use crate::auth::{DEVICE_LIFE, Tokens};
 use crate::config;
 use crate::request::CookieNames;
+use crate::secret::Secret;
 
 /// How cookies are written.
 #[derive(Clone, Debug)]
@@ -44,6 +45,15 @@ impl CookieJar {
             let device = device.expose_str().unwrap_or_default();
             self.write(headers, (&self.names.device, device), Some(DEVICE_LIFE));
         }
+    }
+
+    /// The companion of applications' cookies; no life: to the browser's end.
+    pub(super) fn set_companion(
+        &self,
+        headers: &mut HeaderMap,
+        (value, life): (&Secret, Option<Duration>),
+    ) {
+        self.write(headers, (&self.names.own, value.expose_str().unwrap_or_default()), life);
     }
 
     /// Deletes what a logout deletes: both tokens and the companion, never the device cookie.

@@ -5,14 +5,14 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
 use http::header::HOST;
-use http::{HeaderMap, HeaderValue, Method, Request};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use serde::Serialize;
 
 use super::Snapshot;
 use super::refusal::{Refusal, Refused};
 use crate::config::{Expect, PolicyTest};
 use crate::identity::{Caller, Identity, Role, SessionId, UserId, Username, Why};
-use crate::policy::{self, Permitted, Verdict};
+use crate::policy::{self, AnswerRules, Permitted, Target, Verdict};
 use crate::request::{Host, NormalRequest, Peer};
 use crate::upstream::{Facts, Outbound, Profile};
 
@@ -27,6 +27,8 @@ pub struct Question {
     pub target: String,
     /// Who asks; None: anonymous.
     pub caller: Option<(Username, Vec<Role>)>,
+    /// Where the client is; None: on this machine.
+    pub from: Option<IpAddr>,
 }
 
 /// What would become of it.
@@ -41,8 +43,13 @@ pub struct Explanation {
     pub decided: Option<policy::Explanation>,
     /// The upstream's name.
     pub upstream_name: Option<String>,
-    /// The headers that the upstream would get, as `name: value`.
+    /// The headers that the upstream would get, as `name: value`; what is secret is masked.
     pub headers: Vec<String>,
+    /// What the route does to the answer's headers: `name: value` sets, `-name` removes.
+    pub answer: Vec<String>,
+    /// The application's own cookies, as the route names them: forwarded only to whom they were
+    /// set for.
+    pub app_cookies: Vec<String>,
 }
 
 /// Tells what would become of a request.
@@ -53,12 +60,26 @@ pub fn explain(snapshot: &Snapshot, question: &Question) -> Explanation {
     };
     let mut decided = policy::explain(snapshot.table(), request, caller(question), false);
     let permitted = decided.permitted.take();
-    let (status, code) = outcome(&decided.verdict);
+    let (mut status, code) = outcome(&decided.verdict);
+    if let Some(Target::Answer(fixed)) =
+        permitted.as_ref().map(|permitted| &permitted.route().target)
+    {
+        status = fixed.status.as_u16();
+    }
     let upstream = decided.upstream.and_then(|upstream| snapshot.upstream_name(upstream));
     Explanation {
         status,
         code,
         upstream_name: upstream.map(ToString::to_string),
+        answer: permitted
+            .as_ref()
+            .map(|permitted| edits(&permitted.route().answer))
+            .unwrap_or_default(),
+        app_cookies: permitted
+            .iter()
+            .filter_map(|permitted| permitted.route().app_cookies.as_ref())
+            .flat_map(|patterns| patterns.iter().map(ToString::to_string))
+            .collect(),
         headers: permitted.map(|permitted| headers(snapshot, permitted)).unwrap_or_default(),
         decided: Some(decided),
     }
@@ -78,6 +99,7 @@ fn fails(snapshot: &Snapshot, test: &PolicyTest) -> Option<String> {
         host: test.host.clone(),
         target: test.target.clone(),
         caller: asker.filter(|_| known).map(|name| (name, test.roles.clone().unwrap_or_default())),
+        from: test.from,
     };
     let found = explain(snapshot, &question);
     let route = found.decided.as_ref().and_then(|decided| decided.route.as_deref());
@@ -85,7 +107,7 @@ fn fails(snapshot: &Snapshot, test: &PolicyTest) -> Option<String> {
     let holds = match &test.expect {
         Expect::Status(status) => *status == found.status,
         Expect::Forwarded { route: asked, upstream: wanted } => {
-            found.status == 200
+            matches!(found.code, "permitted" | "endpoint")
                 && asked.as_deref().is_none_or(|asked| Some(asked) == route)
                 && wanted.as_deref().is_none_or(|wanted| Some(wanted) == upstream)
         }
@@ -128,8 +150,9 @@ fn read(snapshot: &Snapshot, question: &Question) -> Result<NormalRequest, Refus
         .body(())
         // What hyper cannot take for a target either.
         .map_err(|_no_uri| Refused::from(Refusal::BadRequest))?;
-    let nobody = Peer { address: IpAddr::V4(Ipv4Addr::LOCALHOST), port: 0 };
-    Ok(NormalRequest::read(head.into_parts().0, nobody, snapshot.reader())?)
+    let address = question.from.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let peer = Peer { address: address.to_canonical(), port: 0 };
+    Ok(NormalRequest::read(head.into_parts().0, peer, snapshot.reader())?)
 }
 
 fn caller(question: &Question) -> Caller {
@@ -138,7 +161,7 @@ fn caller(question: &Question) -> Caller {
         Some((username, roles)) => Caller::Known(Identity {
             user: UserId::from_bytes([0; 16]),
             username: username.clone(),
-            roles: roles.clone(),
+            roles: roles.clone().into(),
             session: SessionId::from_bytes([0; 16]),
         }),
     }
@@ -159,17 +182,30 @@ fn headers(snapshot: &Snapshot, permitted: Permitted) -> Vec<String> {
         rules: snapshot.header_rules(),
         profile: Some(&Profile::default()),
         request_id: HeaderValue::from_static("(one for each request)"),
+        trace: None,
         own_credential: false,
+        assertion: Some(HeaderValue::from_static("(one for each request)")),
+        withheld: &[],
     };
     let outbound = Outbound::new(permitted, &facts);
     outbound.map(|outbound| lines(&outbound.head().headers)).unwrap_or_default()
 }
 
 fn lines(headers: &HeaderMap) -> Vec<String> {
-    let line = |(name, value): (&http::HeaderName, &HeaderValue)| {
-        format!("{name}: {}", String::from_utf8_lossy(value.as_bytes()))
-    };
-    headers.iter().map(line).collect()
+    headers.iter().map(|(name, value)| line(name, value)).collect()
+}
+
+/// What is secret to `show` is secret here.
+fn line(name: &HeaderName, value: &HeaderValue) -> String {
+    if value.is_sensitive() {
+        return format!("{name}: ********");
+    }
+    format!("{name}: {}", String::from_utf8_lossy(value.as_bytes()))
+}
+
+fn edits(rules: &AnswerRules) -> Vec<String> {
+    let removed = rules.remove.iter().map(|name| format!("-{name}"));
+    removed.chain(rules.set.iter().map(|(name, value)| line(name, value))).collect()
 }
 
 impl Explanation {
@@ -180,6 +216,8 @@ impl Explanation {
             decided: None,
             upstream_name: None,
             headers: Vec::new(),
+            answer: Vec::new(),
+            app_cookies: Vec::new(),
         }
     }
 }
@@ -202,6 +240,12 @@ impl fmt::Display for Explanation {
         }
         for header in &self.headers {
             write!(f, "\nsends     {header}")?;
+        }
+        if !self.app_cookies.is_empty() {
+            write!(f, "\nwithholds cookies of others: {}", self.app_cookies.join(", "))?;
+        }
+        for edit in &self.answer {
+            write!(f, "\nanswers   {edit}")?;
         }
         Ok(())
     }

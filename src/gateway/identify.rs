@@ -1,5 +1,6 @@
 //! Who sends a request: the access token, and the renewal of one that has run out.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use http::Response;
@@ -16,6 +17,7 @@ use crate::policy::{self, CrossOrigin};
 use crate::request::NormalRequest;
 use crate::telemetry::Counter;
 use crate::token::Verified;
+use crate::upstream::{Keeper, keep_from_others};
 
 impl Gateway {
     /// Decides who sends a request. A cookie decides only for requests of our own origin; one whose
@@ -26,15 +28,13 @@ impl Gateway {
         request: &NormalRequest,
     ) -> Result<Authentication, Refused> {
         let credentials = Credentials { access: request.access_cookie(), bearer: request.bearer() };
-        let mut found = self.auth.authenticate(credentials);
+        let mut found = self.auth.authenticate(credentials, &self.verdicts);
         let token = request.refresh_cookie().value().filter(|_| self.is_due(&found));
         if (found.by == DecidedBy::Cookie && found.verified.is_some()) || token.is_some() {
             self.same_origin(visit, request)?;
         }
-        if found.by == DecidedBy::Cookie
-            && let Some(verified) = &found.verified
-        {
-            self.auth.confirm(&self.seen, verified);
+        if let Some(verified) = &found.verified {
+            self.auth.note(&self.seen, verified);
         }
         if let Some(token) = token {
             let client = client(visit, request);
@@ -68,6 +68,8 @@ impl Gateway {
         };
         if let Some(tokens) = Box::pin(self.auth.renew(&renewal)).await {
             visit.snapshot.jar().set(answer.headers_mut(), &tokens);
+            // Whatever the route says of caches: the cookies are one user's.
+            keep_from_others(answer.headers_mut(), Keeper::Browser);
         }
     }
 
@@ -94,18 +96,18 @@ impl Gateway {
     ) -> Result<(), Refused> {
         let still_known = found.verified.is_some();
         match self.auth.peek(token, client).await {
-            Ok(Peek::Known { identity, auth_time, renewal }) => {
+            Ok(Peek::Known { identity, version, auth_time, renewal }) => {
                 visit.renewal = Some(renewal);
                 found.by = DecidedBy::Cookie;
                 found.caller = Caller::Known(identity.clone());
                 let now = self.auth.now();
-                found.verified = Some(Verified {
+                found.verified = Some(Rc::new(Verified {
                     identity,
-                    version: 0,
+                    version,
                     issued: now,
                     expires: self.auth.access_end(now),
                     auth_time,
-                });
+                }));
             }
             Ok(Peek::Anonymous(why)) if !still_known => {
                 found.by = DecidedBy::Cookie;

@@ -15,8 +15,9 @@ use super::body::Content;
 use crate::auth::{Failure, RefusedRefresh};
 use crate::identity::Why;
 use crate::limit::Wait;
+use crate::password::Rejection;
 use crate::policy::{Denied, Unmatched};
-use crate::request::{CollectError, Malformed, UploadFault, UploadState};
+use crate::request::{BadDestination, CollectError, Malformed, UploadFault, UploadState};
 use crate::secret;
 use crate::telemetry::{Decision, RequestId};
 use crate::upstream;
@@ -79,6 +80,8 @@ refusals! {
     ReauthRequired = "reauth_required", UNAUTHORIZED, "Sign in again", "This asks for a recent login. Sign in again.", Some("insufficient_user_authentication");
     /// 403: known, and may not.
     Forbidden = "forbidden", FORBIDDEN, "Forbidden", "You may not do this.", Some("insufficient_scope");
+    /// 403: from somewhere else than the route allows.
+    AddressRefused = "address_refused", FORBIDDEN, "Not from here", "This cannot be reached from where you are.", None;
     /// 403: another site acts for the user.
     CsrfRejected = "csrf_rejected", FORBIDDEN, "Cross-site request refused", "This request came from another site.", None;
     /// 404.
@@ -99,18 +102,26 @@ refusals! {
     Misdirected = "misdirected_request", MISDIRECTED_REQUEST, "Not a host of this gateway", "This gateway does not serve that host.", None;
     /// 422, with `reasons`: a new password that is too weak.
     PasswordRejected = "password_rejected", UNPROCESSABLE_ENTITY, "Password refused", "This password cannot be set.", Some("invalid_request");
+    /// 426, with the version that is known.
+    UpgradeRequired = "upgrade_required", UPGRADE_REQUIRED, "Another WebSocket version needed", "This gateway speaks version 13 of the WebSocket protocol.", None;
+    /// 431; over HTTP/1.1 said before the gateway is asked, without a body.
+    TooManyFields = "too_many_fields", REQUEST_HEADER_FIELDS_TOO_LARGE, "Too many header fields", "The request has more header fields than allowed.", None;
     /// 429.
     Throttled = "throttled", TOO_MANY_REQUESTS, "Too many attempts", "Too many attempts. Try again later.", None;
     /// 500.
     Internal = "internal", INTERNAL_SERVER_ERROR, "Internal error", "Something is broken here.", Some("server_error");
     /// 502.
     BadGateway = "bad_gateway", BAD_GATEWAY, "Bad gateway", "The application cannot be reached or did not answer properly.", None;
+    /// 502: COPY or MOVE to another server (RFC 4918 section 9.8.5).
+    ForeignDestination = "foreign_destination", BAD_GATEWAY, "Destination on another server", "The destination is not on this server.", None;
     /// 503: too many logins wait.
     Busy = "busy", SERVICE_UNAVAILABLE, "Busy", "Too many logins are waiting. Try again in a moment.", UNAVAILABLE;
     /// 503: the store does not answer.
     StoreUnavailable = "store_unavailable", SERVICE_UNAVAILABLE, "Temporarily unavailable", "Sessions cannot be looked up right now. You are not signed out. Try again in a moment.", UNAVAILABLE;
     /// 503: every connection to the application is in use.
     UpstreamBusy = "upstream_busy", SERVICE_UNAVAILABLE, "Temporarily unavailable", "The application is busy. Try again in a moment.", None;
+    /// 503: no server of the application is healthy.
+    UpstreamStarting = "upstream_starting", SERVICE_UNAVAILABLE, "Temporarily unavailable", "The application is starting or being restarted. Try again in a moment.", None;
     /// 504.
     GatewayTimeout = "gateway_timeout", GATEWAY_TIMEOUT, "Gateway timeout", "The application did not answer in time.", None;
 }
@@ -179,7 +190,9 @@ impl Refused {
     }
 
     pub(super) fn decision(&self) -> Decision {
-        if self.refusal.status().is_server_error() { Decision::Failed } else { Decision::Refused }
+        let expected = self.refusal == Refusal::ForeignDestination;
+        let failed = self.refusal.status().is_server_error() && !expected;
+        if failed { Decision::Failed } else { Decision::Refused }
     }
 
     /// Whether what follows on the connection cannot be trusted.
@@ -214,7 +227,8 @@ impl Refused {
     }
 
     /// A new password that is too weak, and why, for its owner.
-    pub(super) fn password(reasons: Vec<String>) -> Self {
+    pub(super) fn password(reasons: &[Rejection]) -> Self {
+        let reasons = reasons.iter().map(ToString::to_string).collect();
         Self { reasons, ..Self::from(Refusal::PasswordRejected) }
     }
 
@@ -237,6 +251,7 @@ impl Refused {
             upstream::Failure::Connect(_) | upstream::Failure::Answer(_) => Refusal::BadGateway,
             upstream::Failure::TimedOut => Refusal::GatewayTimeout,
             upstream::Failure::Full => Refusal::UpstreamBusy,
+            upstream::Failure::Down => Refusal::UpstreamStarting,
             upstream::Failure::Upload => match upload.fault() {
                 Some(fault) => return fault.into(),
                 None => Refusal::BadRequest,
@@ -297,6 +312,7 @@ impl From<Malformed> for Refused {
             Malformed::Bad(_) | Malformed::Target(_) | Malformed::Host(_) => {
                 Refusal::BadRequest.into()
             }
+            Malformed::TooManyFields => Refusal::TooManyFields.into(),
             Malformed::TargetTooLong => Refusal::TargetTooLong.into(),
             Malformed::Method => allow(&[]),
         };
@@ -322,7 +338,11 @@ impl From<Denied> for Refused {
             Denied::NotFound => Refusal::NotFound.into(),
             Denied::Method { allow: methods } => allow(&methods),
             Denied::AmbiguousPath => Refusal::BadRequest.into(),
+            Denied::Address => Refusal::AddressRefused.into(),
             Denied::CrossOrigin => Refusal::CsrfRejected.into(),
+            Denied::Destination(BadDestination::Doubled) => Refusal::BadRequest.into(),
+            Denied::Destination(BadDestination::Forbidden) => Refusal::Forbidden.into(),
+            Denied::Destination(BadDestination::Foreign) => Refusal::ForeignDestination.into(),
         }
     }
 }

@@ -6,18 +6,23 @@ use http::request::Parts;
 use http::{HeaderValue, Request, Response, header};
 use hyper::body::Incoming;
 
+use super::app_cookies::Owning;
 use super::audience::{Asked, Audience};
 use super::body::{Body, Content};
 use super::cors::{self, Sharing};
+use super::fixed;
+use super::open::Claim;
 use super::pages::{self, Look, Referrer};
-use super::refusal::Refused;
+use super::refusal::{Refusal, Refused};
+use super::upgrade;
 use super::{Gateway, Snapshot};
 use crate::auth::{DecidedBy, Renewal};
 use crate::identity::{Caller, Why};
 use crate::policy::{self, BearerPolicy, Matched, Permitted, Target};
-use crate::request::{NormalRequest, Peer, Upload, UploadState};
+use crate::request::{DESTINATION, NormalRequest, Peer, Upload, UploadState};
+use crate::revocation::{Cut, Place};
 use crate::telemetry::{Decision, Exchange};
-use crate::upstream::{self, Facts, Outbound};
+use crate::upstream::{self, Facts, Keeper, Outbound, Profile, Returning};
 
 /// One request on its way: the snapshot it is pinned to, and the record of what becomes of it.
 pub(super) struct Visit {
@@ -29,8 +34,16 @@ pub(super) struct Visit {
     pub(super) referrer: Referrer,
     /// Which other origins may read the answer, once the route is known.
     pub(super) sharing: Option<Sharing>,
+    /// Ends the connection, or the stream, that the request came by.
+    pub(super) cut: Rc<Cut>,
+    /// `sv` of what made the caller known.
+    pub(super) version: u32,
+    /// Among the open streams, once the request is permitted to a session.
+    pub(super) place: Option<Place<Claim>>,
     /// A refresh token that made the caller known, to be rotated when the answer is in hand.
     pub(super) renewal: Option<Renewal>,
+    /// The request itself ends its session, which must not cut its own answer.
+    pub(super) leaving: bool,
 }
 
 impl Visit {
@@ -40,15 +53,29 @@ impl Visit {
     }
 }
 
+/// Who sends a request.
+struct Asking {
+    caller: Caller,
+    by: DecidedBy,
+    /// `Authorization` holds a credential of ours, valid or not.
+    own_credential: bool,
+}
+
 /// A request's body as it comes from the client.
 pub(super) type Arriving = Upload<Incoming>;
 
 impl Gateway {
-    /// Answers one request. What goes wrong is an answer too.
-    pub async fn serve(&self, request: Request<Incoming>, peer: Peer) -> Response<Body> {
+    /// Answers one request. What goes wrong is an answer too. The request and its answer are dropped
+    /// when `cut` is made: the caller's session has ended, or what it was permitted is no more.
+    pub async fn serve(
+        &self,
+        request: Request<Incoming>,
+        peer: Peer,
+        cut: Rc<Cut>,
+    ) -> Response<Body> {
         let (head, incoming) = request.into_parts();
         let method = head.method.clone();
-        let snapshot = self.pin();
+        let snapshot = Rc::clone(&self.snapshot);
         let upload = Upload::new(incoming, snapshot.upload_limits());
         let state = upload.state();
         let exchange = self.telemetry.exchange();
@@ -59,9 +86,14 @@ impl Gateway {
             asked: Asked::default(),
             referrer: Referrer::default(),
             sharing: None,
+            cut,
+            version: 0,
+            place: None,
             renewal: None,
+            leaving: false,
         };
-        visit.exchange.raw(&method, peer.address);
+        let client = visit.snapshot.reader().trust.client(&head.headers, peer);
+        visit.exchange.raw(&method, client);
         visit.exchange.upload(state.clone());
         let mut answer = match self.answer(&mut visit, (head, peer), upload).await {
             Ok(answer) => answer,
@@ -70,8 +102,11 @@ impl Gateway {
         if let Some(sharing) = &visit.sharing {
             sharing.write(answer.headers_mut());
         }
+        if let Some(hsts) = visit.snapshot.hsts() {
+            answer.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
+        }
         visit.exchange.status(answer.status());
-        answer.map(|content| Body::new(content, visit.exchange, &method))
+        answer.map(|content| Body::new(content, (visit.exchange, visit.place), &method))
     }
 
     async fn answer(
@@ -82,6 +117,9 @@ impl Gateway {
     ) -> Result<Response<Content>, Refused> {
         let request = NormalRequest::read(head, peer, visit.snapshot.reader())?;
         visit.exchange.request(&request);
+        if request.is_forwarded_by_a_stranger() {
+            self.telemetry.forwarded_by_a_stranger(peer.address);
+        }
         visit.audience = Audience::of(&request);
         visit.asked = Asked::of(&request);
         let matched = visit.snapshot.table().find(request).map_err(|(_, why)| why)?;
@@ -111,36 +149,49 @@ impl Gateway {
         matched: Matched,
         upload: Arriving,
     ) -> Result<Response<Content>, Refused> {
-        let own_credential = self.owns_authorization(matched.request());
-        let permitted = self.permit(visit, matched).await?;
+        let (permitted, own_credential) = self.permit(visit, matched).await?;
         visit.exchange.decision(Decision::Permitted, "rule");
         let upload = upload.bounded(permitted.route().max_body);
         upload.check_declared()?;
-        self.forward(visit, (permitted, own_credential), upload).await
+        match permitted.session_to_end() {
+            None => self.forward(visit, (permitted, own_credential), upload).await,
+            Some(session) => {
+                let sent = (permitted, own_credential);
+                Box::pin(self.forward_logout((visit, session), sent, upload)).await
+            }
+        }
     }
 
     /// Who asks, and whether that one may: the way from a match to the proof.
-    async fn permit(&self, visit: &mut Visit, matched: Matched) -> Result<Permitted, Refused> {
-        let (caller, by) = self.caller(visit, &matched).await?;
+    /// With it, whether the credential in `Authorization` is ours.
+    async fn permit(
+        &self,
+        visit: &mut Visit,
+        matched: Matched,
+    ) -> Result<(Permitted, bool), Refused> {
+        let Asking { caller, by, own_credential } = self.caller(visit, &matched).await?;
         visit.exchange.caller(&caller);
         let by_cookie = by == DecidedBy::Cookie && caller.identity().is_some();
         policy::authorise(matched, caller, by_cookie)
+            .map(|permitted| (permitted, own_credential))
             .map_err(|(_, denied)| Refused::from(denied).realm(&visit.snapshot))
     }
 
-    async fn caller(
-        &self,
-        visit: &mut Visit,
-        matched: &Matched,
-    ) -> Result<(Caller, DecidedBy), Refused> {
+    async fn caller(&self, visit: &mut Visit, matched: &Matched) -> Result<Asking, Refused> {
+        let request = matched.request();
         if !matched.takes_identity() {
-            return Ok((Caller::Anonymous(Why::NoCredential), DecidedBy::Nothing));
+            let caller = Caller::Anonymous(Why::NoCredential);
+            let own_credential = self.owns_authorization(request);
+            return Ok(Asking { caller, by: DecidedBy::Nothing, own_credential });
         }
-        let found = self.authenticate(visit, matched.request()).await?;
+        let found = self.authenticate(visit, request).await?;
+        let own_credential = found.is_by_bearer() || self.owns_authorization(request);
         if found.foreign_bearer && matched.route().bearer == BearerPolicy::Ours {
-            return Ok((Caller::Anonymous(Why::Invalid), DecidedBy::Bearer));
+            let caller = Caller::Anonymous(Why::Invalid);
+            return Ok(Asking { caller, by: DecidedBy::Bearer, own_credential });
         }
-        Ok((found.caller, found.by))
+        visit.version = found.verified.as_ref().map_or(0, |verified| verified.version);
+        Ok(Asking { caller: found.caller, by: found.by, own_credential })
     }
 
     fn owns_authorization(&self, request: &NormalRequest) -> bool {
@@ -148,26 +199,29 @@ impl Gateway {
         value.is_some_and(|value| self.auth.owns(value.as_bytes()))
     }
 
-    async fn forward(
+    pub(super) async fn forward(
         &self,
         visit: &mut Visit,
         (permitted, own_credential): (Permitted, bool),
         upload: Arriving,
     ) -> Result<Response<Content>, Refused> {
-        let known = permitted.caller().identity();
-        let profile = match known {
-            Some(identity) if permitted.route().identity.wants_profile() => {
-                Some(self.auth.profile(&self.profiles, identity.user).await?)
-            }
-            Some(_) | None => None,
-        };
+        let profile = self.profile(&permitted).await?;
         // On a public route a reading may have made the caller known, and its tokens are renewed.
-        let is_known = known.is_some() || visit.renewal.is_some();
+        let is_known = permitted.caller().identity().is_some() || visit.renewal.is_some();
+        let keeper = Keeper::of(permitted.route().cache, is_known);
+        let permitted = match fixed::answer(permitted, keeper, &upload.state()) {
+            Ok(answer) => return Ok(answer),
+            Err(permitted) => permitted,
+        };
+        let owning = self.owning(visit, &permitted);
         let facts = Facts {
             rules: visit.snapshot.header_rules(),
             profile: profile.as_deref(),
             request_id: visit.exchange.request_id().header_value(),
+            trace: visit.exchange.begun_trace(),
             own_credential,
+            assertion: self.assertion(visit, &permitted)?,
+            withheld: owning.as_deref().map_or(&[], Owning::withheld),
         };
         if let Target::Upstream(upstream) = permitted.route().target
             && let Some(name) = visit.snapshot.upstream_name(upstream)
@@ -175,16 +229,64 @@ impl Gateway {
             visit.exchange.upstream(name);
         }
         let state = upload.state();
-        let outbound = Outbound::new(permitted, &facts)?;
+        let returning = Returning::of(&permitted);
+        let has_body = !http_body::Body::is_end_stream(&upload);
+        let upgrade = upgrade::wanted(&permitted, has_body)?;
+        let overridden = permitted.route().allow.method_override
+            || permitted.request().headers().contains_key(DESTINATION);
+        let (outbound, request, caller) = Outbound::split(permitted, &facts)?;
+        self.open(visit, (request, caller), overridden)?;
+        let protocol = upgrade.as_ref().map(|upgrade| upgrade.protocol().clone());
+        let outbound = match upgrade {
+            Some(upgrade) => outbound.upgrading(upgrade),
+            None => outbound,
+        };
         let answer = self.pools.send(outbound, upload).await;
         visit.exchange.upstream_answered();
         let mut answer = answer.map_err(|failure| Refused::upstream(&failure, &state))?;
-        upstream::clean_answer(answer.headers_mut(), is_known);
+        upstream::clean_answer(answer.headers_mut(), keeper);
+        returning.rewrite(answer.headers_mut(), visit.snapshot.header_rules(), keeper);
+        if let (Some(protocol), Some(tunnel)) = (protocol, answer.body_mut().take_tunnel()) {
+            upgrade::tell(answer.headers_mut(), protocol);
+            return Ok(answer.map(|_none| Content::Tunnel(tunnel)));
+        }
+        if answer.headers().contains_key(header::SET_COOKIE) {
+            self.note_cookies(visit, (owning, returning.route()), (answer.headers_mut(), keeper));
+        }
         Ok(answer.map(Content::Upstream))
     }
 
+    /// Name and e-mail of the caller, where the application is told them.
+    async fn profile(&self, permitted: &Permitted) -> Result<Option<Rc<Profile>>, Refused> {
+        match permitted.caller().identity() {
+            Some(identity) if permitted.route().identity.wants_profile() => {
+                Ok(Some(self.auth.profile(&self.profiles, identity.user).await?))
+            }
+            Some(_) | None => Ok(None),
+        }
+    }
+
+    /// Who the caller is, signed for the application, where that is what it is told.
+    fn assertion(
+        &self,
+        visit: &Visit,
+        permitted: &Permitted,
+    ) -> Result<Option<HeaderValue>, Refused> {
+        let route = permitted.route();
+        let (Some(identity), Target::Upstream(upstream), false) =
+            (permitted.caller().identity(), &route.target, route.identity.assertion.is_empty())
+        else {
+            return Ok(None);
+        };
+        let audience = visit.snapshot.upstream_name(*upstream).ok_or(Refusal::Internal)?;
+        let text = self.auth.assertion(identity, audience)?;
+        let mut value = HeaderValue::try_from(text).map_err(|_raw| Refusal::Internal)?;
+        value.set_sensitive(true);
+        Ok(Some(value))
+    }
+
     /// The answer of a refusal. A body that was not read to its end ends the connection.
-    fn refuse(
+    pub(super) fn refuse(
         &self,
         visit: &mut Visit,
         refused: &Refused,

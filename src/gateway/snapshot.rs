@@ -26,6 +26,7 @@ pub struct Snapshot {
     jar: CookieJar,
     realm: String,
     pages: Pages,
+    hsts: Option<HeaderValue>,
 }
 
 impl Snapshot {
@@ -48,8 +49,15 @@ impl Snapshot {
         let jar = CookieJar::new(cookies.clone(), &config.cookies, !insecure);
         let realm = first.host().to_string();
         let pages = Pages::new(&config.auth, &realm);
-        let reader = Reader { served, cookies, target_limit: config.server.limit_target };
-        Ok(Self { config: Arc::clone(config), table, reader, rules, jar, realm, pages })
+        let hsts = hsts(config, &served);
+        let reader = Reader {
+            served,
+            cookies,
+            target_limit: config.server.limit_target,
+            field_limit: config.server.limit_fields,
+            trust: config.server.trust.clone(),
+        };
+        Ok(Self { config: Arc::clone(config), table, reader, rules, jar, realm, pages, hsts })
     }
 
     /// The configuration it was compiled from.
@@ -70,6 +78,11 @@ impl Snapshot {
     /// What rewriting needs.
     pub fn header_rules(&self) -> &HeaderRules {
         &self.rules
+    }
+
+    /// `Strict-Transport-Security` of every answer.
+    pub(super) fn hsts(&self) -> Option<&HeaderValue> {
+        self.hsts.as_ref()
     }
 
     pub(super) fn jar(&self) -> &CookieJar {
@@ -109,7 +122,16 @@ impl Snapshot {
     }
 }
 
-/// `public_url`, or http://localhost with the port of each listener as bound.
+/// `Strict-Transport-Security` (RFC 6797 section 6.1), where it is asked for and every origin that
+/// browsers see is https: over http it must not be told.
+fn hsts(config: &Config, served: &ServedOrigins) -> Option<HeaderValue> {
+    let age = config.server.hsts?.as_secs();
+    let secure = served.exact().iter().all(|origin| origin.scheme() == Scheme::Https);
+    let told = || HeaderValue::from_str(&format!("max-age={age}")).ok();
+    secure.then(told).flatten()
+}
+
+/// `public_url`, or http://localhost (https with certificates) with the port of each listener as bound.
 pub fn public_origins(config: &Config, bound: &[SocketAddr]) -> Vec<Origin> {
     if let Some(origin) = &config.server.public_url {
         return vec![origin.clone()];
@@ -119,5 +141,6 @@ pub fn public_origins(config: &Config, bound: &[SocketAddr]) -> Vec<Origin> {
     };
     let mut ports: Vec<u16> = bound.iter().map(SocketAddr::port).collect();
     ports.dedup();
-    ports.iter().map(|port| Origin::new(Scheme::Http, localhost.clone(), *port)).collect()
+    let scheme = if config.server.tls.is_empty() { Scheme::Http } else { Scheme::Https };
+    ports.iter().map(|port| Origin::new(scheme, localhost.clone(), *port)).collect()
 }

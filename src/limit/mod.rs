@@ -79,7 +79,26 @@ pub struct Wait {
 impl Limits {
     /// Empty buckets of these sizes, by this clock's uptime.
     pub fn new(rates: &RateLimits, clock: &Clock) -> Self {
-        let table = Table::default();
+        Self::over(Table::default(), rates, clock)
+    }
+
+    /// The same buckets under other rates. Those whose rate is another begin full, once
+    /// [`Limits::forget_changed`] says so; the others go on where they are.
+    #[must_use]
+    pub fn renewed(&self, rates: &RateLimits, clock: &Clock) -> Self {
+        Self::over(self.table.clone(), rates, clock)
+    }
+
+    /// Empties the table of what was counted at other rates than those in force.
+    pub fn forget_changed(&self, before: &Self) {
+        for kind in Kind::ALL {
+            if self.limit(kind).rate != before.limit(kind).rate {
+                self.table.forget(kind);
+            }
+        }
+    }
+
+    fn over(table: Table, rates: &RateLimits, clock: &Clock) -> Self {
         let limit = |label, rate| Limit::new(label, rate, &table, clock);
         let name = rates.login_per_username;
         Self {
@@ -153,6 +172,7 @@ impl Limits {
 #[derive(Debug)]
 struct Limit {
     label: &'static str,
+    rate: Rate,
     every: Duration,
     limiter: RateLimiter<Key, Table, Uptime, NoOpMiddleware<Duration>>,
 }
@@ -166,7 +186,7 @@ impl Limit {
             .unwrap_or(Quota::per_second(NonZeroU32::MIN))
             .allow_burst(burst);
         let limiter = RateLimiter::new(quota, table.clone(), Uptime(clock.clone()));
-        Self { label, every, limiter }
+        Self { label, rate, every, limiter }
     }
 
     fn take(&self, key: &Key) -> Result<(), Wait> {

@@ -34,6 +34,22 @@ pub(super) enum Kind {
     AuthAddress,
 }
 
+impl Kind {
+    pub(super) const ALL: [Self; 11] = [
+        Self::LoginAddress,
+        Self::LoginNetwork,
+        Self::LoginNameStranger,
+        Self::LoginNameStrangerSlow,
+        Self::LoginNameKnown,
+        Self::LoginUser,
+        Self::RefreshSession,
+        Self::RefreshAddress,
+        Self::SessionList,
+        Self::Administrator,
+        Self::AuthAddress,
+    ];
+}
+
 /// The table. Clones share it.
 #[derive(Clone, Debug)]
 pub(super) struct Table(Arc<Sets>);
@@ -65,6 +81,14 @@ impl Table {
             && let Some(entry) = set.iter_mut().find(|entry| entry.key == *key)
         {
             entry.tat = entry.tat.saturating_sub(by.into());
+        }
+    }
+
+    /// Drops every bucket of a kind.
+    pub(super) fn forget(&self, kind: Kind) {
+        for set in &self.0.sets {
+            let mut set = set.lock().unwrap_or_else(PoisonError::into_inner);
+            set.retain(|entry| entry.key.kind != kind);
         }
     }
 

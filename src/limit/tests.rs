@@ -12,7 +12,11 @@ fn rate(burst: u32, every_secs: u64) -> Rate {
 
 fn limits() -> (Limits, Clock) {
     let clock = Clock::manual(Timestamp::from_secs(1_800_000_000));
-    let rates = RateLimits {
+    (Limits::new(&rates(), &clock), clock)
+}
+
+fn rates() -> RateLimits {
+    RateLimits {
         login_per_ip: rate(20, 3),
         login_per_network: Rate { burst: 100, every: Duration::from_millis(600) },
         login_per_username: rate(10, 60),
@@ -22,8 +26,7 @@ fn limits() -> (Limits, Clock) {
         sessions_per_session: rate(10, 6),
         admin_per_user: rate(60, 1),
         auth_per_ip: Rate { burst: 600, every: Duration::from_millis(100) },
-    };
-    (Limits::new(&rates, &clock), clock)
+    }
 }
 
 fn ip(text: &str) -> IpAddr {
@@ -239,4 +242,17 @@ fn absurd_rates_neither_panic_nor_open_the_gate() {
         clock.advance(Duration::from_secs(200 * 365 * 24 * 60 * 60));
         assert!(limit.take(&key).is_ok(), "{rate:?}: refilled");
     }
+}
+
+#[test]
+fn other_rates_begin_with_full_buckets_and_equal_ones_go_on() {
+    let (before, clock) = limits();
+    let (address, network) = (ip("192.0.2.1"), Bucket::LoginNetwork(ip("192.0.2.1")));
+    assert_eq!(drain(&before, Bucket::LoginAddress(address)), 20);
+    assert_eq!(drain(&before, network), 100);
+    let after = before.renewed(&RateLimits { login_per_network: rate(7, 1), ..rates() }, &clock);
+    after.forget_changed(&before);
+    assert_eq!(drain(&after, Bucket::LoginAddress(address)), 0, "an equal rate forgets nothing");
+    assert_eq!(drain(&after, network), 7);
+    assert_eq!(drain(&before, Bucket::LoginAddress(address)), 0, "one table for both");
 }

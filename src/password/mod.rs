@@ -51,7 +51,10 @@ impl Password {
             return None;
         }
         let prepared = OpaqueString::new().enforce(typed.expose_str()?).ok()?;
-        Some(Self(prepared.into_owned().into()))
+        // Some letters become one that RFC 8265 refuses: what was prepared must stay as it is.
+        let again = OpaqueString::new().enforce(&*prepared);
+        let stands = again.is_ok_and(|again| again == prepared);
+        stands.then(|| Self(prepared.into_owned().into()))
     }
 
     fn expose(&self) -> &[u8] {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    Access, Allowances, BearerPolicy, Cors, CorsPolicy, Endpoint, HeaderEdits, IdentityHeaders,
-    OnDenied, PathPattern, Route, Rule, Target,
+    Access, Allowances, AnswerRules, BearerPolicy, CachePolicy, Cors, CorsPolicy, Endpoint,
+    HeaderEdits, IdentityHeaders, OnDenied, PathPattern, Route, Rule, Target,
 };
 
 /// `auth.path`, compiled.
@@ -65,7 +65,12 @@ fn route(auth: &PathPattern, endpoint: Endpoint) -> Option<Route> {
         hosts: Vec::new(),
         pattern,
         methods: Some(vec![endpoint.method()]),
-        rule: Rule { access: Access::Public, roles: Vec::new(), users: Vec::new() },
+        rule: Rule {
+            access: Access::Public,
+            roles: Vec::new(),
+            users: Vec::new(),
+            addresses: Vec::new(),
+        },
         target: Target::Endpoint(endpoint),
         strict_paths: false,
         allow: Allowances::default(),
@@ -74,10 +79,16 @@ fn route(auth: &PathPattern, endpoint: Endpoint) -> Option<Route> {
         cors: None,
         identity: Arc::new(IdentityHeaders::default()),
         strip_prefix: None,
+        app_cookies: None,
         preserve_host: true,
+        upgrades: Vec::new(),
         headers: HeaderEdits::default(),
+        answer: AnswerRules::default(),
         max_body: Some(MAX_BODY),
+        timeouts: super::Timeouts::default(),
         access_log: true,
+        cache: CachePolicy::Private,
+        logout: Vec::new(),
         overrides: None,
     })
 }

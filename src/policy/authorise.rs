@@ -6,7 +6,7 @@ use http::Method;
 
 use super::{Access, Cors, Matched, Route, Rule, Target, check_origin};
 use crate::identity::{Caller, Identity, Why};
-use crate::request::NormalRequest;
+use crate::request::{BadDestination, NormalRequest};
 
 /// Proof that the rule of the route was met, under every reading of the path. Owns its request.
 #[derive(Debug)]
@@ -54,8 +54,12 @@ pub enum Denied {
     },
     /// 400: more than one reading on a strict route, or bytes that are not UTF-8.
     AmbiguousPath,
+    /// 403: the client is somewhere else than it must be, under some reading.
+    Address,
     /// 403: a cookie decided, and the request comes from another origin, under some reading.
     CrossOrigin,
+    /// 400, 403 or 502: the second target of the request, whoever asks.
+    Destination(BadDestination),
 }
 
 /// Decides. `by_cookie`: the caller was known by a cookie, so the origin rule holds for every
@@ -87,7 +91,11 @@ fn refusal(matched: &Matched, caller: &Caller, by_cookie: bool) -> Option<Denied
     if too_many || !(target.is_utf8() || route.allow.non_utf8) {
         return Some(Denied::AmbiguousPath);
     }
+    let client = matched.request().client();
     if matched.found().preflight.is_some() {
+        if !matched.found().routes().all(|route| route.rule.admits_from(client)) {
+            return Some(Denied::Address);
+        }
         return (!matched.found().leaves_cors_to_upstream()).then_some(Denied::Forbidden);
     }
     // The same for every route without a policy, so asked once.
@@ -97,7 +105,9 @@ fn refusal(matched: &Matched, caller: &Caller, by_cookie: bool) -> Option<Denied
         let policy = route.cors.as_ref().and_then(Cors::policy);
         crosses && (policy.is_none() || check_origin(request, policy.map(AsRef::as_ref)).is_err())
     };
+    // Before all else, so that nobody is led to a login that would not help.
     let judge = |route: &Arc<Route>| match route.rule.access {
+        _ if !route.rule.admits_from(client) => Some(Denied::Address),
         Access::Public => None,
         Access::Optional | Access::SignedIn if foreign(route) => Some(Denied::CrossOrigin),
         Access::Optional => None,

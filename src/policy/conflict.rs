@@ -92,7 +92,7 @@ fn stricter<'a>(route: &Route, shared: &'a Paths) -> Option<&'a Arc<Route>> {
     }
     let covering = |group: &&Group| {
         group.routes.first().is_some_and(|other| {
-            matches!(other.target, Target::Upstream(_)) && other.pattern.covers(&route.pattern)
+            !matches!(other.target, Target::Endpoint(_)) && other.pattern.covers(&route.pattern)
         })
     };
     let group = shared.find_all(&route.pattern.shape()).into_iter().find(covering)?;
@@ -107,6 +107,9 @@ fn stricter<'a>(route: &Route, shared: &'a Paths) -> Option<&'a Arc<Route>> {
 }
 
 fn admits_more(rule: &Rule, than: &Rule) -> bool {
+    if rule.is_wider_than(than) {
+        return true;
+    }
     if than.access != Access::SignedIn {
         return false;
     }

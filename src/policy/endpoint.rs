@@ -97,6 +97,9 @@ endpoints! {
     /// Administration: lets a user sign in again.
     EnableUser = POST "/admin/users/{name}/enable";
 
+    /// Administration: a link by which a user sets a password.
+    InviteUser = POST "/admin/users/{name}/invite";
+
     /// Administration: everybody's sessions.
     AllSessions = GET "/admin/sessions";
 

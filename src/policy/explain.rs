@@ -77,7 +77,9 @@ impl Verdict {
             Self::Denied(Denied::SignIn(_)) => "sign_in",
             Self::Denied(Denied::Forbidden) => "forbidden",
             Self::Denied(Denied::AmbiguousPath) => "ambiguous_path",
+            Self::Denied(Denied::Address) => "address_refused",
             Self::Denied(Denied::CrossOrigin) => "cross_origin",
+            Self::Denied(Denied::Destination(_)) => "destination",
         }
     }
 }
@@ -113,14 +115,16 @@ pub fn explain(
     };
     explanation.take(&matched.route().name);
     match matched.route().target {
-        Target::Endpoint(endpoint) => explanation.verdict = Verdict::Endpoint(endpoint),
-        Target::Upstream(upstream) => {
-            explanation.upstream = Some(upstream);
-            match authorise(matched, caller, by_cookie) {
-                Ok(permitted) => explanation.permitted = Some(permitted),
-                Err((_, denied)) => explanation.verdict = Verdict::Denied(denied),
-            }
+        Target::Endpoint(endpoint) => {
+            explanation.verdict = Verdict::Endpoint(endpoint);
+            return explanation;
         }
+        Target::Upstream(upstream) => explanation.upstream = Some(upstream),
+        Target::Answer(_) => {}
+    }
+    match authorise(matched, caller, by_cookie) {
+        Ok(permitted) => explanation.permitted = Some(permitted),
+        Err((_, denied)) => explanation.verdict = Verdict::Denied(denied),
     }
     explanation
 }

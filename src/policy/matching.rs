@@ -8,6 +8,7 @@ use http::Method;
 use super::auth_path::AuthPath;
 use super::conflict::conflicts;
 use super::cors::asked_method;
+use super::destination;
 use super::method::{allowed, method_overrides, route_for};
 use super::paths::{Found, Group, Paths};
 use super::{Access, Conflict, Cors, CorsPolicy, Denied, Endpoint, Route, Target};
@@ -105,11 +106,12 @@ impl Table {
         }
         let route = route?;
         let mut found = Found::new(route);
-        if matches!(route.target, Target::Upstream(_)) {
+        if !matches!(route.target, Target::Endpoint(_)) {
             let overriding = overriding(request, group, &mut found);
             for method in [request.method()].into_iter().chain(&overriding) {
                 paths.look_up_readings(request.target(), method, &mut found);
             }
+            destination::look_up(paths, request, &mut found);
         }
         Ok(found)
     }
@@ -151,7 +153,7 @@ impl Matched {
     pub fn into_endpoint(self) -> Result<(Endpoint, NormalRequest), Self> {
         match self.found.route.target {
             Target::Endpoint(endpoint) => Ok((endpoint, self.request)),
-            Target::Upstream(_) => Err(self),
+            Target::Upstream(_) | Target::Answer(_) => Err(self),
         }
     }
 

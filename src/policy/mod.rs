@@ -4,12 +4,15 @@
 //! A request is decided on its literal path, and must be permitted under every other reading of it
 //! too: where rules differ, no spelling of a path reaches past one.
 
+mod app_cookies;
 mod auth_path;
 mod authorise;
 mod conflict;
 mod cors;
+mod destination;
 mod endpoint;
 mod explain;
+mod leaving;
 mod matching;
 mod method;
 mod origin;
@@ -20,6 +23,7 @@ mod route;
 mod tests;
 mod trie;
 
+pub use app_cookies::{BadCookiePattern, CookiePattern};
 pub use authorise::{Denied, Permitted, authorise};
 pub use conflict::Conflict;
 pub use cors::{Cors, CorsOrigins, CorsPolicy, origin_of};
@@ -30,6 +34,7 @@ pub use method::is_method_override;
 pub use origin::{CrossOrigin, check_fetch_site, check_origin};
 pub use pattern::{BadPattern, PathPattern};
 pub use route::{
-    Access, Allowances, BearerPolicy, HeaderEdits, IdentityHeaders, OnDenied, Route, Rule, Target,
+    Access, Allowances, AnswerRules, BearerPolicy, CachePolicy, FixedAnswer, HeaderEdits,
+    IdentityHeaders, OnDenied, Patience, RewriteLocation, Route, Rule, Target, Timeouts,
     UpstreamId,
 };

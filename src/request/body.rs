@@ -5,6 +5,7 @@
 
 use std::cell::Cell;
 use std::error::Error;
+use std::ops::Deref;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -38,6 +39,25 @@ struct Progress {
     bytes: u64,
     whole: bool,
     fault: Option<UploadFault>,
+    gone: bool,
+}
+
+/// The state as its body holds it: with the body, the upload is gone.
+#[derive(Debug)]
+struct Carried(UploadState);
+
+impl Drop for Carried {
+    fn drop(&mut self) {
+        self.0.update(|progress| progress.gone = true);
+    }
+}
+
+impl Deref for Carried {
+    type Target = UploadState;
+
+    fn deref(&self) -> &UploadState {
+        &self.0
+    }
 }
 
 /// Why an upload was cut.
@@ -70,6 +90,12 @@ impl UploadState {
         self.0.get().fault
     }
 
+    /// Whether more of it may come.
+    pub fn is_under_way(&self) -> bool {
+        let progress = self.0.get();
+        !progress.whole && !progress.gone && progress.fault.is_none()
+    }
+
     fn update(&self, change: impl FnOnce(&mut Progress)) {
         let mut progress = self.0.get();
         change(&mut progress);
@@ -77,12 +103,23 @@ impl UploadState {
     }
 }
 
-/// The body of a request, streamed. Trailers are dropped.
+/// What becomes of a body's trailers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UploadTrailers {
+    /// Hardly an application reads them, and none expects them.
+    #[default]
+    Dropped,
+    /// They go on; who sends them on filters them.
+    Passed,
+}
+
+/// The body of a request, streamed. Trailers are dropped, unless they are said to pass.
 #[derive(Debug)]
 pub struct Upload<B> {
     inner: B,
+    trailers: UploadTrailers,
     limits: UploadLimits,
-    state: UploadState,
+    state: Carried,
     pace: Option<Pace>,
 }
 
@@ -90,14 +127,14 @@ impl<B: Body<Data = Bytes>> Upload<B> {
     /// Wraps a body.
     pub fn new(inner: B, mut limits: UploadLimits) -> Self {
         limits.grace = limits.grace.min(A_DAY);
-        let state = UploadState::default();
+        let state = Carried(UploadState::default());
         state.update(|progress| progress.whole = inner.is_end_stream());
-        Self { inner, limits, state, pace: None }
+        Self { inner, trailers: UploadTrailers::Dropped, limits, state, pace: None }
     }
 
     /// The state, to keep.
     pub fn state(&self) -> UploadState {
-        self.state.clone()
+        self.state.0.clone()
     }
 
     /// The same body with another bound on its bytes; nothing of it may have been read yet.
@@ -105,6 +142,12 @@ impl<B: Body<Data = Bytes>> Upload<B> {
     pub fn bounded(mut self, max_bytes: Option<u64>) -> Self {
         self.limits.max_bytes = max_bytes;
         self
+    }
+
+    /// The same body with other rules for its trailers.
+    #[must_use]
+    pub fn with_trailers(self, trailers: UploadTrailers) -> Self {
+        Self { trailers, ..self }
     }
 
     /// Refuses a body that says beforehand (`Content-Length`) that it is too large, unread.
@@ -175,7 +218,11 @@ where
                     this.cut(UploadFault::Broken);
                     return Poll::Ready(Some(Err(cause.into())));
                 }
-                Some(Ok(Err(_trailers))) => {}
+                Some(Ok(Err(trailers))) if this.trailers == UploadTrailers::Passed => {
+                    this.state.update(|progress| progress.whole = true);
+                    return Poll::Ready(Some(Ok(trailers)));
+                }
+                Some(Ok(Err(_dropped))) => {}
                 Some(Ok(Ok(data))) => {
                     if let Err(fault) = this.accept(&data) {
                         return Poll::Ready(Some(Err(fault.into())));

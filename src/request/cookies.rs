@@ -5,6 +5,7 @@
 
 use http::header::{COOKIE, HeaderMap, HeaderValue};
 
+use super::app_cookies::remove_cookies;
 use super::{Origin, Scheme};
 
 /// A cookie of ours, as presented.
@@ -83,16 +84,23 @@ impl CookieNames {
     /// gateway could give it and in each spelling that a parser could take for it. All others stay
     /// byte for byte, in order.
     pub fn strip(&self, headers: &mut HeaderMap) {
-        let ours =
-            |line: &HeaderValue| pairs(line).any(|pair| names_in(pair).any(is_gateway_cookie));
-        if !headers.get_all(COOKIE).iter().any(ours) {
-            return;
+        remove_cookies(headers, is_gateway_cookie);
+    }
+
+    /// The companion of applications' cookies, which few routes ask for.
+    pub fn companion(&self, headers: &HeaderMap) -> CookieValue {
+        let mut found = CookieValue::Absent;
+        let mut style = Style::Netscape;
+        for pair in headers.get_all(COOKIE).iter().flat_map(pairs) {
+            for name in names_in(pair) {
+                if is_version(name) {
+                    style = Style::Rfc2109;
+                } else if self.own.as_bytes().eq_ignore_ascii_case(name) {
+                    found.add(exact_value(pair, &self.own));
+                }
+            }
         }
-        let lines: Vec<_> = headers.get_all(COOKIE).iter().filter_map(without_ours).collect();
-        headers.remove(COOKIE);
-        for line in lines {
-            headers.append(COOKIE, line);
-        }
+        if style == Style::Rfc2109 { CookieValue::Absent } else { found }
     }
 
     /// Reads the gateway's cookies, from one line or several.
@@ -139,6 +147,19 @@ impl Presented {
     }
 }
 
+/// Makes one line of several, into which HTTP/2 may split it (RFC 9113 section 8.2.3).
+pub(super) fn join(headers: &mut HeaderMap) {
+    let mut lines = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
+    let (Some(first), Some(second)) = (lines.next(), lines.next()) else {
+        return;
+    };
+    let all: Vec<&[u8]> = [first, second].into_iter().chain(lines).collect();
+    // Of valid values and a separator that is valid: this does not fail.
+    if let Ok(joined) = HeaderValue::from_bytes(&all.join(&b"; "[..])) {
+        headers.insert(COOKIE, joined);
+    }
+}
+
 /// Whether a cookie, sent back as this pair, would be taken for a gateway's, or make us distrust
 /// those beside it.
 pub fn disturbs_gateway_cookies(pair: &[u8]) -> bool {
@@ -171,13 +192,13 @@ fn without_prefix<'a>(name: &'a [u8], prefix: &str) -> Option<&'a [u8]> {
     start.eq_ignore_ascii_case(prefix.as_bytes()).then_some(rest)
 }
 
-fn pairs(line: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+pub(super) fn pairs(line: &HeaderValue) -> impl Iterator<Item = &[u8]> {
     line.as_bytes().split(|byte| *byte == b';')
 }
 
 /// What parsers could take for the name of a cookie in a pair: blanks and quotes around it do not
 /// count, and old ones part cookies at commas too.
-fn names_in(pair: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(super) fn names_in(pair: &[u8]) -> impl Iterator<Item = &[u8]> {
     pair.split(|byte| *byte == b',').map(|part| {
         let part = trim(part, b" \t\"'=");
         let end = part.iter().position(|byte| *byte == b'=').unwrap_or(part.len());
@@ -205,15 +226,18 @@ fn exact_value<'a>(pair: &'a [u8], name: &str) -> Option<&'a str> {
     std::str::from_utf8(value).ok()
 }
 
-/// A line without the gateway's cookies, and without the attributes that follow one of them in the
+/// A line without cookies of such names, and without the attributes that follow one of them in the
 /// style of RFC 2109; None where no cookie is left.
-fn without_ours(line: &HeaderValue) -> Option<HeaderValue> {
+pub(super) fn without(
+    line: &HeaderValue,
+    is_doomed: &impl Fn(&[u8]) -> bool,
+) -> Option<HeaderValue> {
     let mut kept: Vec<&[u8]> = Vec::new();
-    let mut after_ours = false;
+    let mut after_doomed = false;
     for pair in pairs(line) {
-        let ours = names_in(pair).any(is_gateway_cookie);
-        after_ours = ours || (after_ours && names_in(pair).any(is_attribute));
-        if !after_ours {
+        let doomed = names_in(pair).any(is_doomed);
+        after_doomed = doomed || (after_doomed && names_in(pair).any(is_attribute));
+        if !after_doomed {
             kept.push(pair);
         }
     }

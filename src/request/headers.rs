@@ -87,9 +87,9 @@ pub(super) fn asks_upgrade(headers: &HeaderMap) -> bool {
     headers.contains_key(UPGRADE) && headers.get_all(CONNECTION).iter().any(nominates)
 }
 
-struct Repeated;
+pub(super) struct Repeated;
 
-fn only<'a>(
+pub(super) fn only<'a>(
     headers: &'a HeaderMap,
     name: &HeaderName,
 ) -> Result<Option<&'a HeaderValue>, Repeated> {

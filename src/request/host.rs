@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
+use http::Version;
 use http::header::HOST;
 use http::request::Parts;
 use thiserror::Error;
@@ -82,10 +83,14 @@ impl Host {
     }
 
     /// The one host that a request names: its `Host`, which the authority of an absolute-form
-    /// target (RFC 9112 section 3.2.2) must repeat.
+    /// target (RFC 9112 section 3.2.2) must repeat. HTTP/2 has the authority in its place, and
+    /// may have both (RFC 9113 section 8.3.1).
     pub(super) fn of(head: &Parts) -> Result<Self, BadHost> {
         let mut lines = head.headers.get_all(HOST).iter();
-        let line = lines.next().ok_or(BadHost::Missing)?;
+        let Some(line) = lines.next() else {
+            let named = head.uri.authority().filter(|_| head.version == Version::HTTP_2);
+            return Self::read(named.ok_or(BadHost::Missing)?.as_str());
+        };
         if lines.next().is_some() {
             return Err(BadHost::Repeated);
         }

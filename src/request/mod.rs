@@ -3,19 +3,24 @@
 //! [`NormalRequest::read`] is the only producer of that type; matching, explaining and forwarding
 //! use nothing else, so that what is decided on is what is forwarded.
 
+mod app_cookies;
 mod body;
 mod cookies;
+mod destination;
+mod forwarding;
 mod headers;
 mod host;
 mod local_path;
 mod origin;
 mod readings;
 mod target;
+mod trace;
+mod upgrade;
 
 #[cfg(test)]
 mod tests;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use http::header::HeaderMap;
 use http::request::Parts;
@@ -23,14 +28,21 @@ use http::uri::PathAndQuery;
 use http::{Method, Version};
 use thiserror::Error;
 
-pub use body::{CollectError, Upload, UploadFault, UploadLimits, UploadState, collect};
+pub use app_cookies::{cookie_names, remove_cookies};
+pub use body::{
+    CollectError, Upload, UploadFault, UploadLimits, UploadState, UploadTrailers, collect,
+};
 pub use cookies::{CookieNames, CookiePrefix, CookieValue, disturbs_gateway_cookies};
+pub use destination::{BadDestination, DESTINATION, Destination, DestinationForm};
+pub use forwarding::{ClientSource, Standing, Trust, TrustedProxy, read_address, read_network};
 pub use headers::fold;
 pub use host::{BadHost, Host, HostName, HostPattern};
 pub use local_path::LocalPath;
 pub use origin::{Origin, Scheme, ServedOrigins};
 pub use readings::{fold_path, readings};
 pub use target::{BadTarget, Target};
+pub use trace::TraceId;
+pub use upgrade::{BadHandshake, Upgrade, is_websocket};
 
 /// Where a connection comes from: the socket's other end, a v4-mapped address unwrapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +53,17 @@ pub struct Peer {
     pub port: u16,
 }
 
+impl Peer {
+    /// Whoever comes by a Unix socket: such a peer has no address, so it gets the one that nobody
+    /// can come from.
+    pub const UNIX: Self = Self { address: IpAddr::V4(Ipv4Addr::UNSPECIFIED), port: 0 };
+}
+
+/// The name that a client gave in its TLS handshake (RFC 6066 section 3), an extension of requests
+/// that may ask for another host: such a one is misdirected (RFC 9110 section 15.5.20).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerName(pub HostName);
+
 /// What reading a request needs to know of the configuration.
 #[derive(Clone, Debug)]
 pub struct Reader {
@@ -50,16 +73,22 @@ pub struct Reader {
     pub cookies: CookieNames,
     /// The longest target, in bytes; beyond it 414.
     pub target_limit: usize,
+    /// Whose word is taken for the client's address.
+    pub trust: Trust,
+    /// The most header fields; beyond them 431.
+    pub field_limit: usize,
 }
 
 /// A request that every server would read as we do, or whose readings are all known.
 #[derive(Debug)]
 pub struct NormalRequest {
     method: Method,
+    version: Version,
     target: Target,
     host: Host,
     origin: Option<Origin>,
     client: IpAddr,
+    standing: Standing,
     headers: HeaderMap,
     access: CookieValue,
     refresh: CookieValue,
@@ -68,26 +97,39 @@ pub struct NormalRequest {
 
 impl NormalRequest {
     /// Reads the head of a request, or refuses it ([`Malformed`] says how). Extensions are dropped.
-    pub fn read(head: Parts, peer: Peer, reader: &Reader) -> Result<Self, Malformed> {
+    pub fn read(mut head: Parts, peer: Peer, reader: &Reader) -> Result<Self, Malformed> {
         headers::check_method(&head.method)?;
-        if !matches!(head.version, Version::HTTP_10 | Version::HTTP_11) {
-            return Err(Malformed::Bad("not HTTP/1.0 or HTTP/1.1"));
+        if !matches!(head.version, Version::HTTP_10 | Version::HTTP_11 | Version::HTTP_2) {
+            return Err(Malformed::Bad("not HTTP/1.0, HTTP/1.1 or HTTP/2"));
+        }
+        if head.version == Version::HTTP_2 {
+            cookies::join(&mut head.headers);
+        }
+        if head.headers.len() > reader.field_limit {
+            return Err(Malformed::TooManyFields);
         }
         let target = target_of(&head)?;
         if target.as_str().len() > reader.target_limit {
             return Err(Malformed::TargetTooLong);
         }
         let host = Host::of(&head)?;
+        let named = head.extensions.get::<ServerName>();
+        let standing = reader.trust.standing(peer);
+        // A trusted proxy shares one connection among the hosts that it stands before.
+        let misdirected = standing == Standing::Client
+            && named.is_some_and(|ServerName(name)| *name != host.name);
         headers::check_framing(&head)?;
         headers::check_authorization(&head.headers)?;
         let target = Target::of(target)?;
         let cookies::Presented { access, refresh, device } = reader.cookies.read(&head.headers);
         Ok(Self {
             method: head.method,
+            version: head.version,
             target,
-            origin: reader.served.own(&host),
+            origin: if misdirected { None } else { reader.served.own(&host) },
             host,
-            client: peer.address,
+            client: reader.trust.client(&head.headers, peer),
+            standing,
             headers: head.headers,
             access,
             refresh,
@@ -115,9 +157,20 @@ impl NormalRequest {
         self.origin.as_ref()
     }
 
-    /// The client's address.
+    /// The client's address: its own, or the one that a trusted proxy vouches for.
     pub fn client(&self) -> IpAddr {
         self.client
+    }
+
+    /// What the peer that sent it is to us.
+    pub fn standing(&self) -> Standing {
+        self.standing
+    }
+
+    /// Whether somebody whose word is not taken says for whom it asks: most often a proxy that
+    /// nobody told us to trust.
+    pub fn is_forwarded_by_a_stranger(&self) -> bool {
+        self.standing == Standing::Client && forwarding::is_told(&self.headers)
     }
 
     /// The headers, as sent.
@@ -151,6 +204,13 @@ impl NormalRequest {
         headers::asks_upgrade(&self.headers)
     }
 
+    /// Forgets the cookies of ours, once they have had their say.
+    pub fn forget_cookies(&mut self) {
+        self.access = CookieValue::Absent;
+        self.refresh = CookieValue::Absent;
+        self.device = CookieValue::Absent;
+    }
+
     /// Takes the headers out, for `upstream` to rewrite; the rest stays.
     pub fn take_headers(&mut self) -> HeaderMap {
         std::mem::take(&mut self.headers)
@@ -172,6 +232,9 @@ pub enum Malformed {
     /// 414.
     #[error("the target is longer than the limit")]
     TargetTooLong,
+    /// 431; over HTTP/1.1 told sooner.
+    #[error("the head has more fields than the limit")]
+    TooManyFields,
     /// 405: CONNECT, TRACE, TRACK.
     #[error("this method is never forwarded")]
     Method,

@@ -137,6 +137,16 @@ impl ServedOrigins {
         origins.iter().find(port).map(|origin| origin.on(&host.name))
     }
 
+    /// The https origin of a host, on whichever port.
+    pub fn secure(&self, name: &HostName) -> Option<Origin> {
+        let secure = |origin: &&Origin| origin.scheme == Scheme::Https;
+        if let Some(origins) = self.by_host.get(name) {
+            return origins.iter().find(secure).cloned();
+        }
+        let origins = self.wildcards.get(name.parent()?)?;
+        origins.iter().find(secure).map(|origin| origin.on(name))
+    }
+
     /// Every exact origin, `public_url` first.
     pub fn exact(&self) -> &[Origin] {
         &self.exact

@@ -1,12 +1,23 @@
-//! The set of ended sessions (sid → drop time, least `sv`), asked on every request.
+//! The set of ended sessions (sid → drop time, least `sv`), asked on every request, and the streams
+//! that live by sessions, which end with them.
 //!
 //! Not where revocations are kept: the store is, whose writer feeds this with every commit. Invariant: an entry
 //! never becomes milder before its drop time, in whatever order news arrive.
 
+mod cut;
+mod news;
+mod streams;
+
 use std::collections::HashMap;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::collections::hash_map;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
+pub use cut::Cut;
+pub use news::{Concerned, News};
+pub use streams::{Fate, Place, Stream, Streams};
+
+use self::news::Letterbox;
 use crate::clock::Timestamp;
 use crate::identity::SessionId;
 
@@ -20,9 +31,17 @@ pub const KEPT: Duration = Duration::from_secs(62 * 60);
 #[derive(Debug)]
 pub struct Revocations {
     shards: [RwLock<Shard>; SHARDS],
+    ears: RwLock<Vec<Arc<Letterbox>>>,
 }
 
 impl Revocations {
+    /// Tells of everything that happens to sessions from now on. One ear a worker, for its life.
+    pub fn listen(&self) -> News {
+        let (news, letterbox) = News::new();
+        self.ears.write().unwrap_or_else(PoisonError::into_inner).push(letterbox);
+        news
+    }
+
     /// Ends a session: every access token of it is refused until `drop_at`.
     pub fn end(&self, session: SessionId, drop_at: Timestamp) {
         self.add(session, Entry { least: None, drop_at });
@@ -74,9 +93,25 @@ impl Revocations {
     }
 
     fn add(&self, session: SessionId, news: Entry) {
-        if let Some(shard) = self.shard(session) {
-            let mut shard = write(shard);
-            shard.entry(session).and_modify(|entry| entry.merge(news)).or_insert(news);
+        let Some(shard) = self.shard(session) else {
+            return;
+        };
+        let is_new = match write(shard).entry(session) {
+            hash_map::Entry::Occupied(mut known) => known.get_mut().merge(news),
+            hash_map::Entry::Vacant(place) => {
+                place.insert(news);
+                true
+            }
+        };
+        // Only now: who hears of it asks the set.
+        if is_new {
+            self.tell(session);
+        }
+    }
+
+    fn tell(&self, session: SessionId) {
+        for ear in self.ears.read().unwrap_or_else(PoisonError::into_inner).iter() {
+            ear.drop_in(session);
         }
     }
 
@@ -89,7 +124,7 @@ impl Revocations {
 
 impl Default for Revocations {
     fn default() -> Self {
-        Self { shards: std::array::from_fn(|_| RwLock::default()) }
+        Self { shards: std::array::from_fn(|_| RwLock::default()), ears: RwLock::default() }
     }
 }
 
@@ -115,9 +150,12 @@ struct Entry {
 }
 
 impl Entry {
-    fn merge(&mut self, news: Self) {
-        self.least = self.least.zip(news.least).map(|(one, other)| one.max(other));
+    /// Whether it says more than before.
+    fn merge(&mut self, news: Self) -> bool {
+        let before = self.least;
+        self.least = before.zip(news.least).map(|(one, other)| one.max(other));
         self.drop_at = self.drop_at.max(news.drop_at);
+        self.least != before
     }
 }
 

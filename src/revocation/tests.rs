@@ -1,3 +1,8 @@
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+
 use super::*;
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
@@ -69,4 +74,80 @@ fn a_thread_that_panicked_with_a_shard_in_hand_leaves_it_usable() {
     assert_eq!(set.standing(session(1), 0), Standing::Ended);
     set.end(session(65), later(60));
     assert_eq!(set.len(), 2);
+}
+
+#[test]
+fn who_listens_hears_of_each_change_once_and_of_nothing_that_was_known() {
+    let set = Revocations::default();
+    set.end(session(1), later(60));
+    let news = set.listen();
+    set.end(session(1), later(90));
+    set.end(session(2), later(60));
+    set.raise(session(3), 2, later(60));
+    set.raise(session(3), 1, later(60));
+    let heard = now(news.next()).expect("there is news");
+    assert_eq!(heard, Concerned::These([session(2), session(3)].into()));
+    assert_eq!(now(news.next()), None, "everything was told");
+    set.end(session(3), later(60));
+    assert_eq!(now(news.next()), Some(Concerned::only(session(3))));
+}
+
+#[test]
+fn who_is_slow_to_listen_hears_that_it_may_be_anybody() {
+    let set = Revocations::default();
+    let news = set.listen();
+    for n in 0..5000 {
+        set.end(session(n), later(60));
+    }
+    assert_eq!(now(news.next()), Some(Concerned::Anybody));
+}
+
+#[test]
+fn streams_of_a_session_are_cut_and_others_are_not() {
+    let streams = Streams::default();
+    let cuts: Vec<Rc<Cut>> = (0..6).map(|_| Rc::default()).collect();
+    let enter = |n: u16, cut: &Rc<Cut>| {
+        let cut = Rc::clone(cut);
+        streams.enter(Stream { session: session(n), version: 0, cut, claim: n })
+    };
+    let mut places: Vec<_> = (0..5).map(|n| enter(n % 2, &cuts[usize::from(n)])).collect();
+    // Of session 1; its place is taken by one of session 0.
+    drop(places.remove(3));
+    places.push(enter(0, &cuts[5]));
+    assert_eq!(streams.len(), 5);
+
+    let ends = |_: &mut Stream<u16>| Fate::Ends;
+    assert_eq!(streams.judge(&Concerned::only(session(1)), ends), 1);
+    let made: Vec<bool> = cuts.iter().map(|cut| cut.is_made()).collect();
+    assert_eq!(made, [false, true, false, false, false, false]);
+    assert_eq!(streams.judge(&Concerned::only(session(1)), ends), 0, "nobody is cut twice");
+    assert_eq!(streams.judge(&Concerned::Anybody, |_| Fate::Goes), 0);
+    drop(places);
+    assert!(streams.is_empty());
+    assert_eq!(streams.judge(&Concerned::Anybody, ends), 0, "nothing is left behind");
+}
+
+#[test]
+fn a_cut_wakes_the_task_that_looks_at_it() {
+    struct Woken(AtomicBool);
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+    let woken = Arc::new(Woken(AtomicBool::new(false)));
+    let waker = Waker::from(Arc::clone(&woken));
+    let cut = Cut::default();
+    assert!(cut.poll_made(&mut Context::from_waker(&waker)).is_pending());
+    cut.make();
+    assert!(woken.0.load(Ordering::SeqCst));
+    assert!(cut.poll_made(&mut Context::from_waker(&waker)).is_ready());
+}
+
+/// What is ready at once.
+fn now<T>(future: impl Future<Output = T>) -> Option<T> {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => Some(value),
+        Poll::Pending => None,
+    }
 }

@@ -1,59 +1,71 @@
 //! The door of a worker: connections come in until the drain.
 
-use std::future::poll_fn;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 
-use super::Service;
-use super::connection::{self, Settings, Shared};
-use super::slots::Slots;
-use crate::request::Peer;
+use super::bare::Bare;
+use super::connection::{self, Shared, Tuning, within};
+use super::doors::Doors;
+use super::preamble::{self, Announced};
+use super::slots::{Slot, Slots};
+use super::tls::Tls;
+use super::{ParseError, Service};
+use crate::request::{Peer, Standing};
 
 /// Where a worker's connections come in, and when no more do.
 #[derive(Debug)]
 pub struct Door {
     /// This worker's socket for each address.
     pub sockets: Vec<TcpListener>,
+    /// Sockets that somebody else keeps open: who waits there is left to a successor.
+    pub lent: Vec<TcpListener>,
+    /// This worker's socket for each file.
+    pub unix: Vec<UnixListener>,
     /// Bounds connections, of all workers together.
     pub slots: Arc<Slots>,
+    /// What clients speak TLS with; None: plain connections.
+    pub tls: Option<Tls>,
     /// True once the drain has begun.
     pub drain: watch::Receiver<bool>,
 }
 
-/// Serves what comes until the drain, then lets requests in flight finish within their time; parked
-/// connections close at once. To be run on the worker's own runtime. Fails only at once, if the
+/// Serves what comes until the drain, then lets requests in flight finish within their time; silent
+/// connections have a share of it for a last request. To be run on the worker's own runtime. Fails only at once, if the
 /// sockets cannot be used.
-pub async fn serve<S: Service>(door: Door, service: Rc<S>, settings: Settings) -> io::Result<()> {
-    let Door { sockets, slots, drain } = door;
-    let sockets = sockets.into_iter().map(tokio::net::TcpListener::from_std);
-    let sockets = sockets.collect::<io::Result<Vec<_>>>()?;
-    let shared = Rc::new(Shared::new(Rc::clone(&service), settings));
+pub async fn serve<S: Service>(door: Door, service: Rc<S>, tuning: Tuning) -> io::Result<()> {
+    let Door { sockets, lent, unix, slots, tls, drain } = door;
+    let doors = Doors::open(sockets, lent, unix)?;
+    let shared = Rc::new(Shared::new(Rc::clone(&service), tuning.clone(), tls));
     let mut connections = JoinSet::new();
     let mut begun = drain.clone();
+    let admit = |connections: &mut JoinSet<()>, (socket, peer): (Bare, Peer)| {
+        let standing = service.standing(peer);
+        let bounded = (standing == Standing::Client).then_some(peer.address);
+        let Some(slot) = slots.take(bounded) else {
+            return service.turned_away(peer);
+        };
+        let came = Came { socket, peer, slot };
+        let (shared, drain) = (Rc::clone(&shared), drain.clone());
+        match standing {
+            Standing::Client | Standing::Proxy => {
+                connections.spawn_local(attend(came, shared, drain))
+            }
+            Standing::Announcer => connections.spawn_local(hear(came, shared, drain)),
+        };
+    };
     loop {
         tokio::select! {
-            accepted = accept(&sockets) => match accepted {
-                Ok((stream, address)) => {
-                    let peer = peer(address);
-                    let Some(slot) = slots.take(peer.address) else {
-                        service.turned_away(peer);
-                        continue;
-                    };
-                    let served = connection::serve(stream, peer, Rc::clone(&shared), drain.clone());
-                    connections.spawn_local(async move {
-                        served.await;
-                        drop(slot);
-                    });
-                }
+            accepted = doors.accept() => match accepted {
+                Ok(accepted) => admit(&mut connections, accepted),
                 Err(error) => recover(&error).await,
             },
             Some(_) = connections.join_next() => {}
@@ -61,32 +73,68 @@ pub async fn serve<S: Service>(door: Door, service: Rc<S>, settings: Settings) -
             _ = begun.wait_for(|draining| *draining) => break,
         }
     }
-    drop(sockets);
     shared.drain();
+    let end = Instant::now() + tuning.get().drain_timeout;
+    let mut closing = doors.close();
+    while let Ok(Some(accepted)) = timeout_at(end, closing.next()).await {
+        admit(&mut connections, accepted);
+    }
+    drop(closing);
     let finished = async { while connections.join_next().await.is_some() {} };
     // What has not finished is dropped with the set, and so is cut.
-    let _elapsed = timeout(settings.drain_timeout, finished).await;
+    let _elapsed = timeout_at(end, finished).await;
     Ok(())
 }
 
-async fn accept(sockets: &[tokio::net::TcpListener]) -> io::Result<(TcpStream, SocketAddr)> {
-    poll_fn(|cx| {
-        for socket in sockets {
-            if let Poll::Ready(accepted) = socket.poll_accept(cx) {
-                return Poll::Ready(accepted);
-            }
-        }
-        Poll::Pending
-    })
-    .await
-    .inspect(|(stream, _)| {
-        let _works_without_too = stream.set_nodelay(true);
-    })
+/// A connection that found a place.
+struct Came {
+    socket: Bare,
+    peer: Peer,
+    slot: Slot,
 }
 
-/// A v4-mapped address is the IPv4 address that it maps.
-fn peer(address: SocketAddr) -> Peer {
-    Peer { address: address.ip().to_canonical(), port: address.port() }
+async fn attend<S: Service>(
+    Came { socket, peer, slot }: Came,
+    shared: Rc<Shared<S>>,
+    drain: watch::Receiver<bool>,
+) {
+    connection::serve(socket, peer, shared, drain).await;
+    drop(slot);
+}
+
+/// Attends to the client that a trusted proxy connects for, once the proxy has told which.
+async fn hear<S: Service>(came: Came, shared: Rc<Shared<S>>, mut drain: watch::Receiver<bool>) {
+    // On the heap only while it lasts: a parked connection is to be small.
+    if let Some(came) = Box::pin(announced(came, &shared, &mut drain)).await {
+        attend(came, shared, drain).await;
+    }
+}
+
+/// The client, once it has found a place of its own. None: closed.
+async fn announced<S: Service>(
+    mut came: Came,
+    shared: &Shared<S>,
+    drain: &mut watch::Receiver<bool>,
+) -> Option<Came> {
+    let settings = shared.settings();
+    let patience = (settings.header_timeout, settings.grace());
+    let read = within(pin!(preamble::read(&mut came.socket)), patience, drain).await;
+    let fault = match read {
+        Some(Ok(Announced::Itself)) => return Some(came),
+        Some(Ok(Announced::Client(client))) if came.slot.bind(client.address) => {
+            return Some(Came { peer: client, ..came });
+        }
+        Some(Ok(Announced::Client(client))) => {
+            shared.service().turned_away(client);
+            return None;
+        }
+        Some(Err(_)) => ParseError::Preamble,
+        // Not its fault.
+        None if *drain.borrow() => return None,
+        None => ParseError::Late,
+    };
+    shared.service().parse_error(fault, came.peer);
+    None
 }
 
 /// A client that left before it was accepted is no trouble; a lack of descriptors or memory passes
@@ -105,3 +153,6 @@ async fn recover(error: &io::Error) {
 
 /// How long nobody is accepted after a lack of something.
 const PAUSE: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests;

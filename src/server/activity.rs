@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Settings;
+use super::stream::Took;
 
 /// Shared by the socket, the service and the watch of one connection. Costs no look at the clock:
 /// time is taken at the watch's ticks only.
@@ -46,6 +47,18 @@ impl Activity {
         }
     }
 
+    /// What was written before was pushed on towards the client, or waits for it.
+    pub(super) fn pushed(&self, outcome: &Poll<io::Result<()>>, took: Took) {
+        if outcome.is_pending() {
+            self.blocked.set(true);
+        } else if took == Took::Some {
+            self.blocked.set(false);
+        }
+        if took == Took::Some {
+            self.took.set(true);
+        }
+    }
+
     /// A request was read. It is over when the guard is dropped.
     pub(super) fn begin(self: &Rc<Self>) -> InFlight {
         self.served.set(true);
@@ -54,9 +67,24 @@ impl Activity {
         InFlight(Rc::clone(self))
     }
 
+    /// Whether a request was begun since this was asked last.
+    pub(super) fn take_served(&self) -> bool {
+        self.served.take()
+    }
+
+    /// Whether the client took bytes since this was asked last.
+    pub(super) fn take_took(&self) -> bool {
+        self.took.take()
+    }
+
     /// Whether an answer is under way.
     pub(super) fn is_in_flight(&self) -> bool {
         self.in_flight.get() > 0
+    }
+
+    /// Whether the client takes no more bytes for now.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.blocked.get()
     }
 
     /// Whether the client has sent its last byte.

@@ -7,28 +7,32 @@
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::poll_fn;
-use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Request;
+use http::header::{CONNECTION, HeaderValue};
+use http::{Request, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::activity::{Activity, InFlight, Judgement, Watch};
+use super::bare::Bare;
+use super::naming::Given;
+use super::opening::{Opened, open};
 use super::socket::Socket;
-use super::{ParseError, Service};
+use super::stream::Stream;
+use super::tunnel::{self, FarSide, Outcome};
+use super::{ParseError, Service, Tls, h2};
 use crate::request::Peer;
+use crate::revocation::Cut;
 
 /// What bounds connections.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +40,8 @@ pub struct Settings {
     /// A head must be whole so long after its first byte; a new connection must send one by then.
     /// Looked at once a second.
     pub header_timeout: Duration,
+    /// A TLS handshake must be done so long after the connection.
+    pub handshake_timeout: Duration,
     /// A silent keep-alive connection is closed then, and one whose client takes no byte.
     pub idle_timeout: Duration,
     /// Requests in flight when the drain begins have so long.
@@ -46,10 +52,18 @@ pub struct Settings {
     pub fields: usize,
 }
 
+impl Settings {
+    /// Silent clients have so long of the drain's time.
+    pub(super) fn grace(&self) -> Duration {
+        self.drain_timeout / LAST_WORDS
+    }
+}
+
 impl From<&crate::config::Server> for Settings {
     fn from(server: &crate::config::Server) -> Self {
         Self {
             header_timeout: server.header_timeout,
+            handshake_timeout: server.tls_handshake_timeout,
             idle_timeout: server.idle_timeout,
             drain_timeout: server.drain_timeout,
             head_bytes: server.limit_headers,
@@ -58,85 +72,144 @@ impl From<&crate::config::Server> for Settings {
     }
 }
 
+/// The settings in force, which may change: a connection takes those of the moment whenever its
+/// client begins to speak. Clones are one.
+#[derive(Clone, Debug)]
+pub struct Tuning(Rc<Cell<Settings>>);
+
+impl Tuning {
+    /// Puts other settings into force.
+    pub fn set(&self, settings: Settings) {
+        self.0.set(settings);
+    }
+
+    pub(super) fn get(&self) -> Settings {
+        self.0.get()
+    }
+}
+
+impl From<Settings> for Tuning {
+    fn from(settings: Settings) -> Self {
+        Self(Rc::new(Cell::new(settings)))
+    }
+}
+
 /// What the connections of a worker share.
 pub(super) struct Shared<S> {
     service: Rc<S>,
-    settings: Settings,
-    http1: http1::Builder,
-    /// Looked at by connections in use, which so need no channel to be woken by: at the latest
-    /// their next tick shows it to them.
+    tuning: Tuning,
+    tls: Option<Tls>,
+    /// Answers that begin from now on are the last of their connections.
     draining: Cell<bool>,
 }
 
 impl<S> Shared<S> {
-    pub(super) fn new(service: Rc<S>, settings: Settings) -> Self {
-        let mut http1 = http1::Builder::new();
-        // hyper's own header time-out would be the idle time-out too; ours is kept by the watch.
-        http1
-            .keep_alive(true)
-            .half_close(false)
-            .header_read_timeout(None)
-            .max_header_size(settings.head_bytes)
-            .max_buf_size(settings.head_bytes.saturating_add(LEAST_BUFFER).max(BUFFER));
-        // Naming the default would cost an allocation for each request.
-        if settings.fields != HYPERS_FIELDS {
-            http1.max_headers(settings.fields);
-        }
-        Self { service, settings, http1, draining: Cell::new(false) }
+    pub(super) fn new(service: Rc<S>, tuning: Tuning, tls: Option<Tls>) -> Self {
+        Self { service, tuning, tls, draining: Cell::new(false) }
     }
 
-    /// Tells connections in use to end with what is under way.
+    /// Whether connections are to end with what is under way.
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    pub(super) fn service(&self) -> &Rc<S> {
+        &self.service
+    }
+
+    pub(super) fn settings(&self) -> Settings {
+        self.tuning.get()
+    }
+
+    /// Lets every connection end with its next answer.
     pub(super) fn drain(&self) {
         self.draining.set(true);
     }
 }
 
+fn http1(settings: &Settings) -> http1::Builder {
+    let mut http1 = http1::Builder::new();
+    // hyper's own header time-out would be the idle time-out too; ours is kept by the watch.
+    http1
+        .keep_alive(true)
+        .half_close(false)
+        .header_read_timeout(None)
+        .max_header_size(settings.head_bytes)
+        .max_buf_size(settings.head_bytes.saturating_add(LEAST_BUFFER).max(BUFFER));
+    // Naming the default would cost an allocation for each request.
+    if settings.fields != HYPERS_FIELDS {
+        http1.max_headers(settings.fields);
+    }
+    http1
+}
+
 /// Serves a connection until it is closed.
 pub(super) async fn serve<S: Service>(
-    mut stream: TcpStream,
+    stream: Bare,
     peer: Peer,
     shared: Rc<Shared<S>>,
     mut drain: watch::Receiver<bool>,
 ) {
-    let mut rest = Bytes::new();
-    let mut patience = shared.settings.header_timeout;
-    loop {
-        if rest.is_empty() && !speaks(&stream, patience, &mut drain).await {
-            return;
+    // On the heap, as all that a parked connection does not need.
+    let settings = shared.settings();
+    let opening = open(stream, shared.tls.as_ref(), &settings, &mut drain);
+    let opened = Box::pin(opening).await;
+    let (mut stream, mut rest) = match opened {
+        Opened::Http1(stream, rest) => (stream, rest),
+        Opened::Http2(stream, rest) => {
+            return Box::pin(h2::serve((stream, rest), peer, shared)).await;
         }
-        patience = shared.settings.idle_timeout;
+        Opened::Closed(why) => {
+            return why.into_iter().for_each(|why| shared.service.parse_error(why, peer));
+        }
+    };
+    loop {
         // On the heap only while it lasts: a parked connection is to be small.
         let busy = Box::pin(busy(Socketful { stream, rest }, peer, &shared));
         match busy.await {
             End::Parked(parked) => Socketful { stream, rest } = parked,
-            End::Linger(stream) => return linger(stream).await,
-            End::Reset(stream) => {
-                // Else what was cut short could look like an end.
-                let _closing_anyway = stream.set_zero_linger();
-                return;
-            }
+            End::Linger(stream) => return stream.linger().await,
+            End::Tunnel(tunnel) => return tunnel.await,
+            End::Reset(stream) => return stream.reset(),
             End::Gone => return,
+        }
+        let settings = shared.settings();
+        let patience = (settings.idle_timeout, settings.grace());
+        if rest.is_empty() && !speaks(&mut stream, patience, &mut drain).await {
+            return stream.close();
         }
     }
 }
 
-/// Waits for a byte of the client's, and leaves it there: a socket that only seems readable is not
-/// to be taken for one whose client speaks. False: close.
-async fn speaks(stream: &TcpStream, patience: Duration, drain: &mut watch::Receiver<bool>) -> bool {
-    if *drain.borrow() {
-        return false;
-    }
-    let mut first = [0];
+/// Waits for a byte of the client's. False: close.
+async fn speaks(
+    stream: &mut Stream,
+    patience: (Duration, Duration),
+    drain: &mut watch::Receiver<bool>,
+) -> bool {
+    within(pin!(stream.speaks()), patience, drain).await.unwrap_or(false)
+}
+
+/// Waits for a silent client. None: close.
+///
+/// In the drain a client has the grace left: its request may be on its way, and closing under it
+/// would lose it (RFC 9112 section 9.6).
+pub(super) async fn within<T>(
+    mut wait: impl Future<Output = T> + Unpin,
+    (patience, grace): (Duration, Duration),
+    drain: &mut watch::Receiver<bool>,
+) -> Option<T> {
     tokio::select! {
-        peeked = stream.peek(&mut first) => matches!(peeked, Ok(1)),
-        () = sleep(patience) => false,
-        _ = drain.changed() => false,
+        done = &mut wait => return Some(done),
+        () = sleep(patience) => return None,
+        _ = drain.wait_for(|draining| *draining) => {}
     }
+    timeout(grace, wait).await.ok()
 }
 
 /// A socket, and what was read of it already.
 struct Socketful {
-    stream: TcpStream,
+    stream: Stream,
     rest: Bytes,
 }
 
@@ -145,30 +218,53 @@ enum End {
     /// The client is silent.
     Parked(Socketful),
     /// Closed by us; the client may still be sending.
-    Linger(TcpStream),
+    Linger(Stream),
     /// Cut.
-    Reset(TcpStream),
+    Reset(Stream),
+    /// HTTP is over on it, and something else goes on.
+    Tunnel(Pin<Box<dyn Future<Output = ()>>>),
     /// The client has gone.
     Gone,
 }
 
 async fn busy<S: Service>(from: Socketful, peer: Peer, shared: &Shared<S>) -> End {
     let activity = Rc::new(Activity::default());
+    let cut = Rc::new(Cut::default());
+    let given = Given::of(&from.stream);
     let socket = Socket::new(from.stream, from.rest, Rc::clone(&activity));
-    let handler = service_fn(|request: Request<Incoming>| {
+    let opened = Cell::new(None);
+    let handler = service_fn(|mut request: Request<Incoming>| {
+        given.mark(&mut request);
         let in_flight = activity.begin();
-        let answer = Rc::clone(&shared.service).serve(request, peer);
+        let answer = Rc::clone(&shared.service).serve(request, peer, Rc::clone(&cut));
+        let opened = &opened;
         async move {
+            let mut answer = answer.await;
+            if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+                opened.set(S::tunnel(answer.body_mut()));
+            } else if shared.draining.get() {
+                // Said before the end, so that no client sends another request into it.
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             let tracked = |body| Tracked { body, _in_flight: in_flight };
-            Ok::<_, Infallible>(answer.await.map(tracked))
+            Ok::<_, Infallible>(answer.map(tracked))
         }
     });
-    let mut connection = shared.http1.serve_connection(TokioIo::new(socket), handler);
-    let pause = drive(&mut connection, &activity, shared).await;
+    let settings = shared.settings();
+    let mut connection = http1(&settings).serve_connection(TokioIo::new(socket), handler);
+    let pause = drive(&mut connection, (&activity, &cut), settings).await;
     let parts = connection.into_parts();
     let Some(stream) = parts.io.into_inner().into_stream() else {
         return End::Gone;
     };
+    if let (Pause::Ended(Ok(())), Some(far)) = (&pause, opened.take()) {
+        // A 101 that its client has not taken would be lost.
+        return if activity.is_blocked() {
+            End::Reset(stream)
+        } else {
+            End::Tunnel(Box::pin(through(Socketful { stream, rest: parts.read_buf }, far, cut)))
+        };
+    }
     match pause {
         Pause::Parked => End::Parked(Socketful { stream, rest: parts.read_buf }),
         Pause::Ended(Ok(())) if activity.has_ended() => End::Gone,
@@ -179,11 +275,21 @@ async fn busy<S: Service>(from: Socketful, peer: Peer, shared: &Shared<S>) -> En
             shared.service.parse_error(error, peer);
             End::Linger(stream)
         }
-        Pause::Ended(Err(_)) | Pause::Stalled => End::Reset(stream),
+        Pause::Ended(Err(_)) | Pause::Stalled | Pause::Cut => End::Reset(stream),
         Pause::Late => {
             shared.service.parse_error(ParseError::Late, peer);
             End::Gone
         }
+    }
+}
+
+/// A tunnel to its end. Where the end is none, or this is dropped, both sides see a reset.
+async fn through<F: FarSide>(near: Socketful, mut far: F, cut: Rc<Cut>) {
+    let activity = Rc::new(Activity::default());
+    let _in_flight = activity.begin();
+    let mut socket = Socket::tunnelled(near.stream, near.rest, activity);
+    if tunnel::run(&mut socket, &mut far, &cut).await == Outcome::Whole {
+        drop(socket.into_stream());
     }
 }
 
@@ -193,36 +299,35 @@ enum Pause {
     Parked,
     Late,
     Stalled,
+    /// From outside, whatever goes on.
+    Cut,
 }
 
 /// Runs hyper, and looks at the activity at each tick.
-async fn drive<S, B, D>(
+async fn drive<S, B>(
     connection: &mut http1::Connection<TokioIo<Socket>, S>,
-    activity: &Activity,
-    shared: &Shared<D>,
+    (activity, cut): (&Activity, &Cut),
+    settings: Settings,
 ) -> Pause
 where
     S: hyper::service::HttpService<Incoming, ResBody = B, Error = Infallible>,
     B: Body + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let settings = &shared.settings;
     let every = TICK.min(settings.header_timeout).min(settings.idle_timeout);
     let mut tick = pin!(sleep(every));
     let mut watch = Watch::default();
-    let mut told = false;
     poll_fn(move |cx| {
         let mut connection = Pin::new(&mut *connection);
-        if !told && shared.draining.get() {
-            told = true;
-            connection.as_mut().graceful_shutdown();
+        if cut.poll_made(cx).is_ready() {
+            return Poll::Ready(Pause::Cut);
         }
         if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
             return Poll::Ready(Pause::Ended(ended));
         }
         while tick.as_mut().poll(cx).is_ready() {
             let now = Instant::now();
-            match watch.judge(activity, now, settings) {
+            match watch.judge(activity, now, &settings) {
                 Judgement::Goes => {}
                 Judgement::Late => return Poll::Ready(Pause::Late),
                 Judgement::Stalled => return Poll::Ready(Pause::Stalled),
@@ -243,27 +348,6 @@ fn parked(ended: hyper::Result<()>) -> Pause {
         Ok(()) => Pause::Parked,
         Err(_) => Pause::Ended(ended),
     }
-}
-
-/// Lets the client read our last words: closing a socket with unread bytes resets it, and the
-/// reset may overtake the answer (RFC 9112 section 9.6).
-async fn linger(mut stream: TcpStream) {
-    let drained = async {
-        stream.shutdown().await?;
-        let mut waste = vec![0; WASTE];
-        let mut left = MOST_DRAINED;
-        while left > 0 {
-            stream.readable().await?;
-            match stream.try_read(&mut waste) {
-                Ok(0) => return Ok(()),
-                Ok(count) => left = left.saturating_sub(count),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    };
-    let _closed_either_way = timeout(LONGEST_LINGER, drained).await;
 }
 
 /// A body that tells when hyper is done with it.
@@ -292,6 +376,8 @@ impl<B: Body + Unpin> Body for Tracked<B> {
     }
 }
 
+/// The share of the drain that silent clients have to send a last request in.
+const LAST_WORDS: u32 = 10;
 /// How often a connection in use is looked at.
 const TICK: Duration = Duration::from_secs(1);
 /// The largest buffer of a connection, unless heads may be larger.
@@ -300,12 +386,6 @@ const BUFFER: usize = 128 * 1024;
 const LEAST_BUFFER: usize = 8 * 1024;
 /// Fields that hyper reads without being told.
 const HYPERS_FIELDS: usize = 100;
-/// Bytes that a refused client may still send.
-const MOST_DRAINED: usize = 256 * 1024;
-/// Bytes drained at once.
-const WASTE: usize = 16 * 1024;
-/// Time that a refused client has to read why.
-const LONGEST_LINGER: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests;

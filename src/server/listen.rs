@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
@@ -24,6 +25,29 @@ pub enum ListenError {
     /// Ports below 1024 want a privilege.
     #[error("cannot listen on {0}: permission denied")]
     Denied(SocketAddr),
+    /// There is none of the promised sockets.
+    #[error("server.listen names \"systemd\", and no socket was handed over")]
+    NothingHanded,
+    /// A socket that was handed over cannot be used.
+    #[error("cannot use the socket of systemd, {which}: {cause}")]
+    Handed {
+        /// Its number and name.
+        which: String,
+        /// Why not.
+        cause: io::Error,
+    },
+    /// Somebody else listens at the file.
+    #[error("cannot listen on unix:{}: another process listens there, perhaps a gateway", .0.display())]
+    UnixInUse(PathBuf),
+    /// The file of a socket cannot be made.
+    #[error("cannot listen on unix:{}", .path.display())]
+    Unix {
+        /// Where.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        cause: io::Error,
+    },
     /// Anything else, as an address that is not of this machine.
     #[error("cannot listen on {address}")]
     Other {
@@ -111,7 +135,7 @@ fn explained(address: SocketAddr, cause: io::Error) -> ListenError {
 }
 
 /// Connections that wait to be accepted, per socket.
-const BACKLOG: i32 = 1024;
+pub(super) const BACKLOG: i32 = 1024;
 
 #[cfg(test)]
 mod tests;

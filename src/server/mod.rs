@@ -6,10 +6,22 @@
 
 mod accept;
 mod activity;
+mod bare;
+mod closing;
 mod connection;
+mod doors;
+mod h2;
+mod inherit;
 mod listen;
+mod naming;
+mod opening;
+mod preamble;
 mod slots;
 mod socket;
+mod stream;
+mod tls;
+mod tunnel;
+mod unix;
 
 use std::error::Error;
 use std::future::Future;
@@ -21,27 +33,44 @@ use http_body::Body;
 use hyper::body::Incoming;
 use thiserror::Error;
 
-use crate::request::Peer;
+use crate::request::{Peer, Standing};
+use crate::revocation::Cut;
 
 pub use accept::{Door, serve};
-pub use connection::Settings;
+pub use connection::{Settings, Tuning};
+pub use inherit::inherit;
 pub use listen::{ListenError, Listener, listen};
 pub use slots::Slots;
+pub use tls::Tls;
+pub use tunnel::FarSide;
+pub use unix::{SocketFile, UnixDoor, listen_unix};
 
 /// The layer above: what answers requests, and is told of those that never became one.
 pub trait Service: 'static {
     /// The body of answers. Dropped when its client has gone.
     type Body: Body<Data = Bytes, Error = Box<dyn Error + Send + Sync>> + Unpin + 'static;
 
-    /// Answers a request. Dropped when its client has gone.
+    /// What an answer of 101 opens.
+    type Tunnel: FarSide;
+
+    /// Takes it out of the body of such an answer.
+    fn tunnel(body: &mut Self::Body) -> Option<Self::Tunnel>;
+
+    /// Answers a request. Dropped when its client has gone, and with its answer once `cut` is made.
     fn serve(
         self: Rc<Self>,
         request: Request<Incoming>,
         peer: Peer,
+        cut: Rc<Cut>,
     ) -> impl Future<Output = Response<Self::Body>>;
 
     /// A head that could not be read, and was answered or closed here.
     fn parse_error(&self, error: ParseError, peer: Peer);
+
+    /// What a peer is to us, asked once when it connects.
+    fn standing(&self, _peer: Peer) -> Standing {
+        Standing::Client
+    }
 
     /// A connection that found no place.
     fn turned_away(&self, peer: Peer);
@@ -59,6 +88,15 @@ pub enum ParseError {
     /// Closed without an answer.
     #[error("the head of the request came too late")]
     Late,
+    /// Closed without an answer: a trusted proxy that does not say for whom it connects.
+    #[error("a trusted proxy sent no proper preamble of the PROXY protocol")]
+    Preamble,
+    /// Closed after an alert.
+    #[error("the TLS handshake failed")]
+    Handshake,
+    /// Closed without an answer.
+    #[error("the TLS handshake came too late")]
+    LateHandshake,
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The socket under a connection.
 
+use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -7,32 +8,57 @@ use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use super::activity::Activity;
+use super::stream::Stream;
 
 /// A client's socket, watched. It is never shut down by who reads and writes it: whether it is
 /// parked, lingers or is reset is decided by `connection`, which takes it out again. Dropped amid a
 /// request (the drain's end, a panic) it is reset, since to HTTP/1.0 a mere end looks whole.
-#[derive(Debug)]
 pub(super) struct Socket {
     /// None once it was taken out.
-    stream: Option<TcpStream>,
+    stream: Option<Stream>,
     /// Bytes that were read before, and are read again first.
     rest: Bytes,
     activity: Rc<Activity>,
+    home: Option<Home>,
+    shutdown: Shutdown,
 }
 
+/// Whether the socket is shut down when its user says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shutdown {
+    Kept,
+    Passed,
+}
+
+/// Where a socket is left when whoever uses it drops it: HTTP/2 gives nothing back.
+pub(super) type Home = Rc<Cell<Option<Stream>>>;
+
 impl Socket {
-    pub(super) fn new(stream: TcpStream, rest: Bytes, activity: Rc<Activity>) -> Self {
-        Self { stream: Some(stream), rest, activity }
+    pub(super) fn new(stream: Stream, rest: Bytes, activity: Rc<Activity>) -> Self {
+        Self { stream: Some(stream), rest, activity, home: None, shutdown: Shutdown::Kept }
     }
 
-    pub(super) fn into_stream(mut self) -> Option<TcpStream> {
+    /// The same for a tunnel: each side says by a shutdown that it has sent its last byte.
+    pub(super) fn tunnelled(stream: Stream, rest: Bytes, activity: Rc<Activity>) -> Self {
+        let mut socket = Self::new(stream, rest, activity);
+        socket.shutdown = Shutdown::Passed;
+        socket
+    }
+
+    /// The same, to be left there at the end.
+    pub(super) fn returning_to(self, home: &Home) -> Self {
+        let mut socket = self;
+        socket.home = Some(Rc::clone(home));
+        socket
+    }
+
+    pub(super) fn into_stream(mut self) -> Option<Stream> {
         self.stream.take()
     }
 
-    fn stream(&mut self) -> io::Result<Pin<&mut TcpStream>> {
+    fn stream(&mut self) -> io::Result<Pin<&mut Stream>> {
         self.stream.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
@@ -42,13 +68,19 @@ impl Socket {
             buffer.put_slice(again);
         }
         self.rest.advance(count);
+        if self.rest.is_empty() {
+            // Else the whole of what it was a part of would stay.
+            self.rest = Bytes::new();
+        }
     }
 }
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        if let Some(stream) = self.stream.as_ref().filter(|_| self.activity.is_in_flight()) {
-            let _closing_anyway = stream.set_zero_linger();
+        if let Some(home) = &self.home {
+            home.set(self.stream.take());
+        } else if let Some(stream) = self.stream.as_ref().filter(|_| self.activity.is_in_flight()) {
+            stream.will_reset();
         }
     }
 }
@@ -98,11 +130,16 @@ impl AsyncWrite for Socket {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let (pushed, took) = self.stream()?.poll_push(cx);
+        self.activity.pushed(&pushed, took);
+        pushed
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.shutdown {
+            Shutdown::Kept => Poll::Ready(Ok(())),
+            Shutdown::Passed => self.stream()?.poll_shutdown(cx),
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::net::{Shutdown, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,18 +20,21 @@ use tokio::time::timeout;
 use super::*;
 use crate::policy::UpstreamId;
 use crate::request::{Upload, UploadLimits};
-use crate::upstream::{self, AnswerBody, HeaderRules, Outbound, Pools, clean_answer};
+use crate::revocation::Cut;
+use crate::upstream::{
+    self, AnswerBody, HeaderRules, Health, Keeper, Outbound, Pools, clean_answer,
+};
 
 /// Answers by path.
 #[derive(Default)]
-struct Desk {
+pub(super) struct Desk {
     errors: RefCell<Vec<ParseError>>,
     turned_away: RefCell<Vec<Peer>>,
     peers: RefCell<Vec<Peer>>,
 }
 
 /// Chunks, then the end, an error, or silence.
-struct Pieces {
+pub(super) struct Pieces {
     pieces: VecDeque<Bytes>,
     then: Then,
 }
@@ -75,8 +79,18 @@ fn pieces(pieces: impl IntoIterator<Item = impl Into<Bytes>>, then: Then) -> Res
 
 impl Service for Desk {
     type Body = Pieces;
+    type Tunnel = Infallible;
 
-    async fn serve(self: Rc<Self>, request: Request<Incoming>, peer: Peer) -> Response<Pieces> {
+    fn tunnel(_body: &mut Pieces) -> Option<Infallible> {
+        None
+    }
+
+    async fn serve(
+        self: Rc<Self>,
+        request: Request<Incoming>,
+        peer: Peer,
+        _cut: Rc<Cut>,
+    ) -> Response<Pieces> {
         self.peers.borrow_mut().push(peer);
         let path = request.uri().path().to_owned();
         match path.as_str() {
@@ -122,9 +136,16 @@ impl House {
         change(&mut settings);
         let listener = listen(&["127.0.0.1:0".parse().unwrap()], 1).unwrap().remove(0);
         let (drain, draining) = watch::channel(false);
-        let door = Door { sockets: listener.sockets, slots: Arc::clone(&slots), drain: draining };
+        let door = Door {
+            sockets: listener.sockets,
+            lent: Vec::new(),
+            unix: Vec::new(),
+            slots: Arc::clone(&slots),
+            tls: None,
+            drain: draining,
+        };
         let desk = Rc::new(Desk::default());
-        let worker = tokio::task::spawn_local(serve(door, Rc::clone(&desk), settings));
+        let worker = tokio::task::spawn_local(serve(door, Rc::clone(&desk), settings.into()));
         Self { desk, address: listener.address, slots, drain, worker }
     }
 
@@ -133,9 +154,10 @@ impl House {
     }
 }
 
-fn settings() -> Settings {
+pub(super) fn settings() -> Settings {
     Settings {
         header_timeout: Duration::from_secs(10),
+        handshake_timeout: Duration::from_secs(10),
         idle_timeout: Duration::from_secs(10),
         drain_timeout: Duration::from_secs(10),
         head_bytes: 64 * 1024,
@@ -187,7 +209,7 @@ impl Wire {
     }
 }
 
-fn run(test: impl Future<Output = ()>) {
+pub(super) fn run(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build_local(Default::default())
@@ -476,11 +498,17 @@ struct Relay(Pools);
 
 impl Service for Relay {
     type Body = AnswerBody;
+    type Tunnel = Infallible;
+
+    fn tunnel(_body: &mut AnswerBody) -> Option<Infallible> {
+        None
+    }
 
     async fn serve(
         self: Rc<Self>,
         request: Request<Incoming>,
         _peer: Peer,
+        _cut: Rc<Cut>,
     ) -> Response<AnswerBody> {
         let route = upstream::tests::route("/*");
         let rules = HeaderRules::new([&route].into_iter(), &[], &upstream::tests::cookie_names());
@@ -489,7 +517,7 @@ impl Service for Relay {
         let limits = UploadLimits { max_bytes: None, min_rate: 0, grace: Duration::ZERO };
         let outbound = Outbound::of(head, UpstreamId(0), rules.clone());
         let mut answer = self.0.send(outbound, Upload::new(body, limits)).await.unwrap();
-        clean_answer(answer.headers_mut(), false);
+        clean_answer(answer.headers_mut(), Keeper::AsSent);
         answer
     }
 
@@ -505,9 +533,16 @@ async fn relay() -> (Wire, TcpListener, watch::Sender<bool>) {
     let config = upstream::tests::config(upstream.local_addr().unwrap().port());
     let listener = listen(&["127.0.0.1:0".parse().unwrap()], 1).unwrap().remove(0);
     let (drain, draining) = watch::channel(false);
-    let door = Door { sockets: listener.sockets, slots: Slots::new(9, 9), drain: draining };
-    let service = Rc::new(Relay(Pools::new(&[config], 1).unwrap()));
-    tokio::task::spawn_local(serve(door, service, settings()));
+    let door = Door {
+        sockets: listener.sockets,
+        lent: Vec::new(),
+        unix: Vec::new(),
+        slots: Slots::new(9, 9),
+        tls: None,
+        drain: draining,
+    };
+    let service = Rc::new(Relay(Pools::new(&[config], 1, &Health::default()).unwrap()));
+    tokio::task::spawn_local(serve(door, service, settings().into()));
     (Wire::of(TcpStream::connect(listener.address).await.unwrap()), upstream, drain)
 }
 

@@ -141,8 +141,10 @@ pub struct Row {
     pub auth_time: Timestamp,
     /// Last rotation, or login.
     pub rotated: Timestamp,
-    /// When the current token was last given late (T4), since its rotation.
+    /// When the current token was last given again (T3, T4) to its own client, before it was confirmed.
     pub given: Option<Timestamp>,
+    /// Rotations answered late (T4), less those answered in time; never below 0.
+    pub late: u32,
     /// Last refresh.
     pub last_seen: Timestamp,
     /// Ends when idle until then.
@@ -306,25 +308,45 @@ fn previous(row: &Row, presented: &Presented, windows: Windows, now: Timestamp) 
     let changed = !presented.is_where(row);
     if in_time {
         Verdict::Replayed { late: false, changed }
-    } else if by_cookie && !changed && (!row.confirmed || is_given(windows.cookie, row, now)) {
+    } else if by_cookie && !changed && may_be_late(windows.cookie, row, now) {
         Verdict::Replayed { late: true, changed }
     } else {
         Verdict::End(EndReason::Reuse)
     }
 }
 
-/// Whether the current token is new to its client: just made, or just given late. Rotated at once,
+/// A lost reply cannot be told from a thief at home who rotates and lies low. But replies are lost
+/// now and then, and such a thief has to do it every time.
+fn may_be_late(window: Duration, row: &Row, now: Timestamp) -> bool {
+    is_given(window, row, now) || (!row.confirmed && row.late < MOST_LATE)
+}
+
+/// Whether the current token is new to its client: just made, or just given again. Rotated at once,
 /// it would leave a slower tab of that client two generations behind.
 fn is_fresh(window: Duration, row: &Row, now: Timestamp) -> bool {
     within(window, Some(row.rotated), now) || is_given(window, row, now)
 }
 
-/// Whether the current token was given late so lately that whoever is slow may come for it still.
-pub fn is_given(window: Duration, row: &Row, now: Timestamp) -> bool {
+/// Whether the current token was given again so lately that whoever is slow may come for it still.
+fn is_given(window: Duration, row: &Row, now: Timestamp) -> bool {
     within(window, row.given, now)
+}
+
+/// Whether a replay is to be noted as the row's `given`: to the own client, and before anything
+/// confirmed the rotation, for else a replay could hold the window open. Not each file of a page
+/// anew: a sixth of the window is near enough.
+pub fn is_giving(verdict: Verdict, row: &Row, windows: Windows, now: Timestamp) -> bool {
+    let known = row.given.map_or(row.rotated, |given| given.max(row.rotated));
+    matches!(verdict, Verdict::Replayed { changed: false, .. })
+        && row.transport == Transport::Cookie
+        && !row.confirmed
+        && now >= known.plus(windows.cookie / 6)
 }
 
 /// Whether a moment is younger than the window. One that lies ahead of our clock is.
 fn within(window: Duration, moment: Option<Timestamp>, now: Timestamp) -> bool {
     moment.is_some_and(|moment| !window.is_zero() && now < moment.plus(window))
 }
+
+/// Rotations that may be answered late beyond those that were answered in time.
+const MOST_LATE: u32 = 8;

@@ -15,7 +15,7 @@ fn row(transport: Transport) -> Row {
         identity: Identity {
             user: UserId::from_bytes([1; 16]),
             username: Username::new("alice").unwrap(),
-            roles: Vec::new(),
+            roles: [].into(),
             session: SessionId::from_bytes([2; 16]),
         },
         transport,
@@ -39,6 +39,7 @@ fn row(transport: Transport) -> Row {
         user_agent: None,
         login_network: None,
         given: None,
+        late: 0,
         agent_hash: Some([7; 32]),
         network: Some("192.0.2.0/24".to_owned()),
         device_name: None,
@@ -141,6 +142,52 @@ fn t4_a_late_cookie_gets_an_unconfirmed_successor_again_at_home() {
     let unknown = Row { network: None, agent_hash: None, ..row(Cookie) };
     let bare = Presented { network: None, agent_hash: None, ..previous(Cookie) };
     assert_eq!(after(30_000, &unknown, &bare), LATE);
+}
+
+#[test]
+fn t4_a_slow_tab_is_answered_for_w_after_its_sibling_whatever_was_seen_since() {
+    let given = ROTATED.plus(Duration::from_secs(600));
+    let row = Row { given: Some(given), confirmed: true, late: u32::MAX, ..row(Cookie) };
+    let elsewhere = Presented { network: Some("198.51.100.0/24".into()), ..previous(Cookie) };
+    for millis in [600_000, 629_999] {
+        assert_eq!(after(millis, &row, &previous(Cookie)), LATE, "{millis}");
+        assert_eq!(after(millis, &row, &current(Cookie)), Verdict::Coalesced, "{millis}");
+        assert_eq!(after(millis, &row, &elsewhere), ENDS_BY_REUSE, "{millis}");
+    }
+    assert_eq!(after(630_000, &row, &current(Cookie)), Verdict::Rotate);
+    assert_eq!(after(630_000, &row, &previous(Cookie)), ENDS_BY_REUSE);
+}
+
+#[test]
+fn t4_ends_with_the_eighth_late_answer_more_than_there_were_timely_ones() {
+    let late = |late| Row { late, ..row(Cookie) };
+    assert_eq!(after(30_000, &late(7), &previous(Cookie)), LATE);
+    assert_eq!(after(30_000, &late(8), &previous(Cookie)), ENDS_BY_REUSE);
+    assert_eq!(after(29_999, &late(8), &previous(Cookie)), IN_TIME);
+    assert_eq!(after(30_000, &late(8), &current(Cookie)), Verdict::Rotate);
+}
+
+#[test]
+fn a_replay_is_noted_for_its_own_client_until_the_rotation_is_confirmed() {
+    let is_noted = |millis: i64, row: &Row, verdict| {
+        let now = Timestamp::from_millis(ROTATED.as_millis() + millis);
+        is_giving(verdict, row, WINDOWS, now)
+    };
+    for verdict in [IN_TIME, LATE] {
+        for millis in [5_000, 29_999, 600_000] {
+            assert!(is_noted(millis, &row(Cookie), verdict), "{verdict:?} {millis}");
+        }
+        assert!(!is_noted(4_999, &row(Cookie), verdict), "a file of the same page");
+        assert!(!is_noted(9_000, &Row { confirmed: true, ..row(Cookie) }, verdict));
+        assert!(!is_noted(9_000, &row(Body), verdict));
+        let before = Row { given: Some(ROTATED.plus(Duration::from_secs(29))), ..row(Cookie) };
+        assert!(!is_noted(33_999, &before, verdict));
+        assert!(is_noted(34_000, &before, verdict));
+    }
+    let changed = Verdict::Replayed { late: false, changed: true };
+    for other in [changed, Verdict::Rotate, Verdict::Coalesced, ENDS_BY_REUSE] {
+        assert!(!is_noted(9_000, &row(Cookie), other), "{other:?}");
+    }
 }
 
 #[test]

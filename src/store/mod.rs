@@ -33,7 +33,7 @@ pub use model::{
     Revocation, Rotate, Rotation, Taking, User,
 };
 
-/// A handle on the store. Clones share it; dropping the last one ends its threads. Its futures need
+/// A handle on the store. Clones share it; dropping the last one ends its threads and waits for them. Its futures need
 /// a tokio runtime with time enabled.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -42,6 +42,8 @@ pub struct Store {
     reads: Option<mpsc::Sender<Read>>,
     /// Fed with every commit, before it is answered: whoever asked may have left.
     ended: Arc<Revocations>,
+    /// The last field: what the writer and the readers listen to is dropped before it.
+    _writer: Arc<sqlite::Ending>,
 }
 
 /// Where the store is.
@@ -202,9 +204,11 @@ impl Store {
     }
 
     /// Marks the last rotation of sessions as confirmed by an access token of this `iat`, if that
-    /// is not from before it. Never waits; lost calls are harmless.
-    pub fn confirm(&self, sessions: Vec<(SessionId, Timestamp)>) {
-        drop(self.operations.try_send(Op::Write(Write::Confirm(sessions))));
+    /// is not from before it. One from before the successor was given again in time shows that the
+    /// rotation's own reply had arrived: then the window of cookies does not count anew. Never waits;
+    /// lost calls are harmless.
+    pub fn confirm(&self, sessions: Vec<(SessionId, Timestamp)>, window: Duration) {
+        drop(self.operations.try_send(Op::Write(Write::Confirm(sessions, window))));
     }
 
     /// Notes when sessions were last seen. Never waits; lost calls are harmless.

@@ -1,5 +1,7 @@
 //! What a back end may be asked, each with the way back of its answer. Knows no database.
 
+use std::time::Duration;
+
 use tokio::sync::oneshot;
 
 use crate::clock::Timestamp;
@@ -52,7 +54,7 @@ pub(super) enum Write {
     DeleteUser { user: UserId, free_name: bool, reply: Reply<Changed> },
     Begin(Box<NewSession>, Reply<Begun>),
     Rotate(Box<Rotate>, Reply<Rotation>),
-    Confirm(Vec<(SessionId, Timestamp)>),
+    Confirm(Vec<(SessionId, Timestamp)>, Duration),
     Touch(Vec<(SessionId, Timestamp)>),
     Shorten(Lifetimes, Reply<bool>),
     End(SessionId, EndReason, Reply<bool>),

@@ -68,6 +68,9 @@ conformance! {
     an_old_cookie_token_rotates_and_its_predecessor_is_replayed
     a_successor_given_late_is_not_rotated_before_the_other_tabs_have_it
     an_old_token_again_and_again_does_not_keep_its_window_open
+    a_successor_given_again_at_the_windows_end_is_as_new_as_one_given_late
+    a_replay_from_elsewhere_does_not_make_a_successor_new
+    late_answers_cost_what_timely_ones_earn_and_the_ninth_in_a_row_ends_the_session
     a_window_of_nothing_always_rotates
     the_other_transport_ends_the_session
     a_token_from_the_future_of_a_store_ends_the_session
@@ -84,6 +87,7 @@ conformance! {
     all_but_one_session_end
     only_live_sessions_are_listed_newest_first
     an_access_token_confirms_the_rotation_it_came_from
+    an_access_token_from_before_a_giving_in_time_shows_that_nothing_was_lost
     endings_are_recorded_until_no_access_token_can_live
     a_sweep_takes_what_ended_a_week_ago_and_at_most_a_thousand_rows
     sixteen_refreshes_of_one_body_token_rotate_once
@@ -291,7 +295,7 @@ async fn a_session_begins_as_asked_and_reads_back(bench: Bench) {
     let (session, row) = with_session(store, Transport::Unpinned).await;
     assert_eq!(row.identity.user, ALICE);
     assert_eq!(row.identity.username, username("alice"));
-    assert_eq!(row.identity.roles, roles(&["user"]));
+    assert_eq!(row.identity.roles, roles(&["user"]).into());
     assert_eq!(row.identity.session, session);
     assert_eq!((row.transport, row.generation, row.current), (Transport::Unpinned, 0, secret(0)));
     assert_eq!((row.previous, row.salt, row.key, row.retry_key), (None, None, 1, None));
@@ -404,7 +408,7 @@ async fn a_body_token_rotates_at_once_and_pins_its_session(bench: Bench) {
     assert_eq!((row.created, row.auth_time, row.confirmed), (START, START, false));
     assert_eq!(row.user_agent.as_deref(), Some("agent"), "that of the login");
     assert_eq!(row.network.as_deref(), Some("198.51.100.0/24"));
-    assert_eq!(row.identity.roles, roles(&["user"]));
+    assert_eq!(row.identity.roles, roles(&["user"]).into());
     let peeked = store.peek(session).await.unwrap().unwrap();
     assert_eq!(format!("{peeked:?}"), format!("{row:?}"));
 }
@@ -535,6 +539,61 @@ async fn an_old_token_again_and_again_does_not_keep_its_window_open(bench: Bench
     assert_eq!(ask(0).await, Verdict::End(EndReason::Reuse));
 }
 
+/// The reply to the rotation is lost, a retry comes just in time, and a slow tab just after it.
+async fn a_successor_given_again_at_the_windows_end_is_as_new_as_one_given_late(bench: Bench) {
+    let (store, clock) = (&bench.store, &bench.clock);
+    let (session, _) = with_session(store, Transport::Cookie).await;
+    let ask = async |n| store.rotate(rotate(session, n, Transport::Cookie)).await.unwrap().verdict;
+    let again = |late| Verdict::Replayed { late, changed: false };
+    clock.advance(Duration::from_secs(60));
+    assert_eq!(ask(0).await, Verdict::Rotate, "and its answer is lost");
+    clock.advance(Duration::from_secs(20));
+    assert_eq!(ask(0).await, again(false), "and this one's");
+    clock.advance(Duration::from_secs(9));
+    assert_eq!(ask(0).await, again(false));
+    clock.advance(Duration::from_secs(2));
+    assert_eq!(ask(1).await, Verdict::Coalesced, "31 s old, and 2 s to its client");
+    clock.advance(Duration::from_secs(27));
+    assert_eq!(ask(0).await, again(true), "29 s after it was given last");
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(ask(0).await, Verdict::End(EndReason::Reuse));
+}
+
+async fn a_replay_from_elsewhere_does_not_make_a_successor_new(bench: Bench) {
+    let (store, clock) = (&bench.store, &bench.clock);
+    let (session, _) = with_session(store, Transport::Cookie).await;
+    clock.advance(Duration::from_secs(60));
+    let _ = store.rotate(rotate(session, 0, Transport::Cookie)).await.unwrap();
+    clock.advance(Duration::from_secs(29));
+    let mut elsewhere = rotate(session, 0, Transport::Cookie);
+    elsewhere.presented.network = Some("198.51.100.0/24".to_owned());
+    let replay = store.rotate(elsewhere).await.unwrap();
+    assert_eq!(replay.verdict, Verdict::Replayed { late: false, changed: true });
+    assert_eq!(replay.row.unwrap().given, None);
+}
+
+async fn late_answers_cost_what_timely_ones_earn_and_the_ninth_in_a_row_ends_the_session(
+    bench: Bench,
+) {
+    let (store, clock) = (&bench.store, &bench.clock);
+    let (session, _) = with_session(store, Transport::Cookie).await;
+    let ask = async |n: u64| {
+        clock.advance(Duration::from_secs(60));
+        store.rotate(rotate(session, n, Transport::Cookie)).await.unwrap()
+    };
+    let late = Verdict::Replayed { late: true, changed: false };
+    for n in 0..8 {
+        assert_eq!(ask(n).await.verdict, Verdict::Rotate, "{n}");
+        assert_eq!(ask(n).await.verdict, late, "{n}");
+        assert_eq!(ask(n).await.verdict, late, "{n}: costs no more");
+    }
+    assert_eq!(ask(8).await.row.unwrap().late, 8);
+    assert_eq!(ask(9).await.row.unwrap().late, 7, "it was answered in time");
+    assert_eq!(ask(9).await.verdict, late);
+    assert_eq!(ask(10).await.row.unwrap().late, 8);
+    assert_eq!(ask(10).await.verdict, Verdict::End(EndReason::Reuse));
+}
+
 async fn a_window_of_nothing_always_rotates(bench: Bench) {
     let store = &bench.store;
     let (session, _) = with_session(store, Transport::Cookie).await;
@@ -652,7 +711,7 @@ async fn changed_roles_raise_the_version_of_live_sessions(bench: Bench) {
 
     let row = store.peek(session).await.unwrap().unwrap();
     assert_eq!((row.version, row.revoked), (2, None));
-    assert_eq!(row.identity.roles, roles(&["admin", "user"]));
+    assert_eq!(row.identity.roles, roles(&["admin", "user"]).into());
     let user = store.user_by_id(ALICE).await.unwrap().unwrap();
     assert_eq!((user.name.as_deref(), user.email), (Some("A"), None));
     let below: Vec<_> = store.revocations().await.unwrap().iter().map(|r| r.below).collect();
@@ -739,11 +798,31 @@ async fn an_access_token_confirms_the_rotation_it_came_from(bench: Bench) {
     let _ = store.rotate(rotate(session, 0, Transport::Body)).await.unwrap();
     let second = Timestamp::from_secs(clock.now().as_secs());
     for (iat, confirmed) in [(second.minus(Duration::from_secs(1)), false), (second, true)] {
-        store.confirm(vec![(session, iat)]);
+        store.confirm(vec![(session, iat)], WINDOWS.cookie);
         store.ping().await.unwrap();
         let row = store.peek(session).await.unwrap().unwrap();
         assert_eq!(row.confirmed, confirmed, "iat {iat}, rotated {}", row.rotated);
     }
+}
+
+async fn an_access_token_from_before_a_giving_in_time_shows_that_nothing_was_lost(bench: Bench) {
+    let (store, clock) = (&bench.store, &bench.clock);
+    let (session, _) = with_session(store, Transport::Cookie).await;
+    let given = async |generation, age, issued| {
+        clock.advance(Duration::from_secs(60));
+        let rotate = async || store.rotate(rotate(session, generation, Transport::Cookie)).await;
+        let rotated = rotate().await.unwrap().row.unwrap().rotated;
+        clock.advance(Duration::from_secs(age));
+        let _ = rotate().await.unwrap();
+        store.confirm(vec![(session, rotated.plus(Duration::from_secs(issued)))], WINDOWS.cookie);
+        store.ping().await.unwrap();
+        let row = store.peek(session).await.unwrap().unwrap();
+        assert!(row.confirmed);
+        row.given.map(|given| given.millis_since(rotated) / 1000)
+    };
+    assert_eq!(given(0, 29, 28).await, None);
+    assert_eq!(given(1, 29, 29).await, Some(29));
+    assert_eq!(given(2, 31, 0).await, Some(31), "a late one is counted all the same");
 }
 
 async fn endings_are_recorded_until_no_access_token_can_live(bench: Bench) {
@@ -861,9 +940,9 @@ async fn no_answer_in_time_is_unavailable_and_says_so() {
 #[tokio::test]
 async fn a_full_or_ended_back_end_is_unavailable_at_once() {
     let (operations, waiting) = mpsc::channel(1);
-    let store = Store { operations, reads: None, ended: Arc::default() };
-    store.confirm(Vec::new());
-    store.confirm(Vec::new());
+    let store = Store { operations, reads: None, ended: Arc::default(), _writer: Arc::default() };
+    store.confirm(Vec::new(), WINDOWS.cookie);
+    store.confirm(Vec::new(), WINDOWS.cookie);
     assert!(store.peek(sid(1)).await.unwrap_err().to_string().contains("wait already"));
     assert!(store.ping().await.unwrap_err().to_string().contains("wait already"));
     drop(waiting);

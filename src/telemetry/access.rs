@@ -5,14 +5,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Method, StatusCode};
+use http::{HeaderName, Method, StatusCode};
 
 use super::facts::{End, Facts};
 use super::request_id::RequestId;
 use super::{Desk, lock};
 use crate::identity::Caller;
 use crate::policy::Route;
-use crate::request::{NormalRequest, UploadState};
+use crate::request::{NormalRequest, Standing, TraceId, UploadState};
 
 /// What became of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,19 +51,23 @@ pub struct Exchange {
     forwarded: Option<Duration>,
     upload: Option<UploadState>,
     logged: bool,
+    /// The trace that begins here; None: the request belongs to another.
+    begun: Option<TraceId>,
     pub(super) facts: Facts,
 }
 
 impl Exchange {
     pub(super) fn open(desk: Rc<Desk>) -> Self {
         desk.cells.opened();
+        let (id, trace) = RequestId::with_trace(desk.core.clock.now());
         Self {
-            id: RequestId::new(desk.core.clock.now()),
+            id,
             started: desk.core.clock.uptime(),
             forwarded: None,
             upload: None,
-            logged: desk.access.is_some(),
-            facts: Facts::default(),
+            logged: desk.access.format.is_some(),
+            facts: Facts { trace: Some(trace), ..Facts::default() },
+            begun: Some(trace),
             desk,
         }
     }
@@ -73,9 +77,24 @@ impl Exchange {
         self.id
     }
 
-    /// The request, once it is read.
+    /// The trace that begins with this request; None: it belongs to one that its caller began.
+    pub const fn begun_trace(&self) -> Option<TraceId> {
+        self.begun
+    }
+
+    /// The request, once it is read. Its id is the one that a trusted proxy gave it, if any did.
     pub fn request(&mut self, request: &NormalRequest) {
         self.asked(request.method(), request.target().path(), request.client());
+        if request.standing() == Standing::Proxy {
+            let mut given = request.headers().get_all(X_REQUEST_ID).iter();
+            if let (Some(given), None) = (given.next(), given.next()) {
+                self.id = RequestId::read(given).unwrap_or(self.id);
+            }
+        }
+        if let Some(trace) = TraceId::of(request.headers()) {
+            self.facts.trace = Some(trace);
+            self.begun = None;
+        }
     }
 
     pub(super) fn asked(&mut self, method: &Method, path: &str, client: IpAddr) {
@@ -145,6 +164,12 @@ impl Exchange {
         self.facts.bytes_out = self.facts.bytes_out.saturating_add(bytes);
     }
 
+    /// So many more bytes went through the tunnel that the answer has opened.
+    pub fn carried(&mut self, from_client: u64, to_client: u64) {
+        self.facts.bytes_in = self.facts.bytes_in.saturating_add(from_client);
+        self.facts.bytes_out = self.facts.bytes_out.saturating_add(to_client);
+    }
+
     /// The answer was handed over whole.
     pub fn complete(&mut self) {
         self.facts.complete = true;
@@ -159,14 +184,19 @@ impl Drop for Exchange {
         if !self.logged {
             return;
         }
-        self.facts.bytes_in = self.upload.as_ref().map_or(0, UploadState::bytes);
-        if let Some(log) = &self.desk.access {
-            let end = End { at: self.desk.core.clock.now(), took, id: self.id };
+        let uploaded = self.upload.as_ref().map_or(0, UploadState::bytes);
+        self.facts.bytes_in = self.facts.bytes_in.saturating_add(uploaded);
+        let log = &self.desk.access;
+        if let Some(format) = log.format {
+            let generation = self.desk.generation;
+            let end = End { at: self.desk.core.clock.now(), took, id: self.id, generation };
             let mut line = log.scratch.take();
-            self.facts.write(&mut line, log.format, end);
+            self.facts.write(&mut line, format, end);
             log.queue.offer(&line);
             line.clear();
             log.scratch.replace(line);
         }
     }
 }
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

@@ -24,7 +24,7 @@ impl Audit {
     /// [`Level::Debug`].
     #[expect(clippy::needless_pass_by_value, reason = "an event is written once, as it is made")]
     pub fn write(&self, event: AuditEvent) {
-        if event.level == Level::Debug && self.0.log.level != Level::Debug {
+        if event.level == Level::Debug && !self.0.tells_debug() {
             return;
         }
         let mut line = Vec::with_capacity(512);

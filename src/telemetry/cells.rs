@@ -9,7 +9,7 @@ use http::Method;
 
 use super::access::Decision;
 use super::facts::Facts;
-use super::metrics::Counter;
+use super::metrics::{Counter, Timing};
 
 /// What one worker counts. Only a scrape ever waits for its lock, or makes it wait. Two workers
 /// share no line of the processor's cache.
@@ -41,6 +41,7 @@ pub(super) struct Cells {
     pub(super) routes: BTreeMap<Box<str>, RouteCells>,
     pub(super) upstreams: BTreeMap<Box<str>, Histogram>,
     pub(super) counts: BTreeMap<(Counter, &'static str), u64>,
+    pub(super) timings: BTreeMap<Timing, Histogram>,
 }
 
 /// Counts of one route.
@@ -56,6 +57,11 @@ impl Cells {
     pub(super) fn count(&mut self, counter: Counter, label: &'static str) {
         let label = if counter.metric().labels.is_empty() { "" } else { label };
         *self.counts.entry((counter, label)).or_default() += 1;
+    }
+
+    /// Notes a duration.
+    pub(super) fn time(&mut self, timing: Timing, took: Duration) {
+        self.timings.entry(timing).or_default().observe(took);
     }
 
     /// Counts a request that ended.
@@ -83,6 +89,9 @@ impl Cells {
         }
         for (key, count) in &other.counts {
             *self.counts.entry(*key).or_default() += count;
+        }
+        for (timing, theirs) in &other.timings {
+            self.timings.entry(*timing).or_default().absorb(theirs);
         }
     }
 }

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
+use std::sync::Arc;
 
 use super::cells::{Cells, Histogram};
 use super::metrics::{
     ACTIVE, BUILD, CPU, Counter, DECISIONS, DESCRIPTORS, FORWARDED, Gauge, LINES_LOST, Metric,
-    RESIDENT, SERVED, STARTED,
+    RESIDENT, SERVED, STARTED, Timing, UPSTREAM_HEALTHY,
 };
 use super::output::{Stream, Writer};
 use super::process;
@@ -59,6 +60,15 @@ impl Page {
         }
     }
 
+    /// Every [`Timing`].
+    pub(super) fn timings(&mut self, sum: &Cells) {
+        for timing in Timing::ALL {
+            let metric = timing.metric();
+            self.head(&metric);
+            self.histogram(&metric, &[], sum.timings.get(&timing).unwrap_or(&Histogram::default()));
+        }
+    }
+
     /// Every [`Gauge`] that was set.
     pub(super) fn gauges(&mut self, values: &BTreeMap<Gauge, f64>) {
         for gauge in Gauge::ALL {
@@ -66,6 +76,14 @@ impl Page {
             if let Some(value) = values.get(&gauge) {
                 self.sample(&gauge.metric(), &[], value);
             }
+        }
+    }
+
+    /// Every server, healthy or not.
+    pub(super) fn servers(&mut self, servers: &[(Arc<str>, String, bool)]) {
+        self.head(&UPSTREAM_HEALTHY);
+        for (upstream, server, healthy) in servers {
+            self.sample(&UPSTREAM_HEALTHY, &[upstream, server], u8::from(*healthy));
         }
     }
 

@@ -12,6 +12,7 @@ use super::request_id::RequestId;
 use crate::clock::Timestamp;
 use crate::config::LogFormat;
 use crate::identity::{SessionId, Username};
+use crate::request::TraceId;
 
 /// Each fact is absent until it is known.
 #[derive(Debug, Default)]
@@ -21,6 +22,7 @@ pub(super) struct Facts {
     pub(super) path: Option<String>,
     pub(super) status: Option<StatusCode>,
     pub(super) client: Option<IpAddr>,
+    pub(super) trace: Option<TraceId>,
     pub(super) user: Option<Username>,
     pub(super) session: Option<SessionId>,
     pub(super) route: Option<Arc<str>>,
@@ -40,6 +42,8 @@ pub(super) struct End {
     pub(super) at: Timestamp,
     pub(super) took: Duration,
     pub(super) id: RequestId,
+    /// Of the configuration.
+    pub(super) generation: u64,
 }
 
 impl Facts {
@@ -70,6 +74,10 @@ impl Facts {
             line.number("aborted", true);
         }
         line.text("request_id", end.id.as_str());
+        if let Some(trace) = self.trace {
+            line.id("trace_id", trace);
+        }
+        line.number("config", end.generation);
         line.end();
     }
 

@@ -41,24 +41,36 @@ pub enum Counter {
     CsrfRejected,
     /// Sessions ended before their time; label: the reason.
     SessionRevoked,
+    /// Streams ended under their clients; label: why.
+    StreamsCut,
+    /// Replays from elsewhere than the rotation; label: what differs.
+    ReplayChanged,
     /// Hashes of other programs replaced by ours; label: what they were.
     Rehash,
     /// Requests that were no HTTP; no label.
     ParseErrors,
     /// Connections that found no place; no label.
     TurnedAway,
+    /// Reloads of the configuration; label: the outcome.
+    Reload,
+    /// Requests with a forwarding header from a peer that is not trusted; no label.
+    UntrustedForwarding,
 }
 
 impl Counter {
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::Login,
         Self::Refresh,
         Self::Throttled,
         Self::CsrfRejected,
         Self::SessionRevoked,
+        Self::StreamsCut,
+        Self::ReplayChanged,
         Self::Rehash,
         Self::ParseErrors,
         Self::TurnedAway,
+        Self::Reload,
+        Self::UntrustedForwarding,
     ];
 
     pub(super) const fn metric(self) -> Metric {
@@ -78,6 +90,16 @@ impl Counter {
                 &["reason"],
                 "Sessions ended before their time. Alert on reuse, integrity and store_rollback.",
             ),
+            Self::StreamsCut => (
+                "portcullis_streams_cut_total",
+                &["why"],
+                "Downloads, event streams, tunnels and requests under way cut since their session was ended (session) or ran out (time), or since a change of roles (role) or of the routes (policy) no longer permits them.",
+            ),
+            Self::ReplayChanged => (
+                "portcullis_refresh_replay_changed_total",
+                &["what"],
+                "Refresh tokens given again to another network or user agent than rotated them, by what differs: network, agent, both.",
+            ),
             Self::Rehash => (
                 "portcullis_rehash_total",
                 &["from"],
@@ -92,6 +114,16 @@ impl Counter {
                 "portcullis_connections_turned_away_total",
                 &[],
                 "Connections closed at once, since server.max_connections or max_connections_per_ip were reached.",
+            ),
+            Self::Reload => (
+                "portcullis_config_reloads_total",
+                &["outcome"],
+                "Reloads of the configuration, by outcome: success, refused.",
+            ),
+            Self::UntrustedForwarding => (
+                "portcullis_untrusted_forwarding_total",
+                &[],
+                "Requests whose forwarding headers were dropped since their peer is not in server.trusted_proxies.",
             ),
         };
         Metric { name, kind: Kind::Counter, labels, help }
@@ -109,17 +141,54 @@ pub enum Gauge {
     StoreUp,
     /// Ended sessions whose access tokens have not run out.
     RevocationSetSize,
+    /// How long the active key has signed access tokens.
+    KeyAge,
     /// Open client connections.
     Connections,
+    /// Which configuration is in force; 1 at the start.
+    ConfigGeneration,
+    /// 1 when the last reload did what it was asked for, else 0.
+    ReloadSuccessful,
+    /// When a configuration was last put into force, seconds since 1970.
+    ReloadTimestamp,
+    /// When the first certificate ends, in seconds since 1970.
+    TlsCertNotAfter,
+}
+
+/// What is measured by whoever knows of it, beside requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Timing {
+    /// From a rotation to a replay of the token before it.
+    ReplayAge,
+}
+
+impl Timing {
+    pub(super) const ALL: [Self; 1] = [Self::ReplayAge];
+
+    pub(super) const fn metric(self) -> Metric {
+        match self {
+            Self::ReplayAge => Metric {
+                name: "portcullis_refresh_replay_age_seconds",
+                kind: Kind::Histogram,
+                labels: &[],
+                help: "From a rotation to a retry with the token before it, which was given the same successor.",
+            },
+        }
+    }
 }
 
 impl Gauge {
-    pub(super) const ALL: [Self; 5] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::SessionsActive,
         Self::PasswordHashQueue,
         Self::StoreUp,
         Self::RevocationSetSize,
+        Self::KeyAge,
         Self::Connections,
+        Self::ConfigGeneration,
+        Self::ReloadSuccessful,
+        Self::ReloadTimestamp,
+        Self::TlsCertNotAfter,
     ];
 
     pub(super) const fn metric(self) -> Metric {
@@ -133,7 +202,27 @@ impl Gauge {
                 "portcullis_revocation_set_size",
                 "Ended sessions whose access tokens have not run out.",
             ),
+            Self::KeyAge => (
+                "portcullis_jwt_key_age_seconds",
+                "How long the active key has signed access tokens; none with HS256.",
+            ),
             Self::Connections => ("portcullis_connections", "Open connections of clients."),
+            Self::ConfigGeneration => (
+                "portcullis_config_generation",
+                "Which configuration is in force: 1 is that of the start, each reload is one more.",
+            ),
+            Self::ReloadSuccessful => (
+                "portcullis_config_last_reload_successful",
+                "1 when the last reload put its configuration into force, 0 when it was refused. Alert on 0.",
+            ),
+            Self::ReloadTimestamp => (
+                "portcullis_config_last_reload_success_timestamp_seconds",
+                "When a configuration was last put into force, since 1970.",
+            ),
+            Self::TlsCertNotAfter => (
+                "portcullis_tls_cert_not_after_seconds",
+                "When the first of the TLS certificates in use ends, since 1970.",
+            ),
         };
         Metric { name, kind: Kind::Gauge, labels: &[], help }
     }
@@ -158,6 +247,13 @@ pub(super) const FORWARDED: Metric = Metric {
     kind: Kind::Histogram,
     labels: &["upstream"],
     help: "From forwarding a request to the head of the upstream's answer.",
+};
+
+pub(super) const UPSTREAM_HEALTHY: Metric = Metric {
+    name: "portcullis_upstream_healthy",
+    kind: Kind::Gauge,
+    labels: &["upstream", "server"],
+    help: "1 when neither a health check nor a worker has anything against the server, else 0.",
 };
 
 pub(super) const DECISIONS: Metric = Metric {

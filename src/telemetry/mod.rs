@@ -10,6 +10,7 @@ mod cells;
 mod diagnostics;
 mod exposition;
 mod facts;
+mod forwarding;
 mod line;
 mod metrics;
 mod output;
@@ -19,22 +20,25 @@ mod request_id;
 mod tests;
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 pub use access::{Decision, Exchange};
 pub use audit::{Audit, AuditEvent};
-pub use diagnostics::diagnostics;
-pub use metrics::{Counter, Gauge};
+pub use diagnostics::{Diagnostics, diagnostics};
+pub use metrics::{Counter, Gauge, Timing};
 pub use request_id::RequestId;
 
 use self::cells::{Cells, WorkerCells};
 use self::exposition::Page;
+use self::forwarding::Hourly;
 use self::output::{Bounds, Queue, Sink, Sinks, Stream, Writer};
 use crate::clock::{Clock, Timestamp};
-use crate::config::{Log, LogFormat};
+use crate::config::{Level, Log, LogFormat};
 
 /// Owns the outputs and the registry; one for the process. Clones share them.
 #[derive(Clone, Debug)]
@@ -44,21 +48,38 @@ pub struct Telemetry(Arc<Core>);
 struct Core {
     clock: Clock,
     started: Timestamp,
+    /// How workers begin.
     log: Log,
+    /// Whether audit lines of level debug are written.
+    debug: AtomicBool,
     workers: Mutex<Vec<Arc<WorkerCells>>>,
     /// What is counted outside of the workers.
     apart: Mutex<Cells>,
     gauges: Mutex<BTreeMap<Gauge, f64>>,
+    /// Upstream, server, and whether it is healthy.
+    servers: Mutex<Vec<(Arc<str>, String, bool)>>,
+    /// What the operator was warned of once.
+    warned: Mutex<BTreeSet<String>>,
     audit: Queue,
     writer: Writer,
+    stranger_told: Hourly,
 }
 
 impl Telemetry {
     /// Opens the outputs and starts the writing thread. The error names the file that cannot be opened.
     pub fn open(log: &Log, clock: &Clock) -> io::Result<Self> {
-        let access = if log.access { Sink::open(&log.output)? } else { Sink::to(io::sink()) };
-        let sinks = Sinks::new(access, Sink::open(&log.audit_output)?);
-        Self::start(log, clock, sinks, Bounds::default())
+        Self::start(log, clock, sinks(log)?, Bounds::default())
+    }
+
+    /// Opens the outputs of another configuration, and writes nothing to them yet.
+    pub fn prepare(&self, log: &Log) -> io::Result<Outputs> {
+        Ok(Outputs { sinks: sinks(log)?, level: log.level })
+    }
+
+    /// Writes to these outputs from now on.
+    pub fn adopt(&self, outputs: Outputs) {
+        self.0.debug.store(outputs.level == Level::Debug, Ordering::Relaxed);
+        self.0.writer.replace(outputs.sinks);
     }
 
     fn start(log: &Log, clock: &Clock, sinks: Sinks, bounds: Bounds) -> io::Result<Self> {
@@ -67,11 +88,15 @@ impl Telemetry {
             clock: clock.clone(),
             started: clock.now(),
             log: log.clone(),
+            debug: AtomicBool::new(log.level == Level::Debug),
             workers: Mutex::default(),
             apart: Mutex::default(),
             gauges: Mutex::default(),
+            servers: Mutex::default(),
+            warned: Mutex::default(),
             audit: writer.queue(Stream::Audit),
             writer,
+            stranger_told: Hourly::default(),
         })))
     }
 
@@ -81,11 +106,12 @@ impl Telemetry {
         lock(&self.0.workers).push(Arc::clone(&cells));
         Worker(Rc::new(Desk {
             cells,
-            access: self.0.log.access.then(|| AccessLog {
-                format: self.0.log.format,
+            access: AccessLog {
+                format: self.0.log.access.then_some(self.0.log.format),
                 queue: self.0.writer.queue(Stream::Access),
                 scratch: RefCell::default(),
-            }),
+            },
+            generation: 1,
             core: Arc::clone(&self.0),
         }))
     }
@@ -107,7 +133,9 @@ impl Telemetry {
         let mut page = Page::default();
         page.exchanges(&sum, active);
         page.counters(&sum);
+        page.timings(&sum);
         page.gauges(&lock(&self.0.gauges));
+        page.servers(&lock(&self.0.servers));
         page.lost_lines(&self.0.writer);
         page.process(self.0.started);
         page.into_text()
@@ -118,9 +146,19 @@ impl Telemetry {
         lock(&self.0.gauges).insert(gauge, value);
     }
 
+    /// Tells of every server of every upstream whether it is healthy.
+    pub fn set_servers(&self, servers: impl Iterator<Item = (Arc<str>, String, bool)>) {
+        *lock(&self.0.servers) = servers.collect();
+    }
+
     /// Adds one to a counter from outside of a worker. A counter without a label ignores it.
     pub fn count(&self, counter: Counter, label: &'static str) {
         lock(&self.0.apart).count(counter, label);
+    }
+
+    /// Notes a duration that is no request's.
+    pub fn time(&self, timing: Timing, took: Duration) {
+        lock(&self.0.apart).time(timing, took);
     }
 
     /// Writes out all that is queued, then returns: before the process ends. Gives up after two
@@ -143,14 +181,16 @@ pub struct Worker(Rc<Desk>);
 #[derive(Debug)]
 struct Desk {
     cells: Arc<WorkerCells>,
-    /// None: there is no access log.
-    access: Option<AccessLog>,
+    access: AccessLog,
+    /// Of the configuration that its requests are served by.
+    generation: u64,
     core: Arc<Core>,
 }
 
 #[derive(Debug)]
 struct AccessLog {
-    format: LogFormat,
+    /// None: there is no access log.
+    format: Option<LogFormat>,
     queue: Queue,
     /// Taken, filled and put back for each line: no allocation, no borrow to get wrong.
     scratch: RefCell<Vec<u8>>,
@@ -162,10 +202,47 @@ impl Worker {
         Exchange::open(Rc::clone(&self.0))
     }
 
+    /// The same worker under another configuration, which is the `generation`th since the start.
+    #[must_use]
+    pub fn renewed(&self, log: &Log, generation: u64) -> Self {
+        let desk = &self.0;
+        let access = AccessLog {
+            format: log.access.then_some(log.format),
+            queue: desk.access.queue.clone(),
+            scratch: RefCell::default(),
+        };
+        let (cells, core) = (Arc::clone(&desk.cells), Arc::clone(&desk.core));
+        Self(Rc::new(Desk { cells, access, generation, core }))
+    }
+
+    /// Whether no worker of this process has asked so about a subject before: to warn of it once.
+    pub fn is_news(&self, subject: &str) -> bool {
+        let mut warned = lock(&self.0.core.warned);
+        !warned.contains(subject) && warned.insert(subject.to_owned())
+    }
+
     /// Adds one to a counter of this worker. A counter without a label ignores it.
     pub fn count(&self, counter: Counter, label: &'static str) {
         lock(&self.0.cells.cells).count(counter, label);
     }
+}
+
+/// The outputs of a configuration, open and not yet in use.
+#[derive(Debug)]
+pub struct Outputs {
+    sinks: Sinks,
+    level: Level,
+}
+
+impl Core {
+    fn tells_debug(&self) -> bool {
+        self.debug.load(Ordering::Relaxed)
+    }
+}
+
+fn sinks(log: &Log) -> io::Result<Sinks> {
+    let access = if log.access { Sink::open(&log.output)? } else { Sink::to(io::sink()) };
+    Ok(Sinks::new(access, Sink::open(&log.audit_output)?))
 }
 
 /// Counts and lines stay usable after a panic elsewhere: each is whole after every statement.

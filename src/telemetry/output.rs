@@ -60,7 +60,7 @@ pub(super) struct Writer {
 }
 
 /// The way of one producer to the writing thread.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Queue {
     lines: Arc<Lines>,
     shared: Arc<Shared>,
@@ -86,10 +86,19 @@ struct Shared {
 struct State {
     wanted: Wanted,
     reopen: bool,
+    /// To be written to from the next round on.
+    sinks: Option<Sinks>,
     closed: bool,
     /// Rounds of writing, as begun and as ended.
     begun: u64,
     ended: u64,
+}
+
+/// What becomes of the files before a round.
+enum Change {
+    None,
+    Reopen,
+    Replace(Sinks),
 }
 
 /// When the next round is wanted.
@@ -165,6 +174,14 @@ impl Writer {
         self.shared.changed.notify_all();
     }
 
+    /// Writes to these from the next round on, which begins now; what is queued goes there too.
+    pub(super) fn replace(&self, sinks: Sinks) {
+        let mut state = lock(&self.shared.state);
+        state.sinks = Some(sinks);
+        state.wanted = Wanted::Now;
+        self.shared.changed.notify_all();
+    }
+
     /// Lines that could not be written.
     pub(super) fn lost(&self, stream: Stream) -> u64 {
         self.shared.lost.of(stream).load(Ordering::Relaxed)
@@ -230,9 +247,11 @@ impl Shared {
     /// The life of the writing thread: round after round until it is closed.
     fn run(&self, mut sinks: Sinks) {
         let mut batch = Vec::new();
-        while let Some(reopen) = self.next_round() {
-            if reopen {
-                sinks.reopen();
+        while let Some(change) = self.next_round() {
+            match change {
+                Change::None => {}
+                Change::Reopen => sinks.reopen(),
+                Change::Replace(others) => sinks = others,
             }
             let queues = lock(&self.queues).clone();
             for lines in queues {
@@ -258,8 +277,8 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    /// Waits until a round is wanted; whether it begins with new files. None: closed.
-    fn next_round(&self) -> Option<bool> {
+    /// Waits until a round is wanted, and with what files it begins. None: closed.
+    fn next_round(&self) -> Option<Change> {
         let idle = |state: &mut State| state.wanted == Wanted::Never && !state.closed;
         let soon = |state: &mut State| state.wanted == Wanted::Soon && !state.closed;
         let state = lock(&self.state);
@@ -273,7 +292,12 @@ impl Shared {
         }
         state.wanted = Wanted::Never;
         state.begun += 1;
-        Some(std::mem::take(&mut state.reopen))
+        let reopen = std::mem::take(&mut state.reopen);
+        Some(match state.sinks.take() {
+            Some(sinks) => Change::Replace(sinks),
+            None if reopen => Change::Reopen,
+            None => Change::None,
+        })
     }
 }
 

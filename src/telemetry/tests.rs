@@ -82,7 +82,7 @@ fn alice() -> Identity {
     Identity {
         user: UserId::from_bytes([0xa1; 16]),
         username: Username::new("alice").unwrap(),
-        roles: Vec::new(),
+        roles: [].into(),
         session: SessionId::from_bytes([0x5e; 16]),
     }
 }
@@ -113,7 +113,7 @@ fn a_finished_exchange_writes_one_line_of_all_that_was_told() {
     visit(&mut exchange, &house.clock);
     exchange.upload(Default::default());
     exchange.complete();
-    let id = exchange.request_id();
+    let (id, trace) = (exchange.request_id(), exchange.begun_trace().unwrap());
     drop(exchange);
     assert_eq!(
         house.access(),
@@ -123,7 +123,7 @@ fn a_finished_exchange_writes_one_line_of_all_that_was_told() {
              \"bytes_out\":1234,\"client\":\"203.0.113.7\",\"user\":\"alice\",\
              \"session\":\"5e5e5e5e-5e5e-5e5e-5e5e-5e5e5e5e5e5e\",\"route\":\"notes\",\
              \"decision\":\"permitted\",\"reason\":\"role\",\"upstream\":\"api\",\
-             \"upstream_ms\":30.000,\"request_id\":\"{id}\"}}\n"
+             \"upstream_ms\":30.000,\"request_id\":\"{id}\",\"trace_id\":\"{trace}\",\"config\":1}}\n"
         )
     );
 }

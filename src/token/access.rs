@@ -103,9 +103,7 @@ impl KeyRing {
         now: Timestamp,
     ) -> Result<Verified, BadToken> {
         let verified = self.read(token, rules, now).ok_or(BadToken::Invalid)?;
-        if now >= verified.expires.plus(rules.leeway) {
-            return Err(BadToken::Expired(Box::new(verified)));
-        }
+        verified.check_time(rules, now)?;
         Ok(verified)
     }
 
@@ -138,7 +136,20 @@ impl KeyRing {
             return None;
         }
         let content = jsonwebtoken::decode::<Content>(token, &key.key, &key.validation).ok()?;
-        content.claims.verified(rules, now)
+        content.claims.verified(rules)
+    }
+}
+
+impl Verified {
+    /// Whether the token counts at this moment, as far as it says so itself.
+    pub(super) fn check_time(&self, rules: &AccessRules, now: Timestamp) -> Result<(), BadToken> {
+        if self.issued.as_secs() > now.as_secs().saturating_add(MOST_AHEAD) {
+            return Err(BadToken::Invalid);
+        }
+        if now >= self.expires.plus(rules.leeway) {
+            return Err(BadToken::Expired(Box::new(self.clone())));
+        }
+        Ok(())
     }
 }
 
@@ -236,11 +247,10 @@ impl Content {
         }
     }
 
-    fn verified(self, rules: &AccessRules, now: Timestamp) -> Option<Verified> {
+    fn verified(self, rules: &AccessRules) -> Option<Verified> {
         let stands = self.iss == rules.issuer
             && self.aud == rules.audience
             && self.role.as_ref() == self.roles.first()
-            && self.iat <= now.as_secs().saturating_add(MOST_AHEAD)
             && (0..=LONGEST_LIFE).contains(&self.exp.checked_sub(self.iat)?);
         if !stands {
             return None;

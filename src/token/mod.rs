@@ -6,16 +6,20 @@
 
 mod access;
 mod archive;
+mod assertion;
 mod files;
 mod keys;
 mod refresh;
 mod ring;
+mod verdicts;
 
 #[cfg(test)]
 mod tests;
 
 pub use access::{AccessClaims, AccessRules, BadToken, Verified};
 pub use archive::{archive, signing_key_files};
+pub use assertion::Assertions;
 pub use keys::{Algorithm, KeyError};
 pub use refresh::{BadRefreshToken, MasterKey, MasterKeys, RefreshToken, Salt, SecretHash};
 pub use ring::{KeyEntry, KeyRing, KeyState, OldKeys, Upkeep};
+pub use verdicts::Verdicts;

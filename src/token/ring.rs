@@ -8,11 +8,13 @@
 //!
 //! Invariant: a ring is never empty, and its keys are ordered by the moment they begin to sign.
 
+use std::cmp;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
-use jsonwebtoken::jwk::JwkSet;
+use jsonwebtoken::jwk::{Jwk, JwkSet};
 
 use super::files;
 use super::keys::{Algorithm, KeyError, KeyFile, NewKey, Pair, SigningKey, VerifyingKey};
@@ -24,6 +26,7 @@ use crate::secret::Secret;
 #[derive(Debug)]
 pub struct KeyRing {
     keys: RwLock<Keys>,
+    generation: AtomicU64,
     /// Whoever holds it may change the keys.
     home: Mutex<Home>,
 }
@@ -153,13 +156,22 @@ impl KeyRing {
         Ok(upkeep)
     }
 
+    /// Another one as soon as a key has come or gone.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
     /// The keys as they are now.
     pub(super) fn keys(&self) -> RwLockReadGuard<'_, Keys> {
         self.keys.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn of(keys: Vec<Arc<Key>>, home: Home) -> Result<Self, KeyError> {
-        Ok(Self { keys: RwLock::new(Keys::of(keys)?), home: Mutex::new(home) })
+        Ok(Self {
+            keys: RwLock::new(Keys::of(keys)?),
+            generation: AtomicU64::new(0),
+            home: Mutex::new(home),
+        })
     }
 
     fn home(&self) -> MutexGuard<'_, Home> {
@@ -192,6 +204,7 @@ impl KeyRing {
         // Made before the lock is taken, which every request waits for.
         let mut keys = Keys::of(all)?;
         std::mem::swap(&mut *self.keys.write().unwrap_or_else(PoisonError::into_inner), &mut keys);
+        self.generation.fetch_add(1, Ordering::Release);
         let now_there = self.keys();
         keys.all.retain(|old| !now_there.all.iter().any(|new| Arc::ptr_eq(old, new)));
         Ok(keys.all)
@@ -251,6 +264,11 @@ impl Keys {
         Ok(Self { all, jwks })
     }
 
+    /// The public halves; none of shared secrets.
+    pub(super) fn public_keys(&self) -> Vec<Jwk> {
+        self.all.iter().filter_map(|key| key.pair.public.clone()).collect()
+    }
+
     /// The key that signs now. Should the clock stand before all of them, the first one does.
     pub(super) fn active(&self, now: Timestamp) -> Option<&SigningKey> {
         self.all.get(self.active_at(now)).map(|key| &key.pair.signing)
@@ -290,9 +308,9 @@ impl Keys {
     fn entry(&self, at: usize, now: Timestamp) -> Option<KeyEntry> {
         let key = self.all.get(at)?;
         let state = match at.cmp(&self.active_at(now)) {
-            std::cmp::Ordering::Less => KeyState::Retired,
-            std::cmp::Ordering::Equal => KeyState::Active,
-            std::cmp::Ordering::Greater => KeyState::Next,
+            cmp::Ordering::Less => KeyState::Retired,
+            cmp::Ordering::Equal => KeyState::Active,
+            cmp::Ordering::Greater => KeyState::Next,
         };
         Some(key.entry(state, self.until(at)))
     }

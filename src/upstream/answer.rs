@@ -45,7 +45,8 @@ fn reframe_headers(headers: &mut HeaderMap) -> Result<bool, Failure> {
     Ok(headers.remove(CONTENT_LENGTH).is_some())
 }
 
-fn has_one_length(headers: &HeaderMap) -> bool {
+/// Whether there is one length, in plain digits.
+pub(super) fn has_one_length(headers: &HeaderMap) -> bool {
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     let only = lengths.next().filter(|_| lengths.next().is_none());
     only.is_some_and(|length| {

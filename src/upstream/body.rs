@@ -10,8 +10,9 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use thiserror::Error;
 
-use super::HeaderRules;
 use super::link::{Link, Silence};
+use super::stream::StreamBody;
+use super::{HeaderRules, Upgraded};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -20,10 +21,19 @@ type BoxError = Box<dyn Error + Send + Sync>;
 /// Holds the upstream's connection and drives it; gives it back at a clean end, and closes it when
 /// dropped before.
 pub struct AnswerBody {
-    inner: Incoming,
+    inner: Inner,
     link: Option<Box<Link>>,
     rules: Option<HeaderRules>,
     silence: Silence,
+    tunnel: Option<Box<Upgraded>>,
+}
+
+enum Inner {
+    Nothing,
+    /// On a connection of its own.
+    Own(Incoming),
+    /// On one that others share.
+    Shared(Box<StreamBody>),
 }
 
 /// Why a body was cut.
@@ -34,12 +44,36 @@ struct Silent;
 impl AnswerBody {
     /// A body that comes over this connection.
     pub(super) fn streaming(inner: Incoming, link: Box<Link>) -> Self {
-        Self { inner, link: Some(link), rules: None, silence: Silence::Begins }
+        Self { link: Some(link), ..Self::empty(inner) }
     }
 
     /// The body of an answer that has none.
     pub(super) fn empty(inner: Incoming) -> Self {
-        Self { inner, link: None, rules: None, silence: Silence::Begins }
+        Self::of(Inner::Own(inner))
+    }
+
+    /// The body of a 101: none, and what comes instead of it.
+    pub(super) fn tunnel(inner: Incoming, upgraded: Upgraded) -> Self {
+        Self { tunnel: Some(Box::new(upgraded)), ..Self::empty(inner) }
+    }
+
+    /// Takes the tunnel out that the answer opens, if it does.
+    pub fn take_tunnel(&mut self) -> Option<Box<Upgraded>> {
+        self.tunnel.take()
+    }
+
+    /// No body, of an answer that came on a connection that others share.
+    pub(super) fn nothing() -> Self {
+        Self::of(Inner::Nothing)
+    }
+
+    /// A body that comes on such a connection.
+    pub(super) fn shared(body: Box<StreamBody>) -> Self {
+        Self::of(Inner::Shared(body))
+    }
+
+    fn of(inner: Inner) -> Self {
+        Self { inner, link: None, rules: None, silence: Silence::Begins, tunnel: None }
     }
 
     /// Filters trailers by these rules; without any, there are no trailers.
@@ -49,20 +83,22 @@ impl AnswerBody {
 
     /// Reads before driving, so that a frame that is there is not waited for.
     fn poll_inner(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let Some(link) = &mut self.link else {
-            return Pin::new(&mut self.inner).poll_frame(cx).map_err(Into::into);
-        };
-        let mut polled = Pin::new(&mut self.inner).poll_frame(cx);
-        if polled.is_pending() {
+        let mut polled = self.inner.poll_frame(cx);
+        if let (true, Some(link)) = (polled.is_pending(), &mut self.link) {
             link.drive(cx);
-            polled = Pin::new(&mut self.inner).poll_frame(cx);
+            polled = self.inner.poll_frame(cx);
         }
-        if let Poll::Ready(frame) = polled {
+        if polled.is_ready() {
             self.silence = Silence::Begins;
-            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
+            return polled;
         }
         let since = std::mem::replace(&mut self.silence, Silence::Lasts);
-        link.poll_silent(cx, since).map(|()| Some(Err(Silent.into())))
+        let silent = match (&mut self.link, &mut self.inner) {
+            (Some(link), _) => link.poll_silent(cx, since),
+            (None, Inner::Shared(body)) => body.poll_silent(cx, since),
+            (None, Inner::Own(_) | Inner::Nothing) => Poll::Pending,
+        };
+        silent.map(|()| Some(Err(Silent.into())))
     }
 
     fn filter(&self, frame: Frame<Bytes>) -> Frame<Bytes> {
@@ -78,9 +114,43 @@ impl AnswerBody {
         }
     }
 
+    /// At a clean end: the connection, or the stream, is given back.
     fn settle(&mut self, cx: &mut Context<'_>) {
         if let Some(link) = self.link.take() {
             link.settle(cx);
+        }
+        self.leave_shared();
+    }
+
+    fn leave_shared(&mut self) {
+        if let Inner::Shared(_) = self.inner {
+            self.inner = Inner::Nothing;
+        }
+    }
+}
+
+impl Inner {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self {
+            Self::Nothing => Poll::Ready(None),
+            Self::Own(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            Self::Shared(body) => body.poll_frame(cx).map_err(Into::into),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Nothing => true,
+            Self::Own(body) => body.is_end_stream(),
+            Self::Shared(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Nothing => SizeHint::with_exact(0),
+            Self::Own(body) => body.size_hint(),
+            Self::Shared(body) => body.size_hint(),
         }
     }
 }
@@ -102,7 +172,10 @@ impl Body for AnswerBody {
                 self.settle(cx);
             }
             Poll::Ready(Some(Ok(_))) => {}
-            Poll::Ready(Some(Err(_))) => self.link = None,
+            Poll::Ready(Some(Err(_))) => {
+                self.link = None;
+                self.leave_shared();
+            }
         }
         polled.map(|frame| frame.map(|frame| frame.map(|frame| self.filter(frame))))
     }
@@ -118,6 +191,6 @@ impl Body for AnswerBody {
 
 impl fmt::Debug for AnswerBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AnswerBody").field("inner", &self.inner).finish_non_exhaustive()
+        f.debug_struct("AnswerBody").finish_non_exhaustive()
     }
 }

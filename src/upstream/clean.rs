@@ -3,20 +3,21 @@
 use http::header::{CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue, SET_COOKIE};
 
 use super::headers::{is_hop_by_hop, remove_nominated};
+use crate::policy::CachePolicy;
 use crate::request::disturbs_gateway_cookies;
 
 /// Removes from an answer what must not reach the client: hop-by-hop headers, the upstream's
-/// Set-Cookie on our names, `Clear-Site-Data` of cookies; makes caching private for a known caller.
+/// Set-Cookie on our names, `Clear-Site-Data` of cookies; then says who may keep it.
 ///
 /// `Content-Length` stays, for answers to HEAD.
-pub fn clean_answer(headers: &mut HeaderMap, known_caller: bool) {
+pub fn clean_answer(headers: &mut HeaderMap, keeper: Keeper) {
     remove_nominated(headers);
     let doomed: Vec<HeaderName> = headers
         .keys()
         .filter(|name| {
             let name = name.as_str();
             (is_hop_by_hop(name) && !matches!(name, "trailer" | "content-length"))
-                || (known_caller && is_shared_cache_header(name))
+                || (keeper != Keeper::AsSent && is_shared_cache_header(name))
         })
         .cloned()
         .collect();
@@ -29,8 +30,45 @@ pub fn clean_answer(headers: &mut HeaderMap, known_caller: bool) {
     if headers.contains_key(CLEAR_SITE_DATA) {
         keep_cookies_of_site(headers);
     }
-    if known_caller {
-        make_private(headers);
+    match keeper {
+        Keeper::AsSent => {}
+        Keeper::Browser => make_private(headers),
+        Keeper::Nobody => drop(headers.insert(CACHE_CONTROL, NO_STORE)),
+    }
+}
+
+/// Who may keep an answer, at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keeper {
+    /// Whoever the application lets.
+    AsSent,
+    /// The browser that asked.
+    Browser,
+    /// Nobody.
+    Nobody,
+}
+
+impl Keeper {
+    /// Whom a route's policy lets keep an answer.
+    pub const fn of(policy: CachePolicy, known_caller: bool) -> Self {
+        match (policy, known_caller) {
+            (CachePolicy::NoStore, _) => Self::Nobody,
+            (CachePolicy::Private, true) => Self::Browser,
+            (CachePolicy::Private, false) | (CachePolicy::Upstream, _) => Self::AsSent,
+        }
+    }
+}
+
+/// Narrows an answer that carries something of one user's after all.
+pub fn keep_from_others(headers: &mut HeaderMap, keeper: Keeper) {
+    let shared: Vec<HeaderName> =
+        headers.keys().filter(|name| is_shared_cache_header(name.as_str())).cloned().collect();
+    for name in shared {
+        headers.remove(name);
+    }
+    match keeper {
+        Keeper::AsSent | Keeper::Browser => make_private(headers),
+        Keeper::Nobody => drop(headers.insert(CACHE_CONTROL, NO_STORE)),
     }
 }
 
@@ -72,7 +110,7 @@ fn keep_cookies_of_site(headers: &mut HeaderMap) {
 }
 
 /// Headers by which a shared cache is told to keep what is one user's.
-fn is_shared_cache_header(name: &str) -> bool {
+pub(super) fn is_shared_cache_header(name: &str) -> bool {
     name == "surrogate-control" || name.ends_with("cdn-cache-control")
 }
 
@@ -140,6 +178,8 @@ fn push_element(list: &mut Vec<u8>, element: &[u8]) {
     }
     list.extend_from_slice(element);
 }
+
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
 

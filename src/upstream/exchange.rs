@@ -1,57 +1,195 @@
 //! One request and its answer, on a connection used before or a new one.
 
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::task::Poll;
 
 use http::header::{AUTHORIZATION, HeaderMap};
-use http::{HeaderValue, Method, Request, Response};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body;
 use hyper::body::Incoming;
 
+use super::balance::Set;
+use super::group::Group;
 use super::link::{Link, Lost};
-use super::pool::Pool;
+use super::pool::{Pool, Room};
 use super::sent::Sent;
-use super::{AnswerBody, Failure, answer};
-use crate::request::UploadState;
+use super::stream::{self, Shared};
+use super::terms::{Terms, Waits};
+use super::{AnswerBody, Failure, answer, upgraded};
+use crate::policy::Timeouts;
+use crate::request::{Upgrade, UploadState};
 
-/// Carries a request. A connection used before may have died of age at the very moment: then a new
+/// Carries a request to one of a group's servers, and to another where the first has certainly not
+/// processed it, or where it may be processed twice and nothing of an answer was read.
+pub(super) async fn carry(
+    group: &Rc<Group>,
+    mut request: Request<Sent>,
+    (upload, upgrade, terms): (Option<UploadState>, Option<Box<Upgrade>>, &Terms),
+) -> Result<Response<AnswerBody>, Failure> {
+    let call = Call::of(&request, (upload, upgrade, terms), group);
+    let (mut at, mut pool) = group.first(terms.session)?;
+    let mut tried = Set::default();
+    // Held until the answer's head is there.
+    let mut _retry = None;
+    loop {
+        let lost = match attempt(pool, request, &call).await {
+            Ok(answer) => {
+                group.succeeded(at);
+                return Ok(answer);
+            }
+            Err(lost) => lost,
+        };
+        tried = tried.with(at);
+        if call.blames_server(&lost.failure) {
+            group.failed(at);
+        }
+        let next = lost.request.zip(group.again(tried, terms.session));
+        let Some((again, (place, server, retry))) = next else {
+            return Err(call.blame(lost.failure));
+        };
+        (request, at, pool, _retry) = (again, place, server, Some(retry));
+    }
+}
+
+/// An attempt that gave no answer.
+pub(super) struct Failed {
+    failure: Failure,
+    /// The request, if it may be sent to another server.
+    request: Option<Request<Sent>>,
+}
+
+impl Failed {
+    pub(super) fn boxed(failure: Failure, request: Option<Request<Sent>>) -> Box<Self> {
+        Box::new(Self { failure, request })
+    }
+}
+
+/// Asks one server. A connection used before may have died of age at the very moment: then a new
 /// one is tried, once, if nothing of the request was sent, or if it is idempotent, has no body and
 /// nothing of an answer was read.
-pub(super) async fn carry(
+async fn attempt(
     pool: &Rc<Pool>,
     mut request: Request<Sent>,
-    upload: Option<UploadState>,
-) -> Result<Response<AnswerBody>, Failure> {
-    let call = Call::of(&request, upload);
-    if let Some(mut link) = pool.take() {
-        let spare = spare(&request);
-        match link.ask(request, call.upload.as_ref()).await {
-            Ok(answer) => return receive(link, answer, &call).await,
-            Err(lost) => request = again(lost, spare, &call)?,
+    call: &Call,
+) -> Result<Response<AnswerBody>, Box<Failed>> {
+    let waits = pool.waits().with(&call.timeouts);
+    if pool.may_share() && call.upgrade.is_none() {
+        match Box::pin(stream::attempt(pool, request, (call, waits))).await? {
+            Shared::Answered(answer) => return Ok(answer),
+            Shared::SpeaksHttp1(back) => request = *back,
         }
     }
-    let mut link = pool.connect().await?;
-    match link.ask(request, call.upload.as_ref()).await {
-        Ok(answer) => receive(link, answer, &call).await,
-        Err(lost) => Err(call.blame(lost.failure)),
+    let room = match room(pool, waits, call).await {
+        Ok(room) => room,
+        Err(failure) => return Err(Failed::boxed(failure, Some(request))),
+    };
+    let lease = match room {
+        Room::Lease(lease) => lease,
+        Room::Link(mut link) => {
+            link.may_upgrade(call.upgrade.is_some());
+            let spare = spare(&request);
+            match link.ask(request, (call.upload.as_ref(), waits)).await {
+                Ok(answer) => return receive(link, answer, call).await,
+                Err(lost) => request = lost.again(spare)?,
+            }
+            link.into_lease()
+        }
+    };
+    // Rare, and large: in a box, so that what every request carries along stays small.
+    let connected = Box::pin(Pool::connect(lease, waits.connect)).await;
+    let mut link = match connected {
+        Ok(link) => link,
+        Err(failure) => return Err(Failed::boxed(failure, Some(request))),
+    };
+    link.may_upgrade(call.upgrade.is_some());
+    let spare = if call.has_others { spare(&request) } else { None };
+    match link.ask(request, (call.upload.as_ref(), waits)).await {
+        Ok(answer) => receive(link, answer, call).await,
+        Err(lost) => {
+            let failure = lost.failure.clone();
+            Err(Failed::boxed(failure, lost.again(spare).ok()))
+        }
+    }
+}
+
+async fn room(pool: &Rc<Pool>, waits: Waits, call: &Call) -> Result<Room, Failure> {
+    call.admit(pool)?;
+    match pool.room() {
+        Some(room) => Ok(room),
+        None => Box::pin(pool.wait_for_room(waits.connect)).await,
+    }
+}
+
+impl Lost {
+    /// The request once more, if it may be sent once more.
+    fn again(self, spare: Option<Request<Sent>>) -> Result<Request<Sent>, Box<Failed>> {
+        let replay = if self.unheard { spare } else { None };
+        self.unsent.or(replay).ok_or_else(|| Failed::boxed(self.failure, None))
     }
 }
 
 /// What the answer's reading depends on.
-struct Call {
+pub(super) struct Call {
     method: Method,
     upload: Option<UploadState>,
+    upgrade: Option<Box<Upgrade>>,
     binds_connection: bool,
+    client: Option<IpAddr>,
+    timeouts: Timeouts,
+    /// Whether there is another server that a failed request may go to.
+    has_others: bool,
 }
 
 impl Call {
-    fn of(request: &Request<Sent>, upload: Option<UploadState>) -> Self {
+    fn of(
+        request: &Request<Sent>,
+        (upload, upgrade, terms): (Option<UploadState>, Option<Box<Upgrade>>, &Terms),
+        group: &Group,
+    ) -> Self {
         let binds = |value: &HeaderValue| answer::binds_connection(value.as_bytes());
         Self {
             method: request.method().clone(),
             upload,
+            upgrade,
             binds_connection: request.headers().get_all(AUTHORIZATION).iter().any(binds),
+            client: terms.client,
+            timeouts: terms.timeouts,
+            has_others: group.has_others(),
+        }
+    }
+
+    pub(super) fn method(&self) -> &Method {
+        &self.method
+    }
+
+    pub(super) fn upload(&self) -> Option<&UploadState> {
+        self.upload.as_ref()
+    }
+
+    /// Whether it brings a login that would hold for the whole connection.
+    pub(super) fn binds_connection(&self) -> bool {
+        self.binds_connection
+    }
+
+    /// Lets the upload in, if there is one.
+    pub(super) fn admit(&self, pool: &Rc<Pool>) -> Result<(), Failure> {
+        self.upload.as_ref().map_or(Ok(()), |upload| pool.admit(upload, self.client))
+    }
+
+    /// Whether it may be processed twice (RFC 9110 section 9.2.2).
+    pub(super) fn may_repeat(&self) -> bool {
+        self.upload.is_none() && is_idempotent(&self.method)
+    }
+
+    /// A client that sends too slowly, or no further, proves nothing against a server, and neither
+    /// does a house that is full.
+    fn blames_server(&self, failure: &Failure) -> bool {
+        match failure {
+            Failure::Connect(_) | Failure::Answer(_) => self.blame(failure.clone()) == *failure,
+            Failure::TimedOut => self.is_sent(),
+            Failure::Full | Failure::Down | Failure::Upload => false,
         }
     }
 
@@ -85,18 +223,22 @@ fn is_idempotent(method: &Method) -> bool {
     method.is_idempotent() || matches!(method.as_str(), "PROPFIND" | "REPORT")
 }
 
-fn again(lost: Lost, spare: Option<Request<Sent>>, call: &Call) -> Result<Request<Sent>, Failure> {
-    let replay = if lost.unheard { spare } else { None };
-    lost.unsent.or(replay).ok_or_else(|| call.blame(lost.failure))
-}
-
 async fn receive(
     mut link: Box<Link>,
     mut answer: Response<Incoming>,
     call: &Call,
-) -> Result<Response<AnswerBody>, Failure> {
-    let reuse = answer::reframe(&mut answer, &call.method)?;
-    if reuse == answer::Reuse::Never || call.binds_connection || !call.is_sent() {
+) -> Result<Response<AnswerBody>, Box<Failed>> {
+    if let (StatusCode::SWITCHING_PROTOCOLS, Some(upgrade)) = (answer.status(), &call.upgrade) {
+        let changed = Box::pin(change(link, answer, upgrade)).await;
+        return changed.map_err(|failure| Failed::boxed(failure, None));
+    }
+    let reuse = answer::reframe(&mut answer, &call.method)
+        .map_err(|failure| Failed::boxed(failure, None))?;
+    if reuse == answer::Reuse::Never
+        || call.binds_connection
+        || call.upgrade.is_some()
+        || !call.is_sent()
+    {
         link.spoil();
     }
     let (head, body) = answer.into_parts();
@@ -112,4 +254,18 @@ async fn receive(
     })
     .await;
     Ok(Response::from_parts(head, AnswerBody::empty(body)))
+}
+
+/// Takes the connection out of HTTP, if the answer is the one that was asked for.
+async fn change(
+    link: Box<Link>,
+    answer: Response<Incoming>,
+    upgrade: &Upgrade,
+) -> Result<Response<AnswerBody>, Failure> {
+    if !upgraded::is_answered(upgrade, answer.headers()) {
+        return Err(Failure::Answer("a 101 to something else".to_owned()));
+    }
+    let upgraded = link.hand_over().await;
+    let upgraded = upgraded.ok_or_else(|| Failure::Answer("it ended with its 101".to_owned()))?;
+    Ok(answer.map(|body| AnswerBody::tunnel(body, upgraded)))
 }

@@ -112,10 +112,9 @@ fn length_bit(name: &str) -> u64 {
     u32::try_from(name.len()).ok().and_then(|len| 1_u64.checked_shl(len)).unwrap_or(1)
 }
 
+/// Several servers are one application: they all see the name of the first.
 fn authority((at, upstream): (usize, &Upstream)) -> Option<(UpstreamId, HeaderValue)> {
-    let Upstream { host, port, .. } = upstream;
-    let name = if host.contains(':') { format!("[{host}]") } else { host.clone() };
-    let text = if *port == 80 { name } else { format!("{name}:{port}") };
+    let text = upstream.servers.first()?.authority();
     Some((UpstreamId(at), HeaderValue::from_str(&text).ok()?))
 }
 

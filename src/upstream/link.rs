@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -10,15 +11,16 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::client::conn::http1::{Connection, SendRequest};
+use hyper::client::conn::http1::{Connection, Parts, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::Failure;
-use super::pool::{Lease, Pool};
+use super::pool::Lease;
 use super::sent::Sent;
+use super::socket::Socket;
+use super::terms::Waits;
+use super::{Failure, Upgraded};
 use crate::request::UploadState;
 
 /// A connection and everything that lives as long as it. Who holds it drives it; who drops it
@@ -28,8 +30,10 @@ pub(super) struct Link {
     /// None once it has ended.
     connection: Option<Connection<TokioIo<Wire>, Sent>>,
     spoiled: bool,
+    upgrade: Upgrading,
     heard: Rc<Heard>,
     timer: Deadline,
+    waits: Waits,
     lease: Lease,
 }
 
@@ -45,15 +49,25 @@ pub(super) struct Lost {
 
 impl Link {
     /// Makes a connection of a new socket.
-    pub(super) async fn open(stream: TcpStream, lease: Lease) -> Result<Box<Self>, Failure> {
+    pub(super) async fn open(stream: Socket, lease: Lease) -> Result<Box<Self>, Failure> {
         let heard = Rc::new(Heard::default());
         let wire = Wire { stream, heard: Rc::clone(&heard) };
         let handshake = lease.pool().client().handshake(TokioIo::new(wire)).await;
         let (sender, connection) =
             handshake.map_err(|cause| Failure::Connect(cause.to_string()))?;
-        let timer = Deadline::after(lease.pool().limits().idle);
+        let waits = lease.pool().waits();
+        let timer = Deadline::after(waits.idle);
         let connection = Some(connection);
-        Ok(Box::new(Self { sender, connection, spoiled: false, heard, timer, lease }))
+        Ok(Box::new(Self {
+            sender,
+            connection,
+            spoiled: false,
+            upgrade: Upgrading::No,
+            heard,
+            timer,
+            waits,
+            lease,
+        }))
     }
 
     /// Sends a request and waits for the head of the answer. The response time-out begins when the
@@ -61,17 +75,18 @@ impl Link {
     pub(super) async fn ask(
         &mut self,
         request: Request<Sent>,
-        upload: Option<&UploadState>,
+        (upload, waits): (Option<&UploadState>, Waits),
     ) -> Result<Response<Incoming>, Lost> {
         self.heard.expect_head();
+        self.waits = waits;
         let mut answer = pin!(self.sender.try_send_request(request));
-        let mut wait = Wait { upload, progress: None };
+        let mut wait = Wait::new(upload);
         let answered = poll_fn(|cx| {
             self.drive(cx);
             if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
                 return Poll::Ready(Some(answer));
             }
-            wait.refresh(&mut self.timer, self.lease.pool());
+            wait.refresh(&mut self.timer, waits);
             self.timer.poll_passed(cx).map(|()| None)
         });
         match answered.await {
@@ -96,21 +111,50 @@ impl Link {
         // An error goes to whom it concerns, the request or the body that is under way, and a
         // request that was never sent comes back when the connection is dropped.
         if Pin::new(connection).poll(cx).is_ready() {
-            self.connection = None;
+            let ended = self.connection.take();
+            if let (Upgrading::Asked, Some(connection)) = (&self.upgrade, ended) {
+                self.upgrade = Upgrading::Ended(Box::new(connection.into_parts()));
+            }
         }
+    }
+
+    /// Whether the connection's socket is worth something after its last answer.
+    pub(super) fn may_upgrade(&mut self, may: bool) {
+        self.upgrade = if may { Upgrading::Asked } else { Upgrading::No };
+    }
+
+    /// Takes the socket out, after a 101; None: the connection broke.
+    pub(super) async fn hand_over(mut self: Box<Self>) -> Option<Upgraded> {
+        self.timer.set(Instant::now() + self.waits.idle);
+        let ended = poll_fn(|cx| {
+            self.drive(cx);
+            if self.connection.is_none() { Poll::Ready(()) } else { self.timer.poll_passed(cx) }
+        });
+        ended.await;
+        let Upgrading::Ended(parts) = self.upgrade else {
+            return None;
+        };
+        Some(Upgraded::new((parts.io.into_inner(), parts.read_buf), self.waits.idle, self.lease))
     }
 
     /// Whether the upstream has been silent for too long; to be asked while an answer is awaited.
     pub(super) fn poll_silent(&mut self, cx: &mut Context<'_>, since: Silence) -> Poll<()> {
-        if since == Silence::Begins {
-            self.timer.set(Instant::now() + self.lease.pool().limits().idle);
-        }
-        self.timer.poll_passed(cx)
+        self.timer.poll_silent(cx, (since, self.waits.idle))
     }
 
     /// This connection is not to be used again.
     pub(super) fn spoil(&mut self) {
         self.spoiled = true;
+    }
+
+    /// The address at its other end; None: it has none.
+    pub(super) fn peer(&self) -> Option<IpAddr> {
+        self.lease.peer()
+    }
+
+    /// Closes the connection and keeps its place.
+    pub(super) fn into_lease(self: Box<Self>) -> Lease {
+        self.lease
     }
 
     /// At the end of an answer: back to the pool, if the request was sent whole too and nothing
@@ -129,6 +173,14 @@ impl Link {
     }
 }
 
+/// Whether a connection was asked to change its protocol.
+enum Upgrading {
+    No,
+    Asked,
+    /// HTTP is over on it; here is what is left.
+    Ended(Box<Parts<TokioIo<Wire>>>),
+}
+
 /// Whether a silence begins or goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Silence {
@@ -139,20 +191,23 @@ pub(super) enum Silence {
 }
 
 /// What the wait for an answer is measured from.
-struct Wait<'a> {
+pub(super) struct Wait<'a> {
     upload: Option<&'a UploadState>,
     progress: Option<(u64, bool)>,
 }
 
-impl Wait<'_> {
-    fn refresh(&mut self, timer: &mut Deadline, pool: &Pool) {
+impl<'a> Wait<'a> {
+    pub(super) fn new(upload: Option<&'a UploadState>) -> Self {
+        Self { upload, progress: None }
+    }
+
+    pub(super) fn refresh(&mut self, timer: &mut Deadline, waits: Waits) {
         let now = self.upload.as_ref().map_or((0, true), |state| (state.bytes(), state.is_whole()));
         if self.progress == Some(now) {
             return;
         }
         self.progress = Some(now);
-        let limits = pool.limits();
-        match if now.1 { limits.response } else { Some(limits.idle) } {
+        match if now.1 { waits.response } else { Some(waits.idle) } {
             Some(limit) => timer.set(Instant::now() + limit),
             None => timer.lift(),
         }
@@ -160,13 +215,13 @@ impl Wait<'_> {
 }
 
 /// A deadline whose timer is seldom touched: it may fire early, and is then set to the true end.
-struct Deadline {
+pub(super) struct Deadline {
     end: Option<Instant>,
     timer: Pin<Box<Sleep>>,
 }
 
 impl Deadline {
-    fn after(limit: Duration) -> Self {
+    pub(super) fn after(limit: Duration) -> Self {
         let end = Instant::now() + limit;
         Self { end: Some(end), timer: Box::pin(sleep_until(end)) }
     }
@@ -182,7 +237,19 @@ impl Deadline {
         self.end = None;
     }
 
-    fn poll_passed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Whether a silence that lasts for `limit` at most is over.
+    pub(super) fn poll_silent(
+        &mut self,
+        cx: &mut Context<'_>,
+        (since, limit): (Silence, Duration),
+    ) -> Poll<()> {
+        if since == Silence::Begins {
+            self.set(Instant::now() + limit);
+        }
+        self.poll_passed(cx)
+    }
+
+    pub(super) fn poll_passed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(end) = self.end else {
             return Poll::Pending;
         };
@@ -226,9 +293,16 @@ impl Heard {
 }
 
 /// The socket, listened to: a flood of interim answers, each small, is cut.
-struct Wire {
-    stream: TcpStream,
+pub(super) struct Wire {
+    stream: Socket,
     heard: Rc<Heard>,
+}
+
+impl Wire {
+    /// Lets it end in a reset when it is dropped.
+    pub(super) fn reset(&self) {
+        self.stream.reset();
+    }
 }
 
 impl AsyncRead for Wire {

@@ -4,23 +4,42 @@
 //! exchange drives its upstream connection itself, within the task of the client's connection:
 //! what drops the exchange drops both. A connection is used again only after a clean end.
 
+mod addresses;
 mod answer;
+mod balance;
 mod body;
 mod clean;
 mod exchange;
+mod group;
 mod headers;
+mod health;
 mod link;
+mod location;
 mod outbound;
 mod pool;
+mod pools;
 mod resolve;
+mod returning;
+mod sending;
 mod sent;
+mod socket;
+mod standing;
+mod stream;
+mod streams;
+mod terms;
+mod tls;
+mod upgraded;
+mod uploads;
 mod values;
 
 pub use body::AnswerBody;
-pub use clean::clean_answer;
+pub use clean::{Keeper, clean_answer, keep_from_others};
 pub use headers::HeaderRules;
+pub use health::{Health, ServerHealth};
 pub use outbound::{Facts, Outbound, Profile, Unforwardable};
-pub use pool::{Failure, Pools};
+pub use pools::{Failure, Pools};
+pub use returning::{Returning, edit};
+pub use upgraded::Upgraded;
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -12,11 +12,15 @@ use http::uri::PathAndQuery;
 use http::{Request, Uri};
 use thiserror::Error;
 
-use super::HeaderRules;
+use super::terms::Terms;
 use super::values::{Text, identity_value, joined};
+use super::{HeaderRules, upgraded};
 use crate::identity::{Caller, Identity};
 use crate::policy::{Permitted, Route, Target, UpstreamId};
-use crate::request::{self, Host, NormalRequest, Origin, Scheme, readings};
+use crate::request::{
+    self, DESTINATION, Destination, DestinationForm, Host, NormalRequest, Origin, Peer, Scheme,
+    TraceId, Upgrade, readings,
+};
 
 /// Name and e-mail of a user, for identities that tell them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,8 +40,14 @@ pub struct Facts<'a> {
     pub profile: Option<&'a Profile>,
     /// `X-Request-Id`.
     pub request_id: HeaderValue,
+    /// The trace that begins with this request; None: the caller's goes on.
+    pub trace: Option<TraceId>,
     /// `Authorization` holds a credential of ours, which must not go on.
     pub own_credential: bool,
+    /// For identities that tell it: who the caller is, signed.
+    pub assertion: Option<HeaderValue>,
+    /// Names of the application's cookies that were not set for this caller.
+    pub withheld: &'a [Box<[u8]>],
 }
 
 /// A permitted request, rewritten.
@@ -46,6 +56,8 @@ pub struct Outbound {
     head: Parts,
     upstream: UpstreamId,
     rules: HeaderRules,
+    terms: Terms,
+    upgrade: Option<Box<Upgrade>>,
 }
 
 /// Why a permitted request has no form in which it could be forwarded: 400.
@@ -65,12 +77,21 @@ pub enum Unforwardable {
 impl Outbound {
     /// Strips and writes headers. Consumes the proof.
     pub fn new(permitted: Permitted, facts: &Facts<'_>) -> Result<Self, Unforwardable> {
+        Self::split(permitted, facts).map(|(outbound, _, _)| outbound)
+    }
+
+    /// The same, and what was permitted to whom, without its headers.
+    pub fn split(
+        permitted: Permitted,
+        facts: &Facts<'_>,
+    ) -> Result<(Self, NormalRequest, Caller), Unforwardable> {
         let (mut request, route, caller) = permitted.into_parts();
         let Target::Upstream(upstream) = route.target else {
             return Err(Unforwardable::Endpoint);
         };
         let mut headers = request.take_headers();
         strip(&mut headers, &route, facts);
+        write_destination(&mut headers, &request, &route)?;
         write(
             &mut headers,
             &Sender { request: Asked::by(&request), caller: &caller },
@@ -83,7 +104,10 @@ impl Outbound {
         head.method = request.method().clone();
         head.uri = uri;
         head.headers = headers;
-        Ok(Self { head, upstream, rules: facts.rules.clone() })
+        let session = caller.identity().map(|identity| identity.session);
+        let terms = Terms { client: Some(request.client()), session, timeouts: route.timeouts };
+        let rules = facts.rules.clone();
+        Ok((Self { head, upstream, rules, terms, upgrade: None }, request, caller))
     }
 
     /// The head as it will be sent (without the framing of its body), for `explain`.
@@ -95,14 +119,26 @@ impl Outbound {
         self.upstream
     }
 
-    pub(super) fn into_head(self) -> (Parts, HeaderRules) {
-        (self.head, self.rules)
+    pub(super) fn terms(&self) -> Terms {
+        self.terms
+    }
+
+    /// The same request, asking for a tunnel.
+    #[must_use]
+    pub fn upgrading(mut self, upgrade: Upgrade) -> Self {
+        upgraded::ask(&mut self.head.headers, &upgrade);
+        self.upgrade = Some(Box::new(upgrade));
+        self
+    }
+
+    pub(super) fn into_head(self) -> (Parts, HeaderRules, Option<Box<Upgrade>>) {
+        (self.head, self.rules, self.upgrade)
     }
 
     /// A request that nobody permitted, for tests of what becomes of it.
     #[cfg(test)]
     pub(crate) fn of(head: Parts, upstream: UpstreamId, rules: HeaderRules) -> Self {
-        Self { head, upstream, rules }
+        Self { head, upstream, rules, terms: Terms::default(), upgrade: None }
     }
 }
 
@@ -131,9 +167,19 @@ fn strip(headers: &mut HeaderMap, route: &Route, facts: &Facts<'_>) {
     facts.rules.strip_request(headers, route);
     if headers.contains_key(COOKIE) {
         facts.rules.cookies().strip(headers);
+        withhold(headers, facts.withheld);
     }
     if facts.own_credential {
         headers.remove(AUTHORIZATION);
+    }
+}
+
+/// What an application set for one user tells it who that was, whoever brings it back.
+fn withhold(headers: &mut HeaderMap, names: &[Box<[u8]>]) {
+    if !names.is_empty() {
+        request::remove_cookies(headers, |name| {
+            names.iter().any(|withheld| withheld.eq_ignore_ascii_case(name))
+        });
     }
 }
 
@@ -141,13 +187,39 @@ fn strip(headers: &mut HeaderMap, route: &Route, facts: &Facts<'_>) {
 fn write(headers: &mut HeaderMap, sender: &Sender<'_>, route: &Route, facts: &Facts<'_>) {
     if let Caller::Known(identity) = sender.caller {
         write_identity(headers, route, identity, facts.profile);
+        insert_all(headers, &route.identity.assertion, facts.assertion.clone());
+    }
+    if let Some((name, value)) = &route.identity.proof {
+        headers.insert(name.clone(), value.clone());
     }
     write_host(headers, sender.request, route, facts.rules);
     write_forwarding(headers, sender.request, route);
     headers.insert(X_REQUEST_ID, facts.request_id.clone());
+    if let Some(trace) = facts.trace {
+        trace.begin(headers);
+    }
     for (name, value) in &route.headers.set {
         headers.insert(name.clone(), value.clone());
     }
+}
+
+/// The second target, in normal form and without the prefix that the first one loses.
+fn write_destination(
+    headers: &mut HeaderMap,
+    request: &NormalRequest,
+    route: &Route,
+) -> Result<(), Unforwardable> {
+    let Some(destination) = Destination::read(headers, request.origin()) else {
+        return Ok(());
+    };
+    let destination = destination.map_err(|_unpermitted| Unforwardable::Target)?;
+    let path = stripped_path(destination.target(), route.strip_prefix.as_deref())?;
+    let told = destination.form() == DestinationForm::Absolute && route.preserve_host;
+    let origin = request.origin().filter(|_| told).map(ToString::to_string).unwrap_or_default();
+    let target = target(path, destination.target().query())?;
+    let value = HeaderValue::from_str(&format!("{origin}{target}"));
+    headers.insert(DESTINATION, value.map_err(|_raw| Unforwardable::Target)?);
+    Ok(())
 }
 
 fn write_identity(
@@ -205,11 +277,13 @@ fn write_forwarding(headers: &mut HeaderMap, request: Asked<'_>, route: &Route) 
         let same = headers.get(HOST).filter(|host| host.as_bytes() == text.bytes()).cloned();
         set(headers, X_FORWARDED_HOST, same.or_else(|| text.value()));
     }
-    let mut text = Text::default();
-    text.display(request.client);
-    if let Some(address) = text.value() {
-        headers.insert(X_FORWARDED_FOR, address.clone());
-        headers.insert(X_REAL_IP, address);
+    // By a Unix socket, from a proxy that does not say for whom: nobody's address.
+    if request.client != Peer::UNIX.address {
+        let mut text = Text::default();
+        text.display(request.client);
+        let address = text.value();
+        set(headers, X_FORWARDED_FOR, address.clone());
+        set(headers, X_REAL_IP, address);
     }
     if let Some(prefix) = &route.strip_prefix {
         set(headers, X_FORWARDED_PREFIX, HeaderValue::from_str(prefix).ok());

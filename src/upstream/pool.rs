@@ -1,101 +1,73 @@
-//! Connections to upstreams, a pool per worker and upstream.
+//! Connections to one server, a pool per worker.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::io;
+use std::net::IpAddr;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
-use http::Response;
-use hyper::body::Incoming;
 use hyper::client::conn::http1;
-use thiserror::Error;
-use tokio::time::{Instant, sleep};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
+use super::Failure;
 use super::link::Link;
 use super::resolve::Place;
-use super::sent::Sent;
-use super::{AnswerBody, Outbound, exchange};
+use super::socket::Socket;
+use super::standing::{Record, Standing};
+use super::streams::{MOST_STREAMS, Speaks, Streams};
+use super::terms::{A_YEAR, Waits};
+use super::tls::Offer;
+use super::uploads::Uploads;
 use crate::config::Upstream;
-use crate::policy::UpstreamId;
-use crate::request::Upload;
+use crate::request::UploadState;
 
-/// A worker's connections. Single-threaded.
-#[derive(Debug)]
-pub struct Pools(Box<[Rc<Pool>]>);
-
-/// Why there is no answer. The texts are for the log, never for the client.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub enum Failure {
-    /// 502: refused, reset, no such name.
-    #[error("cannot connect: {0}")]
-    Connect(String),
-    /// 502: what it sent is no answer, or ended early.
-    #[error("no valid answer: {0}")]
-    Answer(String),
-    /// 504.
-    #[error("timed out")]
-    TimedOut,
-    /// 503: every connection is in use.
-    #[error("all connections are in use")]
-    Full,
-    /// The client's upload was cut: 413, 408, or it went away.
-    #[error("the upload ended early")]
-    Upload,
-}
-
-impl Pools {
-    /// Pools for these upstreams; `workers` share each upstream's `max_connections`. Fails if an
-    /// upstream has a name and the system's resolver configuration cannot be read.
-    pub fn new(upstreams: &[Upstream], workers: usize) -> io::Result<Self> {
-        let mut resolver = None;
-        let pools = upstreams.iter().map(|upstream| {
-            let place = Place::new(upstream, &mut resolver)?;
-            Ok(Rc::new(Pool::new(upstream, place, workers)))
-        });
-        Ok(Self(pools.collect::<io::Result<_>>()?))
-    }
-
-    /// Sends the request and gives the head of the answer, the body streaming. Dropping the future
-    /// or the body ends the request at once, on the upstream's side too.
-    pub async fn send(
-        &self,
-        outbound: Outbound,
-        upload: Upload<Incoming>,
-    ) -> Result<Response<AnswerBody>, Failure> {
-        let UpstreamId(id) = outbound.upstream();
-        let pool = self.0.get(id).ok_or_else(|| Failure::Connect("no such upstream".to_owned()))?;
-        upload.check_declared().map_err(|_fault| Failure::Upload)?;
-        let state = (!http_body::Body::is_end_stream(&upload)).then(|| upload.state());
-        let (head, rules) = outbound.into_head();
-        let answer = exchange::carry(pool, Sent::frame(head, upload), state).await?;
-        Ok(answer.map(|body| body.with_rules(rules)))
-    }
-}
-
-/// The connections of one worker to one upstream.
+/// The connections of one worker to one server.
 pub(super) struct Pool {
     place: Place,
     client: http1::Builder,
     limits: Limits,
+    waits: Waits,
+    standing: Arc<Standing>,
+    record: Record,
     open: Cell<usize>,
     /// The one used last is taken first, so that the rest can grow old.
     idle: RefCell<Vec<(Instant, Box<Link>)>>,
     swept: Cell<bool>,
+    /// Requests that wait for a place, and what wakes the next of them.
+    waiting: Cell<usize>,
+    freed: Notify,
+    uploads: Uploads,
+    streams: Streams,
+    /// Where its name led when it was last looked up; None: to wherever it was connected.
+    addresses: RefCell<Option<Vec<IpAddr>>>,
+    followed: Cell<bool>,
 }
 
-/// What the configuration says of an upstream's connections.
+/// What the configuration says of a server's connections.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
-    connect: Duration,
-    pub(super) response: Option<Duration>,
-    pub(super) idle: Duration,
+struct Limits {
     max_idle: Duration,
     connections: usize,
 }
 
+/// Room for one request.
+pub(super) enum Room {
+    /// On a connection used before.
+    Link(Box<Link>),
+    /// On a new one.
+    Lease(Lease),
+}
+
 impl Pool {
-    fn new(upstream: &Upstream, place: Place, workers: usize) -> Self {
+    /// Of a server of this upstream; `workers` share the upstream's `max_connections`.
+    pub(super) fn new(
+        upstream: &Upstream,
+        place: Place,
+        standing: Arc<Standing>,
+        workers: usize,
+    ) -> Self {
         let mut client = http1::Builder::new();
         client
             .max_header_size(MOST_HEAD_BYTES)
@@ -104,26 +76,125 @@ impl Pool {
             .allow_obsolete_multiline_headers_in_responses(upstream.tolerate_folded_lines)
             .ignore_invalid_headers_in_responses(upstream.tolerate_invalid_names);
         let limits = Limits {
-            connect: upstream.connect_timeout.min(A_YEAR),
-            response: upstream.response_timeout.map(|limit| limit.min(A_YEAR)),
-            idle: upstream.idle_timeout.min(A_YEAR),
             max_idle: upstream.max_idle.min(A_YEAR),
             connections: (upstream.max_connections / workers.max(1)).max(1),
         };
-        let (open, idle, swept) = (Cell::new(0), RefCell::default(), Cell::new(false));
-        Self { place, client, limits, open, idle, swept }
+        Self {
+            streams: Streams::new(place.speaks()),
+            place,
+            client,
+            limits,
+            waits: Waits::of(upstream),
+            standing,
+            record: Record::default(),
+            open: Cell::new(0),
+            idle: RefCell::default(),
+            swept: Cell::new(false),
+            waiting: Cell::new(0),
+            freed: Notify::new(),
+            uploads: Uploads::default(),
+            addresses: RefCell::default(),
+            followed: Cell::new(false),
+        }
     }
 
     pub(super) fn client(&self) -> &http1::Builder {
         &self.client
     }
 
-    pub(super) fn limits(&self) -> &Limits {
-        &self.limits
+    /// How long the upstream's requests wait, but for what their routes say.
+    pub(super) fn waits(&self) -> Waits {
+        self.waits
+    }
+
+    pub(super) fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
+    pub(super) fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// Whether its checks and its record let it be asked.
+    pub(super) fn is_usable(&self) -> bool {
+        self.standing.is_up() && !self.record.is_left_out()
+    }
+
+    /// The connections that requests share.
+    pub(super) fn streams(&self) -> &Streams {
+        &self.streams
+    }
+
+    /// Whether a request may share a connection, as far as is known.
+    pub(super) fn may_share(&self) -> bool {
+        self.streams.speaks() != Speaks::Http1
+    }
+
+    pub(super) fn is_encrypted(&self) -> bool {
+        self.place.is_encrypted()
+    }
+
+    pub(super) fn max_idle(&self) -> Duration {
+        self.limits.max_idle
+    }
+
+    /// Requests that may share connections at a time.
+    pub(super) fn most_streams(&self) -> usize {
+        self.limits.connections.saturating_mul(MOST_STREAMS)
+    }
+
+    /// Requests under way.
+    pub(super) fn busy(&self) -> usize {
+        let resting = self.idle.borrow().len().saturating_add(self.streams.connections());
+        self.open.get().saturating_sub(resting).saturating_add(self.streams.active())
+    }
+
+    /// Whether the next request would have to wait.
+    pub(super) fn is_full(&self) -> bool {
+        let most = if self.may_share() { self.most_streams() } else { self.limits.connections };
+        self.busy() >= most
+    }
+
+    /// Lets an upload in, unless its client's network holds half of the places with unfinished
+    /// ones already: else a few stalled uploads would keep everybody else out.
+    pub(super) fn admit(
+        self: &Rc<Self>,
+        upload: &UploadState,
+        client: Option<IpAddr>,
+    ) -> Result<(), Failure> {
+        let most = (self.limits.connections / 2).max(1);
+        if self.uploads.admit(upload, client, most) { Ok(()) } else { Err(Failure::Full) }
+    }
+
+    /// Room for a request, if there is any now.
+    pub(super) fn room(self: &Rc<Self>) -> Option<Room> {
+        if let Some(link) = self.take() {
+            return Some(Room::Link(link));
+        }
+        Lease::take(self).map(Room::Lease)
+    }
+
+    /// Waits for room, at most as long as for a connection.
+    pub(super) async fn wait_for_room(
+        self: &Rc<Self>,
+        patience: Duration,
+    ) -> Result<Room, Failure> {
+        if self.waiting.get() >= self.limits.connections {
+            return Err(Failure::Full);
+        }
+        let _waiting = Waiting::begin(self);
+        let end = Instant::now() + patience;
+        loop {
+            let freed = self.freed.notified();
+            if let Some(room) = self.room() {
+                return Ok(room);
+            }
+            timeout_at(end, freed).await.map_err(|_elapsed| Failure::Full)?;
+        }
     }
 
     /// A connection used before, if there is one that is not too old.
-    pub(super) fn take(&self) -> Option<Box<Link>> {
+    fn take(&self) -> Option<Box<Link>> {
         let mut idle = self.idle.borrow_mut();
         let (since, link) = idle.pop()?;
         if since.elapsed() < self.limits.max_idle {
@@ -135,18 +206,65 @@ impl Pool {
     }
 
     /// A new connection.
-    pub(super) async fn connect(self: &Rc<Self>) -> Result<Box<Link>, Failure> {
-        let lease = Lease::take(self).ok_or(Failure::Full)?;
-        let stream = self.place.connect(self.limits.connect).await?;
-        stream.set_nodelay(true).map_err(|cause| Failure::Connect(cause.to_string()))?;
-        Link::open(stream, lease).await
+    pub(super) async fn connect(lease: Lease, limit: Duration) -> Result<Box<Link>, Failure> {
+        let socket = Self::socket(&lease, Offer::Http1, limit).await?;
+        Link::open(socket, lease).await
+    }
+
+    /// A new socket for whom this lease was given.
+    pub(super) async fn socket(
+        lease: &Lease,
+        offer: Offer,
+        limit: Duration,
+    ) -> Result<Socket, Failure> {
+        let socket = lease.pool().place.connect(limit, offer).await?;
+        lease.peer.set(socket.peer());
+        lease.pool().follow(socket.peer());
+        Ok(socket)
     }
 
     /// Keeps a connection after a clean end.
     pub(super) fn keep(self: &Rc<Self>, link: Box<Link>) {
+        if self.has_left(link.peer()) {
+            return;
+        }
         self.idle.borrow_mut().push((Instant::now(), link));
+        self.tell_next();
         if !self.swept.replace(true) {
             tokio::task::spawn_local(sweep(Rc::downgrade(self), self.limits.max_idle));
+        }
+    }
+
+    /// Whether the name no longer leads to this address.
+    fn has_left(&self, peer: Option<IpAddr>) -> bool {
+        let addresses = self.addresses.borrow();
+        addresses.as_ref().zip(peer).is_some_and(|(known, peer)| !known.contains(&peer))
+    }
+
+    /// Looks the name up from time to time, as long as anything is connected.
+    fn follow(self: &Rc<Self>, peer: Option<IpAddr>) {
+        if self.has_left(peer) {
+            // It has moved since it was last looked up.
+            self.addresses.take();
+        }
+        if self.place.due().is_some() && !self.followed.replace(true) {
+            tokio::task::spawn_local(follow(Rc::downgrade(self)));
+        }
+    }
+
+    /// Closes what is idle at addresses that the name no longer leads to; the rest follows when
+    /// its exchange ends.
+    pub(super) async fn look_again(&self) {
+        if let Some(addresses) = self.place.look_again().await {
+            *self.addresses.borrow_mut() = Some(addresses);
+            self.idle.borrow_mut().retain(|(_, link)| !self.has_left(link.peer()));
+            self.streams.leave(|lease| self.has_left(lease.peer()));
+        }
+    }
+
+    fn tell_next(&self) {
+        if self.waiting.get() > 0 {
+            self.freed.notify_one();
         }
     }
 
@@ -175,31 +293,70 @@ async fn sweep(pool: Weak<Pool>, every: Duration) {
     }
 }
 
+/// Runs while anything is connected.
+async fn follow(pool: Weak<Pool>) {
+    while let Some(due) = pool.upgrade().and_then(|pool| pool.place.due()) {
+        sleep_until(due).await;
+        let Some(pool) = pool.upgrade() else {
+            return;
+        };
+        if pool.open.get() == 0 {
+            pool.followed.set(false);
+            return;
+        }
+        pool.look_again().await;
+    }
+}
+
+/// A request that waits for a place, counted.
+struct Waiting<'a>(&'a Pool);
+
+impl<'a> Waiting<'a> {
+    fn begin(pool: &'a Pool) -> Self {
+        pool.waiting.set(pool.waiting.get().saturating_add(1));
+        Self(pool)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.set(self.0.waiting.get().saturating_sub(1));
+    }
+}
+
 /// A place among the connections that may be open.
-pub(super) struct Lease(Rc<Pool>);
+pub(super) struct Lease {
+    pool: Rc<Pool>,
+    peer: Cell<Option<IpAddr>>,
+}
 
 impl Lease {
-    fn take(pool: &Rc<Pool>) -> Option<Self> {
+    pub(super) fn take(pool: &Rc<Pool>) -> Option<Self> {
         let open = pool.open.get();
         if open >= pool.limits.connections {
             return None;
         }
         pool.open.set(open.saturating_add(1));
-        Some(Self(Rc::clone(pool)))
+        Some(Self { pool: Rc::clone(pool), peer: Cell::new(None) })
     }
 
     pub(super) fn pool(&self) -> &Rc<Pool> {
-        &self.0
+        &self.pool
+    }
+
+    /// The address that it is connected to.
+    pub(super) fn peer(&self) -> Option<IpAddr> {
+        self.peer.get()
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.0.open.set(self.0.open.get().saturating_sub(1));
+        self.pool.open.set(self.pool.open.get().saturating_sub(1));
+        self.pool.tell_next();
+        self.pool.streams.tell_next();
     }
 }
 
 /// The largest head of an answer.
-const MOST_HEAD_BYTES: usize = 64 * 1024;
-/// No time-out is longer: a moment beyond the clock's reach cannot be waited for.
-const A_YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+pub(super) const MOST_HEAD_BYTES: usize = 64 * 1024;

@@ -7,19 +7,25 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, EXPECT, HeaderMap, HeaderValue, TRANSFER_ENCODING};
+use http::header::{
+    CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderMap, HeaderValue, TRANSFER_ENCODING,
+};
 use http::request::Parts;
 use http::{Method, Request, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Sleep, sleep};
 
+use super::HeaderRules;
 use crate::request::Upload;
+use crate::request::UploadTrailers::{Dropped, Passed};
 
 /// An upload, held back while the client waits for 100 (RFC 9110 section 10.1.1); or nothing.
 #[derive(Debug)]
 pub(super) struct Sent {
     upload: Option<Upload<Incoming>>,
+    /// What may be in its trailers.
+    rules: Option<HeaderRules>,
     gate: Option<Gate>,
 }
 
@@ -33,12 +39,26 @@ struct Gate {
 impl Sent {
     /// Nothing to send.
     pub(super) fn nothing() -> Self {
-        Self { upload: None, gate: None }
+        Self { upload: None, rules: None, gate: None }
+    }
+
+    /// Whether there is nothing to send.
+    pub(super) fn is_nothing(&self) -> bool {
+        self.upload.is_none()
+    }
+
+    /// The upstream wants the body, of which it was told in another way than by hyper.
+    pub(super) fn go(&mut self) {
+        self.gate = None;
     }
 
     /// Frames a request anew: what had a length keeps one, what was chunked stays chunked, and an
     /// empty POST says so (RFC 9110 section 8.6).
-    pub(super) fn frame(mut head: Parts, upload: Upload<Incoming>) -> Request<Self> {
+    pub(super) fn frame(
+        mut head: Parts,
+        upload: Upload<Incoming>,
+        rules: &HeaderRules,
+    ) -> Request<Self> {
         if upload.is_end_stream() {
             head.headers.remove(EXPECT);
             if matches!(head.method, Method::POST | Method::PUT | Method::PATCH) {
@@ -51,12 +71,22 @@ impl Sent {
             head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
         let waits = expects_continue(&head.headers);
-        let mut request = Request::from_parts(head, Self { upload: Some(upload), gate: None });
+        let passes = if is_grpc(&head.headers) { Passed } else { Dropped };
+        let upload = Some(upload.with_trailers(passes));
+        let sent = Self { upload, rules: Some(rules.clone()), gate: None };
+        let mut request = Request::from_parts(head, sent);
         if waits {
             request.body_mut().gate = Some(Gate::before(&mut request));
         }
         request
     }
+}
+
+/// gRPC alone has a use for the trailers of requests.
+fn is_grpc(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let rest = kind.strip_prefix(b"application/grpc");
+    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
 }
 
 fn expects_continue(headers: &HeaderMap) -> bool {
@@ -84,6 +114,19 @@ impl Gate {
     }
 }
 
+impl Sent {
+    fn filter(&self, frame: Frame<Bytes>) -> Frame<Bytes> {
+        match (frame.into_trailers(), &self.rules) {
+            (Ok(mut trailers), Some(rules)) => {
+                rules.strip_trailers(&mut trailers);
+                Frame::trailers(trailers)
+            }
+            (Ok(_), None) => Frame::trailers(HeaderMap::new()),
+            (Err(data), _) => data,
+        }
+    }
+}
+
 impl Body for Sent {
     type Data = Bytes;
     type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -96,10 +139,11 @@ impl Body for Sent {
             ready!(gate.poll_open(cx));
             self.gate = None;
         }
-        match &mut self.upload {
-            Some(upload) => Pin::new(upload).poll_frame(cx),
-            None => Poll::Ready(None),
-        }
+        let Some(upload) = &mut self.upload else {
+            return Poll::Ready(None);
+        };
+        let frame = ready!(Pin::new(upload).poll_frame(cx));
+        Poll::Ready(frame.map(|frame| frame.map(|frame| self.filter(frame))))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -1,5 +1,9 @@
 //! Whole exchanges over loopback sockets, raw bytes on both sides.
 
+mod kinds;
+mod places;
+mod shared;
+
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::rc::Rc;
@@ -15,11 +19,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
+use kinds::{Door, Kind, Stream};
+
 use super::*;
-use crate::config::Upstream;
+use crate::config::{
+    Balance, Eject, Protocol, ServerAddress, Upstream, UpstreamServer, UpstreamTls,
+};
 use crate::policy::{
-    Access, Allowances, BearerPolicy, HeaderEdits, IdentityHeaders, OnDenied, PathPattern, Route,
-    Rule, Target, UpstreamId,
+    Access, Allowances, AnswerRules, BearerPolicy, CachePolicy, HeaderEdits, IdentityHeaders,
+    OnDenied, PathPattern, Route, Rule, Target, UpstreamId,
 };
 use crate::request::{CookieNames, Upload, UploadLimits};
 
@@ -30,13 +38,19 @@ pub(crate) fn route(pattern: &str) -> Route {
         roles: vec![(HeaderName::from_static("remote-groups"), ",".to_owned())],
         name: names("remote-name"),
         email: names("remote-email"),
+        ..IdentityHeaders::default()
     };
     Route {
         name: pattern.into(),
         hosts: Vec::new(),
         pattern: PathPattern::read(pattern).unwrap(),
         methods: None,
-        rule: Rule { access: Access::SignedIn, roles: Vec::new(), users: Vec::new() },
+        rule: Rule {
+            access: Access::SignedIn,
+            roles: Vec::new(),
+            users: Vec::new(),
+            addresses: Vec::new(),
+        },
         target: Target::Upstream(UpstreamId(0)),
         strict_paths: false,
         allow: Allowances::default(),
@@ -44,11 +58,17 @@ pub(crate) fn route(pattern: &str) -> Route {
         on_denied: OnDenied::Auto,
         identity: identity.into(),
         strip_prefix: None,
+        app_cookies: None,
         preserve_host: true,
+        upgrades: Vec::new(),
         headers: HeaderEdits::default(),
+        answer: AnswerRules::default(),
         max_body: None,
+        timeouts: crate::policy::Timeouts::default(),
         access_log: true,
         cors: None,
+        cache: CachePolicy::Private,
+        logout: Vec::new(),
         overrides: None,
     }
 }
@@ -64,17 +84,22 @@ pub(crate) fn cookie_names() -> CookieNames {
 
 /// A gateway of nothing but [`Pools`] between a raw client and a raw upstream.
 struct House {
-    upstream: TcpListener,
+    upstream: Door,
     gateway: std::net::SocketAddr,
     failures: Rc<RefCell<Vec<Failure>>>,
 }
 
 impl House {
     async fn build(change: impl FnOnce(&mut Upstream)) -> Self {
-        let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut config = config(upstream.local_addr().unwrap().port());
+        Self::over(Kind::Tcp, change).await
+    }
+
+    /// The same with an upstream that is reached in another way.
+    async fn over(kind: Kind, change: impl FnOnce(&mut Upstream)) -> Self {
+        let mut config = config(1);
+        let upstream = Door::open(kind, &mut config).await;
         change(&mut config);
-        let pools = Rc::new(Pools::new(&[config], 1).unwrap());
+        let pools = Rc::new(Pools::new(&[config], 1, &Health::default()).unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let gateway = listener.local_addr().unwrap();
         let failures = Rc::new(RefCell::new(Vec::new()));
@@ -91,7 +116,7 @@ impl House {
     }
 
     async fn accepted(&self) -> Wire {
-        Wire::of(self.upstream.accept().await.unwrap().0)
+        self.upstream.accept().await
     }
 
     /// A client whose request has arrived at the upstream.
@@ -108,11 +133,20 @@ impl House {
     }
 }
 
+pub(crate) fn server(host: &str, port: u16) -> UpstreamServer {
+    let address = ServerAddress::Tcp(host.to_owned(), port);
+    UpstreamServer { protocol: Protocol::Http, address }
+}
+
 pub(crate) fn config(port: u16) -> Upstream {
     Upstream {
         name: "app".into(),
-        host: "127.0.0.1".to_owned(),
-        port,
+        servers: vec![server("127.0.0.1", port)],
+        balance: Balance::RoundRobin,
+        health: None,
+        eject: Eject { failures: 5, lasts: Duration::from_secs(10), at_most: 50 },
+        retries: 1,
+        tls: UpstreamTls::default(),
         connect_timeout: Duration::from_secs(5),
         response_timeout: Some(Duration::from_secs(5)),
         idle_timeout: Duration::from_secs(5),
@@ -189,14 +223,14 @@ async fn forward(
     let outbound = Outbound::of(head, UpstreamId(0), rules.clone());
     match pools.send(outbound, Upload::new(body, limits)).await {
         Ok(mut answer) => {
-            clean_answer(answer.headers_mut(), false);
+            clean_answer(answer.headers_mut(), Keeper::AsSent);
             answer.map(Either::Answer)
         }
         Err(failure) => {
             let status = match failure {
                 Failure::Connect(_) | Failure::Answer(_) => StatusCode::BAD_GATEWAY,
                 Failure::TimedOut => StatusCode::GATEWAY_TIMEOUT,
-                Failure::Full => StatusCode::SERVICE_UNAVAILABLE,
+                Failure::Full | Failure::Down => StatusCode::SERVICE_UNAVAILABLE,
                 Failure::Upload => StatusCode::PAYLOAD_TOO_LARGE,
             };
             failures.borrow_mut().push(failure);
@@ -225,13 +259,13 @@ pub(super) fn lines(headers: &HeaderMap) -> Vec<String> {
 }
 
 /// One end of a connection, in plain text.
-struct Wire(TcpStream);
+struct Wire(Box<dyn Stream>);
 
 impl Wire {
     /// What is sent goes at once, so that no time-out is met by Nagle's delay.
     fn of(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
-        Self(stream)
+        Self(Box::new(stream))
     }
 
     async fn send(&mut self, text: &str) {
@@ -265,7 +299,7 @@ impl Wire {
     }
 }
 
-fn run(test: impl Future<Output = ()>) {
+pub(super) fn run(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build_local(Default::default())
@@ -273,12 +307,19 @@ fn run(test: impl Future<Output = ()>) {
     runtime.block_on(async { timeout(Duration::from_secs(20), test).await.expect("it hangs") });
 }
 
+/// The same over every kind of connection.
+fn run_over_each<T: Future<Output = ()>>(test: impl Fn(Kind) -> T) {
+    for kind in [Kind::Tcp, Kind::Unix, Kind::Tls] {
+        run(test(kind));
+    }
+}
+
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 #[test]
 fn a_request_and_its_answer_pass_and_the_connection_is_used_again() {
-    run(async {
-        let house = House::plain().await;
+    run_over_each(|kind| async move {
+        let house = House::over(kind, |_| {}).await;
         let (mut client, mut upstream, head) =
             house.ask("GET /a?b HTTP/1.1\r\nHost: h\r\n\r\n").await;
         assert_eq!(head, "GET /a?b HTTP/1.1\r\nhost: h\r\n\r\n");
@@ -349,8 +390,8 @@ fn answers_without_a_body_end_with_their_head() {
 
 #[test]
 fn a_get_is_sent_again_when_a_used_connection_closes_unheard() {
-    run(async {
-        let house = House::plain().await;
+    run_over_each(|kind| async move {
+        let house = House::over(kind, |_| {}).await;
         let (mut client, mut upstream, _) = house.ask("GET /1 HTTP/1.1\r\nHost: h\r\n\r\n").await;
         upstream.send(OK).await;
         client.until("ok").await;
@@ -367,8 +408,8 @@ fn a_get_is_sent_again_when_a_used_connection_closes_unheard() {
 
 #[test]
 fn a_get_is_not_sent_again_when_a_byte_of_the_answer_came() {
-    run(async {
-        let house = House::plain().await;
+    run_over_each(|kind| async move {
+        let house = House::over(kind, |_| {}).await;
         let (mut client, mut upstream, _) = house.ask("GET /1 HTTP/1.1\r\nHost: h\r\n\r\n").await;
         upstream.send(OK).await;
         client.until("ok").await;
@@ -419,10 +460,10 @@ fn a_post_goes_on_a_new_connection_when_the_used_one_is_found_closed() {
 
 #[test]
 fn surplus_bytes_never_reach_the_next_request() {
-    run(async {
+    run_over_each(|kind| async move {
         let planted = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil";
         for answer in [OK, "HTTP/1.1 204 No Content\r\n\r\n", "HTTP/1.1 304 Not Modified\r\n\r\n"] {
-            let house = House::plain().await;
+            let house = House::over(kind, |_| {}).await;
             let (mut client, mut upstream, _) =
                 house.ask("GET /1 HTTP/1.1\r\nHost: h\r\n\r\n").await;
             upstream.send(&format!("{answer}{planted}")).await;
@@ -442,7 +483,7 @@ fn surplus_bytes_never_reach_the_next_request() {
 
 #[test]
 fn what_is_no_answer_is_a_502_and_closes_the_connection() {
-    run(async {
+    run_over_each(|kind| async move {
         let many: String = (0..101).map(|at| format!("X-{at}: y\r\n")).collect();
         let cases = [
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"
@@ -460,7 +501,7 @@ fn what_is_no_answer_is_a_502_and_closes_the_connection() {
             "ok".to_owned(),
         ];
         for case in cases {
-            let house = House::plain().await;
+            let house = House::over(kind, |_| {}).await;
             let (mut client, mut upstream, _) =
                 house.ask("GET / HTTP/1.1\r\nHost: h\r\n\r\n").await;
             // The gateway may close before it has read all.
@@ -492,8 +533,8 @@ fn a_few_interim_answers_pass_unseen() {
 
 #[test]
 fn an_early_answer_reaches_the_client_and_ends_the_upload() {
-    run(async {
-        let house = House::plain().await;
+    run_over_each(|kind| async move {
+        let house = House::over(kind, |_| {}).await;
         let (mut client, mut upstream, _) =
             house.ask("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 500000\r\n\r\nabc").await;
         upstream.until("abc").await;
@@ -524,9 +565,9 @@ fn an_upload_goes_on_while_an_early_answer_streams() {
 
 #[test]
 fn an_upstream_that_dies_amid_a_body_never_looks_like_an_end() {
-    run(async {
+    run_over_each(|kind| async move {
         for framing in ["Content-Length: 9", "Transfer-Encoding: chunked"] {
-            let house = House::plain().await;
+            let house = House::over(kind, |_| {}).await;
             let (mut client, mut upstream, _) =
                 house.ask("GET / HTTP/1.1\r\nHost: h\r\n\r\n").await;
             upstream.send(&format!("HTTP/1.1 200 OK\r\n{framing}\r\n\r\n3\r\nabc\r\n")).await;
@@ -592,8 +633,8 @@ fn a_login_that_binds_to_the_connection_ends_it() {
 
 #[test]
 fn contradictory_framing_is_resolved_and_ends_the_connection() {
-    run(async {
-        let house = House::plain().await;
+    run_over_each(|kind| async move {
+        let house = House::over(kind, |_| {}).await;
         let (mut client, mut upstream, _) = house.ask("GET / HTTP/1.1\r\nHost: h\r\n\r\n").await;
         upstream
             .send("HTTP/1.1 200 OK\r\nContent-Length: 7\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n")
@@ -690,12 +731,16 @@ fn silence_is_a_504_before_the_head_and_a_cut_after_it() {
 #[test]
 fn a_refused_connection_and_a_full_house_are_told_apart() {
     run(async {
-        let house = House::build(|upstream| upstream.max_connections = 1).await;
+        let house = House::build(|upstream| {
+            upstream.max_connections = 1;
+            upstream.connect_timeout = Duration::from_millis(30);
+        })
+        .await;
         let (_first, _upstream, _) = house.ask("GET / HTTP/1.1\r\nHost: h\r\n\r\n").await;
         let mut second = house.client().await;
         second.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n").await;
         assert!(second.head().await.starts_with("HTTP/1.1 503 "));
-        let house = House::build(|upstream| upstream.port = 1).await;
+        let house = House::build(|upstream| upstream.servers = vec![server("127.0.0.1", 1)]).await;
         let mut client = house.client().await;
         client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n").await;
         let answer = client.until("no").await;
@@ -706,8 +751,8 @@ fn a_refused_connection_and_a_full_house_are_told_apart() {
 
 #[test]
 fn a_client_that_leaves_cancels_the_request_upstream() {
-    run(async {
-        let house = House::plain().await;
+    run_over_each(|kind| async move {
+        let house = House::over(kind, |_| {}).await;
         let (client, mut upstream, _) = house.ask("GET / HTTP/1.1\r\nHost: h\r\n\r\n").await;
         drop(client);
         assert_eq!(upstream.rest().await, "");
@@ -737,8 +782,8 @@ fn an_upload_beyond_its_limit_is_nobodys_failure_but_its_own() {
 
 #[test]
 fn an_upload_that_is_framed_badly_breaks_the_request_and_no_more() {
-    run(async {
-        let house = House::plain().await;
+    run_over_each(|kind| async move {
+        let house = House::over(kind, |_| {}).await;
         let (mut client, mut upstream, _) = house
             .ask("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
             .await;
@@ -763,8 +808,8 @@ fn an_idle_connection_is_closed_in_time() {
 
 #[test]
 fn a_large_answer_streams_whole() {
-    run(async {
-        let house = House::plain().await;
+    run_over_each(|kind| async move {
+        let house = House::over(kind, |_| {}).await;
         let (mut client, mut upstream, _) = house.ask("GET / HTTP/1.1\r\nHost: h\r\n\r\n").await;
         let body = "0123456789".repeat(300_000);
         let length = body.len();

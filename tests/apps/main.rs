@@ -19,14 +19,27 @@
 )]
 
 mod article;
+mod browser;
 #[allow(dead_code, reason = "the tests that need no foreign program use more of it")]
 #[path = "../gateway/support/client.rs"]
 mod client;
+mod differential;
+mod django;
 mod full_disk;
 mod gateway;
+mod heavy;
 mod httpbin;
+#[allow(dead_code, reason = "the tests that need no foreign program use more of it")]
+#[path = "../gateway/support/hush.rs"]
+mod hush;
+mod mercurial;
 mod programs;
 mod radicale;
+mod tls_scan;
 #[allow(dead_code, reason = "the tests that need no foreign program use more of it")]
 #[path = "../gateway/support/upstream.rs"]
 mod upstream;
+mod websocket;
+mod wsgidav;
+
+use client::Answer; // what `hush` calls its neighbour

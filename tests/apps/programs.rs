@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, mpsc};
@@ -72,6 +72,18 @@ impl Program {
         }
     }
 
+    /// Waits until something accepts connections there, for programs that do not tell when.
+    #[track_caller]
+    pub fn listens(&self, port: u16) {
+        let end = Instant::now() + PATIENCE;
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+            let ended = self.told.so_far.lock().unwrap().streams_at_their_end == 2;
+            let late = ended || Instant::now() > end;
+            assert!(!late, "{} does not listen; it told:\n{}", self.name, self.told());
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// Everything printed so far.
     pub fn told(&self) -> String {
         self.told.so_far.lock().unwrap().lines.join("\n")
@@ -124,11 +136,11 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        if self.child.try_wait().is_ok_and(|ended| ended.is_some()) {
-            return;
+        let runs = self.child.try_wait().is_ok_and(|ended| ended.is_none());
+        if runs {
+            let _ = kill_process(self.pid(), Signal::TERM);
         }
-        let _ = kill_process(self.pid(), Signal::TERM);
-        if wait(&mut self.child, Duration::from_secs(10)).is_none() {
+        if runs && wait(&mut self.child, Duration::from_secs(10)).is_none() {
             let _ = self.child.kill();
             let _ = self.child.wait();
         }

@@ -1,25 +1,29 @@
-// A gateway and an application on free ports, and a browser before them.
-import { spawn } from "node:child_process";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+// A gateway and an application on free ports. The gateway is the program as it ships; its clock is
+// moved from outside, by libfaketime.
+import { execFile, spawn } from "node:child_process";
+import { existsSync, readdirSync } from "node:fs";
+import { mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { chromium } from "playwright-core";
+import { promisify } from "node:util";
 
 const top = fileURLToPath(new URL("../..", import.meta.url));
-const target = resolve(top, process.env.CARGO_TARGET_DIR ?? "target");
+const program = join(resolve(top, process.env.CARGO_TARGET_DIR ?? "target"), "debug/portcullis");
 
-/** Starts the gateway of an example, its ports (`8010`, `8011`) replaced, and its application. */
-export async function start(example, change = (toml) => toml) {
+/** Starts the application of a folder and the gateway before it, its ports (`8010`, `8011`) replaced. */
+export async function start(from, change = (toml) => toml) {
   const folder = await mkdtemp(join(tmpdir(), "portcullis-browser-"));
   const [gate, app] = await freePorts(2);
-  const toml = await readFile(join(top, "examples", example, "gateway.toml"), "utf8");
+  const toml = await readFile(join(top, from, "gateway.toml"), "utf8");
   const file = join(folder, "gateway.toml");
   await writeFile(file, change(toml.replaceAll("8010", gate).replaceAll("8011", app)));
+  const clock = await Clock.at(join(folder, "clock"));
+  const environment = { ...clock.environment, STATE_DIRECTORY: join(folder, "data") };
   const running = [
-    begin("node", [join(top, "examples", example, "upstream.mjs"), String(app)]),
-    begin(join(target, "debug/portcullis"), ["run", "-c", file], { STATE_DIRECTORY: join(folder, "data") }),
+    begin("node", [join(top, from, "upstream.mjs"), String(app)]),
+    begin(program, ["run", "-c", file], environment),
   ];
   const stop = async () => {
     await Promise.all(running.map(end));
@@ -31,23 +35,62 @@ export async function start(example, change = (toml) => toml) {
     await stop();
     throw error;
   }
-  return { origin: `http://localhost:${gate}`, app: `http://localhost:${app}`, stop };
+  return {
+    origin: `http://localhost:${gate}`,
+    app: `http://localhost:${app}`,
+    /** Moves the gateway's clock on by so many minutes. */
+    later: (minutes) => clock.advance(minutes * 60),
+    /** A link that lets somebody new set a password. */
+    async invitation(name) {
+      const env = { ...process.env, ...environment };
+      const { stdout } = await promisify(execFile)(program, ["-c", file, "user", "invite", name, "--role", "user"], { env });
+      return stdout.match(/http\S+/)[0];
+    },
+    stop,
+  };
 }
 
-/** Debian's Chromium, without anything that calls home. */
-export function browser() {
-  return chromium.launch({
-    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-    args: [
-      "--no-sandbox",
-      "--disable-gpu",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-default-apps",
-      "--disable-sync",
-      "--no-first-run",
-    ],
-  });
+/** For browsers that keep no Secure cookie on http://localhost. */
+export function insecure(toml) {
+  const changed = toml.replace("[cookies]\n", "[cookies]\ninsecure = true\n");
+  if (changed === toml) throw new Error("there is no [cookies]");
+  return changed;
+}
+
+/** The wall clock of one process, as a file tells it; durations are measured truly. */
+class Clock {
+  #file;
+  #seconds = 0;
+
+  static async at(file) {
+    const clock = new Clock();
+    clock.#file = file;
+    await clock.advance(0);
+    return clock;
+  }
+
+  get environment() {
+    return {
+      LD_PRELOAD: libfaketime(),
+      FAKETIME_TIMESTAMP_FILE: this.#file,
+      FAKETIME_NO_CACHE: "1",
+      FAKETIME_DONT_FAKE_MONOTONIC: "1",
+    };
+  }
+
+  /** In one step, so that nobody reads half a number. */
+  async advance(seconds) {
+    this.#seconds += seconds;
+    await writeFile(`${this.#file}.new`, `+${this.#seconds}`);
+    await rename(`${this.#file}.new`, this.#file);
+  }
+}
+
+function libfaketime() {
+  const names = readdirSync("/usr/lib").map((name) => `/usr/lib/${name}/faketime/libfaketime.so.1`);
+  const found = [process.env.LIBFAKETIME ?? "", ...names].find(existsSync);
+  if (!found) throw new Error("libfaketime is missing: apt-get install faketime, or name it by LIBFAKETIME");
+  return found;
 }
 
 function begin(program, args, more = {}) {

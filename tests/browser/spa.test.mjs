@@ -1,109 +1,129 @@
+// The example of a page of scripts, in every browser there is.
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { browser, start } from "./house.mjs";
+import { after, before, describe, test } from "node:test";
+import { engines } from "./engines/index.mjs";
+import { insecure, start } from "./house.mjs";
 
-let house, chrome;
-before(async () => {
-  [house, chrome] = await Promise.all([start("spa-cookies"), browser()]);
-});
-after(async () => {
-  await chrome?.close();
-  await house?.stop();
-});
+for (const engine of engines) {
+  describe(engine.name, () => {
+    let house, program;
+    before(async () => {
+      const change = engine.insecure ? insecure : undefined;
+      [house, program] = await Promise.all([start("examples/spa-cookies", change), engine.launch()]);
+    });
+    after(async () => {
+      await program?.close();
+      await house?.stop();
+    });
 
-/** A person with a browser of their own; pages are closed with it. */
-async function person(t) {
-  const context = await chrome.newContext();
-  context.setDefaultTimeout(10_000);
-  t.after(() => context.close());
-  const open = async (url) => {
-    const page = await context.newPage();
-    await page.goto(url);
-    return page;
-  };
-  return { context, open };
+    async function someone(t) {
+      const person = await program.person();
+      t.after(() => person.close());
+      return person;
+    }
+
+    test("two tabs: wrong password, login, role, sign out", async (t) => {
+      const person = await someone(t);
+      const [one, two] = [await person.open(house.origin), await person.open(house.origin)];
+      await status(one, /signed out/);
+      await signIn(one, "alice", "wrong");
+      await status(one, /answer 401/);
+      await signIn(one, "alice", "password123");
+      await Promise.all([who(one, "alice"), who(two, "alice")]);
+      await two.click("#metrics");
+      await status(two, /answer 403/);
+      assert.equal(await one.run("document.cookie"), "", "no script sees a token");
+      const cookies = await person.cookies();
+      const kept = ({ httpOnly, secure, sameSite }) => [httpOnly, secure, String(sameSite).toLowerCase()];
+      assert.deepEqual(cookies.map(kept), Array(3).fill([true, !engine.insecure, "lax"]), JSON.stringify(cookies));
+
+      await two.click("#logout");
+      await Promise.all([status(one, /signed out/), status(two, /signed out/)]);
+      // The device stays known, so that nobody can lock its owner out.
+      const names = (await person.cookies()).map(({ name }) => name.replace(/_\d+$/, ""));
+      assert.deepEqual(names, [engine.insecure ? "pc_dev" : "__Host-Http-pc_dev"]);
+      await signIn(two, "admin", "admin-password-123");
+      await who(one, "admin");
+      await one.click("#metrics");
+      await status(one, /metrics: 42/);
+    });
+
+    for (const [how, lose] of [
+      ["has ended", () => house.later(16)],
+      ["is lost", (person) => person.forget(/pc_at/)],
+    ]) {
+      test(`an access cookie that ${how} is renewed inside the next request, in both tabs at once`, async (t) => {
+        const person = await someone(t);
+        const one = await person.open(house.origin);
+        await signIn(one, "alice", "password123");
+        await who(one, "alice");
+        const two = await person.open(house.origin);
+        await who(two, "alice");
+        await lose(person);
+        const again = "document.querySelector('#who').textContent = '', location.reload(), 0";
+        await Promise.all([one.run(again), two.run(again)]);
+        await Promise.all([who(one, "alice"), who(two, "alice")]);
+        for (const tab of [one, two]) assert.deepEqual(await asked(tab, "/auth/refresh"), []);
+      });
+    }
+
+    test("a call after the access token's end is made again by itself, though the page asks nothing", async (t) => {
+      const tab = await (await someone(t)).open(house.origin);
+      await signIn(tab, "alice", "password123");
+      await who(tab, "alice");
+      await house.later(16);
+      await tab.click("#metrics");
+      await status(tab, /answer 403/);
+    });
+
+    test("the article's pattern: the access token in memory, from a refresh at the start", async (t) => {
+      const tab = await (await someone(t)).open(`${house.origin}/?bearer`);
+      await status(tab, /signed out/);
+      await signIn(tab, "alice", "password123");
+      await who(tab, "alice");
+      await tab.run("document.querySelector('#who').textContent = '', location.reload(), 0");
+      await who(tab, "alice");
+      assert.equal((await asked(tab, "/auth/refresh")).length, 1);
+      await house.later(16);
+      await tab.click("#metrics");
+      await status(tab, /answer 403/);
+      assert.equal((await asked(tab, "/auth/refresh")).length, 2, "its own token had ended");
+    });
+
+    test("a SPA on a second origin signs in, calls and signs out, and other origins cannot", async (t) => {
+      const person = await someone(t);
+      const tab = await person.open(`${house.app}/?gateway=${house.origin}`);
+      await status(tab, /signed out/);
+      await signIn(tab, "alice", "password123");
+      await who(tab, "alice");
+      await tab.click("#metrics");
+      await status(tab, /answer 403/);
+      const stranger = await person.open(house.app.replace("localhost", "127.0.0.1"));
+      const ask = (path, method) => `
+        fetch("${house.origin}${path}", { method: "${method}", credentials: "include" })
+          .then((answer) => answer.status, (error) => error.name)
+          .then((result) => (document.title = "${method} " + result)), 0`;
+      for (const [path, method] of [["/api/me", "GET"], ["/auth/logout", "POST"]]) {
+        await stranger.run(ask(path, method));
+        await stranger.seen("title", new RegExp(`^${method} TypeError$`));
+      }
+      await tab.reload();
+      await who(tab, "alice");
+      await tab.click("#logout");
+      await status(tab, /signed out/);
+    });
+  });
 }
 
-async function signIn(page, name, password) {
-  await page.fill("[name=username]", name);
-  await page.fill("[name=password]", password);
-  await page.click("#login button");
+async function signIn(tab, name, password) {
+  await tab.fill("#login [name=username]", name);
+  await tab.fill("#login [name=password]", password);
+  await tab.click("#login button");
 }
 
-const who = (page, name) => page.locator("#who", { hasText: new RegExp(`^${name}$`) }).waitFor();
-const status = (page, text) => page.locator("#status", { hasText: text }).waitFor();
+const who = (tab, name) => tab.seen("#who", new RegExp(`^${name}$`));
+const status = (tab, text) => tab.seen("#status", text);
 
-test("the SPA in two tabs: wrong password, login, role, sign out", async (t) => {
-  const { context, open } = await person(t);
-  const [one, two] = [await open(house.origin), await open(house.origin)];
-  await status(one, "signed out");
-  await signIn(one, "alice", "wrong");
-  await status(one, "answer 401");
-  await signIn(one, "alice", "password123");
-  await Promise.all([who(one, "alice"), who(two, "alice")]);
-  await two.click("#metrics");
-  await status(two, "answer 403");
-  assert.equal(await one.evaluate("document.cookie"), "", "no script sees a token");
-  const cookies = await context.cookies();
-  assert.equal(cookies.length, 3, JSON.stringify(cookies.map(({ name }) => name)));
-  assert.ok(cookies.every((cookie) => cookie.httpOnly && cookie.secure && cookie.sameSite === "Lax"));
-
-  await two.click("#logout");
-  await Promise.all([status(one, "signed out"), status(two, "signed out")]);
-  // The device stays known, so that nobody can lock its owner out.
-  assert.deepEqual((await context.cookies()).map(({ name }) => name.slice(0, 18)), ["__Host-Http-pc_dev"]);
-  await signIn(two, "admin", "admin-password-123");
-  await who(one, "admin");
-  await one.click("#metrics");
-  await status(one, "metrics: 42");
-});
-
-test("a lost access cookie is renewed inside the next request, in both tabs at once", async (t) => {
-  const { context, open } = await person(t);
-  const one = await open(house.origin);
-  await signIn(one, "alice", "password123");
-  await who(one, "alice");
-  const two = await open(house.origin);
-  await context.clearCookies({ name: /pc_at/ });
-  const asked = [];
-  context.on("request", (request) => asked.push(request.url()));
-  await Promise.all([one.reload(), two.reload()]);
-  await Promise.all([who(one, "alice"), who(two, "alice")]);
-  assert.ok(!asked.some((url) => url.endsWith("/auth/refresh")), asked.join("\n"));
-});
-
-test("the article's pattern: the access token in memory, from a refresh at the start", async (t) => {
-  const { open } = await person(t);
-  const page = await open(`${house.origin}/?bearer`);
-  await status(page, "signed out");
-  await signIn(page, "alice", "password123");
-  await who(page, "alice");
-  const refreshed = page.waitForResponse(`${house.origin}/auth/refresh`);
-  const asked = page.waitForRequest(`${house.origin}/api/me`);
-  await page.reload();
-  assert.equal((await refreshed).status(), 200);
-  assert.match((await asked).headers().authorization ?? "", /^Bearer ey/);
-  await who(page, "alice");
-});
-
-test("a SPA on a second origin signs in, calls and signs out, and other origins cannot", async (t) => {
-  const { open } = await person(t);
-  const page = await open(`${house.app}/?gateway=${house.origin}`);
-  await status(page, "signed out");
-  await signIn(page, "alice", "password123");
-  await who(page, "alice");
-  await page.click("#metrics");
-  await status(page, "answer 403");
-  const other = house.app.replace("localhost", "127.0.0.1");
-  const stranger = await open(`${other}/`);
-  const tried = await stranger.evaluate(async (gate) => {
-    const ask = (path, init) =>
-      fetch(gate + path, { credentials: "include", ...init }).then((answer) => answer.status, String);
-    return [await ask("/api/me"), await ask("/auth/logout", { method: "POST" })];
-  }, house.origin);
-  assert.deepEqual(tried, ["TypeError: Failed to fetch", "TypeError: Failed to fetch"]);
-  await page.reload();
-  await who(page, "alice");
-  await page.click("#logout");
-  await status(page, "signed out");
-});
+/** What the page has asked for since it was loaded. */
+const asked = (tab, path) =>
+  tab.run(`performance.getEntriesByType("resource").map(({ name }) => name).filter((name) => name.endsWith("${path}"))`);

@@ -128,6 +128,7 @@ impl Both {
             host: Some(Host::read(&self.host(asked)).unwrap()),
             target: asked.target.clone(),
             caller: asked.caller.map(caller),
+            from: None,
         };
         explain(&self.snapshot, &question)
     }

@@ -59,7 +59,7 @@ impl Holder {
 }
 
 #[test]
-fn a_kill_amid_refreshes_loses_no_session_and_doubles_none() {
+fn row_17_a_kill_amid_refreshes_loses_no_session_and_doubles_none() {
     allow_descriptors();
     let house = House::new(LIMITS);
     house.start().stop();

@@ -449,13 +449,21 @@ fn ask_passwords(gateway: &Gateway, told: &mut impl FnMut(&str, Answer)) {
 }
 
 /// Of the administration: operation, path, body that would do, body that would not.
-const CALLS: [(&str, &str, &str, &str); 9] = [
+const CALLS: [(&str, &str, &str, &str); 11] = [
     ("GET /admin/users", "/admin/users", "", ""),
     ("DELETE /admin/sessions/{id}", "/admin/sessions/SESSION", "", ""),
     ("POST /admin/users", "/admin/users", r#"{"username":"bob","name":"Bob"}"#, "{}"),
     ("GET /admin/users/{name}", "/admin/users/alice", "", ""),
     ("PUT /admin/users/{name}/roles", "/admin/users/alice/roles", r#"{"roles":["user"]}"#, "{}"),
+    (
+        "POST /admin/users/{name}/invite",
+        "/admin/users/alice/invite",
+        r#"{"ttl_seconds":3600}"#,
+        r#"{"ttl_seconds":1}"#,
+    ),
     ("POST /admin/users/{name}/disable", "/admin/users/alice/disable", "", ""),
+    // Of one who is disabled.
+    ("POST /admin/users/{name}/invite", "/admin/users/alice/invite", "", ""),
     ("POST /admin/users/{name}/enable", "/admin/users/alice/enable", "", ""),
     ("GET /admin/sessions", "/admin/sessions", "", ""),
     ("DELETE /admin/users/{name}", "/admin/users/alice", "", ""),

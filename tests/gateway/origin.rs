@@ -76,10 +76,11 @@ fn row_43_origin_decides_for_those_that_do_not() {
 }
 
 #[test]
-fn a_request_for_a_tunnel_by_cookie_must_come_from_us() {
+fn row_44_a_request_for_a_tunnel_by_cookie_must_come_from_us() {
     let house = House::new();
     let upgrade = |more: &[(&'static str, &str)]| {
-        let mut headers = vec![("Connection", "Upgrade"), ("Upgrade", "websocket")];
+        // That no route names it makes it no less a request for a tunnel.
+        let mut headers = vec![("Connection", "Upgrade"), ("Upgrade", "spdy/3.1")];
         headers.extend(more.iter().copied());
         house.ask("GET /x", &headers)
     };
@@ -165,7 +166,7 @@ fn a_browser_gets_its_tokens_in_cookies_alone() {
 }
 
 #[test]
-fn cookies_are_written_exactly() {
+fn rows_2_and_6_cookies_are_written_exactly() {
     let house = House::new();
     let port = house.gateway.address().port();
     let attributes = |line: &str| {

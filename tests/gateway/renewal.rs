@@ -384,6 +384,22 @@ fn row_65_a_lost_reply_costs_the_owner_nothing_and_a_stranger_everything() {
     );
 }
 
+/// A thief who uses the access token beside the cookie cannot look like a lost reply.
+#[test]
+fn an_access_token_as_bearer_confirms_its_rotation_like_a_cookie() {
+    let house = House::new();
+    let login = house.gateway.login_by_cookie("alice");
+    house.gateway.advance(20 * MINUTE);
+    let taken = house.get(&refresh_only(&login)).expect(200).cookie("pc_at").unwrap();
+    house.gateway.get_as("/auth/sessions", &taken).expect(200);
+    // The worker waits for no confirmation; whoever asks the store's writer now comes after it.
+    block_on(house.gateway.auth().store().ping()).unwrap();
+    house.gateway.advance(10 * MINUTE);
+    house.get(&refresh_only(&login)).expect(401);
+    let reason = row(&house.gateway, &login.member("session_id"), "revoke_reason");
+    assert_eq!(reason.as_deref(), Some("reuse"));
+}
+
 #[test]
 fn a_session_that_lives_by_its_body_is_not_renewed_by_a_cookie() {
     let house = House::new();

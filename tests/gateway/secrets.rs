@@ -179,7 +179,7 @@ fn json_lines(text: &str) -> Vec<Value> {
 }
 
 #[test]
-fn nothing_secret_is_told_and_the_counters_add_up() {
+fn row_68_nothing_secret_is_told_and_the_counters_add_up() {
     let upstream = Upstream::hello();
     let down = "[[routes]]\npath = \"/down\"\nupstream = \"http://127.0.0.1:1\"\n";
     let tokens = format!("[tokens]\nalgorithm = \"HS256\"\nsecret = \"{SHARED}\"\n");

@@ -464,6 +464,13 @@ fn an_ending_is_true_at_once_though_whoever_asked_for_it_has_left() {
     std::thread::sleep(Duration::from_millis(300));
     busy.execute_batch("COMMIT").unwrap();
     eventually("the session ends", || row(&gateway, &other.session, "revoked_at"));
+    // Told by what goes on without whoever asked.
+    eventually("it is told", || {
+        let audit = gateway.audit();
+        let told =
+            |line: &str| line.contains("auth.session.revoked") && line.contains(&other.session);
+        audit.lines().any(told).then_some(())
+    });
     gateway.get_as("/auth/me", &other.access).expect(401);
     gateway.get_as("/auth/me", &mine.access).expect(200);
 }

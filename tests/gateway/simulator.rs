@@ -5,7 +5,10 @@
 //! races between requests are not.
 
 mod dice;
+mod gate;
 mod jar;
+mod likeness;
+mod model;
 mod races;
 mod thief;
 mod wire;
@@ -17,43 +20,120 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use gate::{Gate, Seat};
+use model::Model;
 use thief::{Kind, Thief};
-use wire::Seat;
-use world::{DAY, HOUR, Life, MINUTE, Tally, World};
+use wire::Wire;
+use world::{DAY, HOUR, Life, MINUTE, SECOND, Tally, World};
 
 type Millis = u64;
 
 #[test]
 fn nobody_is_signed_out_who_was_not_robbed() {
-    live(Duration::from_secs(30), 1, 30 * HOUR);
+    live_for(Duration::from_secs(30), Life { length: 30 * HOUR, ..USUAL });
+}
+
+#[test]
+fn in_a_model_nobody_is_signed_out_in_a_thousand_session_days() {
+    model(USUAL, 42);
+}
+
+/// Every twentieth reply is lost, and every few hours all of them for some minutes.
+#[test]
+fn in_a_model_nobody_is_signed_out_on_a_bad_network() {
+    model(Life { seed: 1_000, lost: 50, outages: true, ..USUAL }, 42);
+}
+
+/// Every tenth reply is lost, and many need longer than any that arrives should.
+#[test]
+fn in_a_model_nobody_is_signed_out_on_the_worst_of_networks() {
+    model(Life { seed: 2_000, lost: 100, way: 12 * SECOND, outages: true, ..USUAL }, 42);
+}
+
+#[test]
+fn in_a_model_every_one_of_a_thousand_thieves_is_caught() {
+    rob(modelled, 7, 100);
+}
+
+#[test]
+#[ignore = "slow: a hundred thousand session-days take minutes"]
+fn in_a_model_nobody_is_signed_out_in_a_hundred_thousand_session_days() {
+    model(Life { seed: 10_000, ..USUAL }, 4_200);
+}
+
+#[test]
+#[ignore = "slow: a hundred thousand session-days take minutes"]
+fn in_a_model_nobody_is_signed_out_in_a_hundred_thousand_session_days_on_bad_networks() {
+    model(Life { seed: 20_000, lost: 50, outages: true, ..USUAL }, 2_100);
+    // Where ways differ by 12 seconds, a current token that was given as it is at the end of its
+    // window may overtake its successor: known, and this rare.
+    let worst = Life { seed: 30_000, lost: 100, way: 12 * SECOND, outages: true, ..USUAL };
+    let tally = lives(worst, 2_100);
+    println!("seeds 30000 to 32099\n{tally}");
+    assert!(tally.faults.len() <= 2, "{:#?}", tally.faults);
+}
+
+#[test]
+#[ignore = "slow: twenty thousand thieves take minutes"]
+fn in_a_model_every_one_of_twenty_thousand_thieves_is_caught() {
+    for seed in 1..=4 {
+        rob(modelled, seed, 500);
+    }
 }
 
 #[test]
 #[ignore = "slow: a thousand session-days take minutes"]
 fn nobody_is_signed_out_in_a_thousand_session_days() {
-    let tally = live(Duration::from_secs(900), 1_000_000, 4 * DAY);
+    let tally = live_for(Duration::from_secs(900), Life { seed: 1_000_000, ..USUAL });
     assert!(tally.session_millis >= 1000 * DAY, "too slow a machine for the claim");
 }
 
+fn sockets(life: &Life) -> Box<dyn Gate> {
+    Box::new(Wire::new(life.browsers, life.access / SECOND))
+}
+
+fn modelled(life: &Life) -> Box<dyn Gate> {
+    Box::new(Model::new(life.seed, life.access / SECOND))
+}
+
+const USUAL: Life = Life {
+    seed: 1,
+    browsers: 6,
+    length: 4 * DAY,
+    lost: 10,
+    sleeps: true,
+    reads: 8 * MINUTE,
+    access: 15 * MINUTE,
+    way: 8 * SECOND,
+    outages: false,
+};
+
+type Gates = fn(&Life) -> Box<dyn Gate>;
+
+/// Lives so many worlds of consecutive seeds.
+fn lives(world: Life, worlds: u64) -> Tally {
+    let mut tally = Tally::default();
+    for seed in world.seed..world.seed + worlds {
+        tally.add(&live(modelled, Life { seed, ..world }));
+    }
+    tally
+}
+
+fn model(world: Life, worlds: u64) {
+    let tally = lives(world, worlds);
+    judge(&tally, world.seed, world.seed + worlds - 1);
+    assert!(tally.session_millis >= 1000 * DAY, "{tally}");
+}
+
 /// Lives worlds of consecutive seeds until the time is over.
-fn live(time: Duration, first: u64, length: Millis) -> Tally {
-    let (start, seeds) = (Instant::now(), AtomicU64::new(first));
+fn live_for(time: Duration, world: Life) -> Tally {
+    let (start, seeds) = (Instant::now(), AtomicU64::new(world.seed));
     let all = Mutex::new(Tally::default());
     let worlds = || {
         while start.elapsed() < time {
             let seed = seeds.fetch_add(1, Ordering::SeqCst);
-            let mut world = World::new(Life {
-                seed,
-                browsers: 6,
-                length,
-                lost: 10,
-                sleeps: true,
-                reads: 8 * MINUTE,
-                // Every other world lives faster: the least life that the window allows.
-                access: if seed.is_multiple_of(2) { 2 * MINUTE } else { 15 * MINUTE },
-            });
-            world.run();
-            all.lock().unwrap().add(&world.tally);
+            let tally = live(sockets, Life { seed, ..world });
+            all.lock().unwrap().add(&tally);
         }
     };
     thread::scope(|scope| {
@@ -62,22 +142,34 @@ fn live(time: Duration, first: u64, length: Millis) -> Tally {
         }
     });
     let tally = all.into_inner().unwrap();
-    println!("seeds {first} to {}\n{tally}", seeds.into_inner() - 1);
-    assert!(tally.faults.is_empty(), "{:#?}", tally.faults);
-    assert!(tally.lost > 0 && tally.slow > 0 && tally.sleeps > 0 && tally.aborted > 0);
+    judge(&tally, world.seed, seeds.into_inner() - 1);
     tally
 }
 
+/// Every other world lives faster: the least life that the window allows.
+fn live(gates: Gates, world: Life) -> Tally {
+    let access = if world.seed.is_multiple_of(2) { 2 * MINUTE } else { 15 * MINUTE };
+    let life = Life { access, ..world };
+    let mut world = World::new(life, gates(&life));
+    world.run();
+    world.tally
+}
+
+fn judge(tally: &Tally, first: u64, last: u64) {
+    println!("seeds {first} to {last}\n{tally}");
+    assert!(tally.faults.is_empty(), "{:#?}", tally.faults);
+    assert!(tally.lost > 0 && tally.slow > 0 && tally.sleeps > 0 && tally.aborted > 0);
+}
+
 #[test]
-#[ignore = "does not hold every time: 3 of 8 runs alone left one of 48 thieves uncaught after 20 h"]
 fn every_thief_is_caught() {
-    rob(7, 6);
+    rob(sockets, 7, 3);
 }
 
 #[test]
 #[ignore = "slow: hundreds of thieves take minutes"]
 fn every_one_of_hundreds_of_thieves_is_caught_and_watching_gains_nothing() {
-    let thieves = rob(1_000_007, 40);
+    let thieves = rob(sockets, 1_000_007, 40);
     let median = |kind| {
         let gang = thieves.iter().filter(|thief| thief.kind == kind);
         let mut times: Vec<_> = gang.filter_map(|thief| thief.caught_after).collect();
@@ -89,17 +181,12 @@ fn every_one_of_hundreds_of_thieves_is_caught_and_watching_gains_nothing() {
 }
 
 /// Robs so many browsers by each kind of thief from elsewhere, and as many from next door.
-fn rob(seed: u64, each: usize) -> Vec<Thief> {
+fn rob(gates: Gates, seed: u64, each: usize) -> Vec<Thief> {
     let plans: Vec<_> = (0..each * 2).flat_map(|n| Kind::ALL.map(|kind| (n, kind))).collect();
-    let mut world = World::new(Life {
-        seed,
-        browsers: plans.len(),
-        length: 20 * HOUR,
-        lost: 10,
-        sleeps: false,
-        reads: 2 * MINUTE,
-        access: 15 * MINUTE,
-    });
+    let browsers = plans.len();
+    let life =
+        Life { seed, browsers, length: 20 * HOUR, sleeps: false, reads: 2 * MINUTE, ..USUAL };
+    let mut world = World::new(life, gates(&life));
     for (victim, (n, kind)) in plans.into_iter().enumerate() {
         let mut seat = world.browsers[victim].seat.clone();
         let [a, b, c, _] = seat.address.octets();
@@ -114,6 +201,11 @@ fn rob(seed: u64, each: usize) -> Vec<Thief> {
     }
     world.run();
     println!("seed {seed}\n{}\n", world.tally);
+    for thief in
+        world.thieves.iter().filter(|t| t.caught_after.is_none() && !t.inside_window).take(3)
+    {
+        println!("{thief:?}\n{}", world.gate.trail(&world.browsers[thief.victim].session));
+    }
     println!("  thief       from        number  caught  median    latest  signs");
     for kind in Kind::ALL {
         for next_door in [true, false] {

@@ -216,6 +216,7 @@ fn keys_that_others_can_read_are_refused_before_anything_is_made() {
     let house = House::new("");
     let keys = house.path("data/keys");
     fs::create_dir_all(&keys).unwrap();
+    chmod(&house.path("data"), 0o700);
     chmod(&keys, 0o755);
     refuses(&house, &["data/keys has mode 0755", "chmod 0700"]);
     chmod(&keys, 0o700);

@@ -13,8 +13,10 @@ use super::logout::signed_out;
 use super::{Answer, no_content};
 use crate::auth::Revoke;
 use crate::identity::SessionId;
+use crate::password::Rejection;
 use crate::request::NormalRequest;
 use crate::telemetry::Counter;
+use crate::token::Verified;
 
 #[derive(Deserialize)]
 struct Nothing {}
@@ -22,6 +24,16 @@ struct Nothing {}
 impl Gateway {
     pub(super) async fn account(&self, visit: &mut Visit, request: &NormalRequest) -> Answer {
         let caller = self.known(visit, request).await?;
+        self.account_of(visit, &caller, &[]).await
+    }
+
+    /// The page of a caller; with reasons, after a new password that was refused.
+    pub(super) async fn account_of(
+        &self,
+        visit: &mut Visit,
+        caller: &Verified,
+        reasons: &[Rejection],
+    ) -> Answer {
         let rows = self.auth.sessions(&caller.identity).await?.map_err(|wait| {
             self.telemetry.count(Counter::Throttled, wait.limit);
             Refused::from(wait)
@@ -31,7 +43,9 @@ impl Gateway {
         let least = visit.snapshot.config().passwords.min_length;
         let look = visit.look();
         let page = AccountPage::new(look, caller.identity.username.as_str(), sessions, least);
-        Ok(look.answer(StatusCode::OK, &page, Embedding::Never))
+        let refused = Refusal::PasswordRejected.status();
+        let status = if reasons.is_empty() { StatusCode::OK } else { refused };
+        Ok(look.answer(status, &page.rejected(reasons), Embedding::Never))
     }
 
     /// Ends one of the caller's sessions, then shows what is left. A form cannot send DELETE.

@@ -1,6 +1,8 @@
 //! `/auth/admin`: users and everybody's sessions, for those who have `auth.admin_role` and signed
 //! in recently. No answer holds a hash, and no call sets a password.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -74,6 +76,7 @@ enum Duty {
     SetRoles,
     DisableUser,
     EnableUser,
+    InviteUser,
     AllSessions,
     EndAnySession,
 }
@@ -89,6 +92,7 @@ impl Duty {
             Endpoint::SetRoles => Self::SetRoles,
             Endpoint::DisableUser => Self::DisableUser,
             Endpoint::EnableUser => Self::EnableUser,
+            Endpoint::InviteUser => Self::InviteUser,
             Endpoint::AllSessions => Self::AllSessions,
             Endpoint::EndAnySession => Self::EndAnySession,
             _ => return None,
@@ -96,7 +100,7 @@ impl Duty {
     }
 
     const fn has_body(self) -> bool {
-        matches!(self, Self::AddUser | Self::SetRoles)
+        matches!(self, Self::AddUser | Self::SetRoles | Self::InviteUser)
     }
 
     /// Its name in the audit.
@@ -109,6 +113,7 @@ impl Duty {
             Self::SetRoles => "set_roles",
             Self::DisableUser => "disable_user",
             Self::EnableUser => "enable_user",
+            Self::InviteUser => "invite_user",
             Self::AllSessions => "list_sessions",
             Self::EndAnySession => "end_session",
         }
@@ -140,6 +145,15 @@ struct RolesForm {
     roles: Vec<String>,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct InviteForm {
+    ttl_seconds: Option<u64>,
+}
+
+/// How long a link is good when nobody says.
+const LINK_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+
 impl Call<'_> {
     async fn carry_out(&self, body: Result<Bytes, Refused>) -> Answer {
         match self.duty {
@@ -166,6 +180,7 @@ impl Call<'_> {
                 self.users.enable(&name).await?;
                 self.show(&name).await
             }
+            Duty::InviteUser => self.invite(&body?).await,
             Duty::AllSessions => self.list_sessions().await,
             Duty::EndAnySession => {
                 self.users.end_session(session_named(self.request)?).await?;
@@ -184,8 +199,8 @@ impl Call<'_> {
         let name = Username::new(&form.username).map_err(said)?;
         let newcomer = Newcomer {
             name: name.clone(),
-            full_name: form.name.map(plain).transpose()?,
-            email: form.email.map(plain).transpose()?,
+            full_name: form.name,
+            email: form.email,
             roles: read_roles(&form.roles)?,
             password: None,
         };
@@ -193,6 +208,16 @@ impl Call<'_> {
         let mut answer = self.show(&name).await?;
         *answer.status_mut() = StatusCode::CREATED;
         Ok(answer)
+    }
+
+    /// A link for a user who is there: whoever holds it sets the password, so it is told this once.
+    async fn invite(&self, body: &Bytes) -> Answer {
+        let (form, _) = form::parse::<InviteForm>(self.request, body)?;
+        let life = form.ttl_seconds.map_or(LINK_LIFE, Duration::from_secs);
+        let name = self.users.show(&self.named()?).await?.username;
+        let link = self.users.invite(&name, Vec::new(), life).await?;
+        let url = link.url.expose_str().unwrap_or_default();
+        Ok(json(&InvitationView { url, expires_at: link.expires.to_string() }))
     }
 
     async fn show(&self, name: &Username) -> Answer {
@@ -242,12 +267,6 @@ fn decoded(segment: &str) -> Option<String> {
     String::from_utf8(decoded).ok()
 }
 
-/// What goes into headers and onto pages: at most 200 characters in one line.
-fn plain(text: String) -> Result<String, Refused> {
-    let fits = text.chars().count() <= 200 && !text.chars().any(char::is_control);
-    if fits { Ok(text) } else { Err(Refusal::InvalidRequest.into()) }
-}
-
 fn read_roles(roles: &[String]) -> Result<Vec<Role>, Refused> {
     roles.iter().map(|role| Role::new(role).map_err(said)).collect()
 }
@@ -274,6 +293,8 @@ impl From<UserError> for Refused {
             UserError::UnknownRole(..)
             | UserError::BadPassword(_)
             | UserError::RolesNeeded(_)
+            | UserError::BadText(_)
+            | UserError::TooManyRoles
             | UserError::LinkLife => Refusal::InvalidRequest,
         };
         Self::from(refusal).detail(error.to_string())
@@ -310,6 +331,12 @@ impl<'a> UserView<'a> {
             created_at: user.created.to_string(),
         }
     }
+}
+
+#[derive(Serialize)]
+struct InvitationView<'a> {
+    url: &'a str,
+    expires_at: String,
 }
 
 #[derive(Serialize)]

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::Gateway;
 use super::super::body::Content;
+use super::super::leaving::forget_another;
 use super::super::pages::screens::Tried;
 use super::super::pages::see_other;
 use super::super::refusal::{Refusal, Refused};
@@ -64,10 +65,15 @@ impl Gateway {
             client: client(visit, request),
         };
         match self.auth.login(attempt).await? {
-            Login::Welcome(tokens) if page => {
-                Ok(welcome(visit, &tokens, &return_to(form.return_to.as_deref())))
+            Login::Welcome(tokens) => {
+                let mut answer = if page {
+                    welcome(visit, &tokens, &return_to(form.return_to.as_deref()))
+                } else {
+                    self.pair(visit, &tokens)
+                };
+                forget_another(&tokens, request.origin(), answer.headers_mut());
+                Ok(answer)
             }
-            Login::Welcome(tokens) => Ok(self.pair(visit, &tokens)),
             Login::Refused if page => {
                 visit.exchange.decision(Decision::Refused, Refusal::InvalidCredentials.code());
                 let state = (Tried::Refused, remember.unwrap_or(false));

@@ -1,10 +1,11 @@
 //! `POST /auth/logout` and `POST /auth/logout-all`.
 
-use http::{HeaderName, HeaderValue, Response, header};
+use http::Response;
 use serde::{Deserialize, Serialize};
 
 use super::super::Gateway;
 use super::super::body::Content;
+use super::super::leaving::{refused_and_signed_out, sign_out};
 use super::super::pages::see_other;
 use super::super::refusal::{Refusal, Refused};
 use super::super::serve::{Arriving, Visit};
@@ -12,7 +13,7 @@ use super::form::{self, Switch};
 use super::refresh::TokenForm;
 use super::{Answer, client, json};
 use crate::auth::{Logout, LogoutAll};
-use crate::request::{NormalRequest, Scheme};
+use crate::request::NormalRequest;
 
 impl Gateway {
     /// Ends the session of whichever of our tokens came along, and deletes the cookies. An unknown
@@ -38,14 +39,7 @@ impl Gateway {
         match self.auth.logout(logout).await {
             Ok(_) => Ok(signed_out(visit, request, json(&Done { ok: true }))),
             // Not durable yet, and said so; but this browser shall be signed out all the same.
-            Err(failure) => {
-                let mut deletions = Response::new(());
-                visit.snapshot.jar().delete(deletions.headers_mut());
-                let deletions = deletions.headers().get_all(header::SET_COOKIE);
-                Err(deletions.iter().fold(Refused::from(failure), |refused, cookie| {
-                    refused.header(header::SET_COOKIE, cookie.clone())
-                }))
-            }
+            Err(failure) => Err(refused_and_signed_out(visit, request.origin(), failure.into())),
         }
     }
 
@@ -91,11 +85,7 @@ pub(super) fn signed_out(
     } else {
         to_program
     };
-    let headers = answer.headers_mut();
-    visit.snapshot.jar().delete(headers);
-    if request.origin().is_some_and(|own| own.scheme() == Scheme::Https) {
-        headers.insert(CLEAR_SITE_DATA, HeaderValue::from_static("\"cache\""));
-    }
+    sign_out(visit, request.origin(), answer.headers_mut());
     answer
 }
 
@@ -114,6 +104,3 @@ struct AllDone {
 struct Done {
     ok: bool,
 }
-
-/// Not all that a site keeps: cookies of applications are theirs.
-const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");

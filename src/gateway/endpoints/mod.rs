@@ -12,6 +12,8 @@ mod refresh;
 mod sessions;
 mod setup;
 
+use std::rc::Rc;
+
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Response, StatusCode};
@@ -81,6 +83,7 @@ impl Gateway {
             | Endpoint::SetRoles
             | Endpoint::DisableUser
             | Endpoint::EnableUser
+            | Endpoint::InviteUser
             | Endpoint::AllSessions
             | Endpoint::EndAnySession => self.administer(visit, (endpoint, &request), upload).await,
             Endpoint::OpenApi => Ok(openapi::describe(&visit.snapshot)),
@@ -91,7 +94,11 @@ impl Gateway {
     }
 
     /// The caller of an endpoint that asks for one.
-    async fn known(&self, visit: &mut Visit, request: &NormalRequest) -> Result<Verified, Refused> {
+    async fn known(
+        &self,
+        visit: &mut Visit,
+        request: &NormalRequest,
+    ) -> Result<Rc<Verified>, Refused> {
         let found = self.authenticate(visit, request).await?;
         visit.exchange.caller(&found.caller);
         match (found.caller, found.verified) {

@@ -42,7 +42,10 @@ impl Gateway {
             }
             Changed::Welcome(tokens) => Ok(self.pair(visit, &tokens)),
             Changed::Wrong => Err(Refusal::InvalidCredentials.into()),
-            Changed::Rejected(reasons) => Err(Refused::password(reasons)),
+            Changed::Rejected(reasons) if visit.audience.is_form() => {
+                self.account_of(visit, &caller, &reasons).await
+            }
+            Changed::Rejected(reasons) => Err(Refused::password(&reasons)),
             Changed::Wait(wait) => Err(wait.into()),
             Changed::Busy => Err(Refusal::Busy.into()),
         }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::super::Gateway;
+use super::super::leaving::sign_out;
 use super::super::refusal::{Refusal, Refused};
 use super::super::serve::{Arriving, Visit};
 use super::login::device_name;
@@ -29,7 +30,11 @@ impl Gateway {
     pub(super) async fn end_session(&self, visit: &mut Visit, request: &NormalRequest) -> Answer {
         let caller = self.known(visit, request).await?;
         let session = session_named(request)?;
-        done(visit, self.auth.revoke(&caller, session).await?)
+        let mut answer = done(visit, self.auth.revoke(&caller, session).await?)?;
+        if session == caller.identity.session {
+            sign_out(visit, request.origin(), answer.headers_mut());
+        }
+        Ok(answer)
     }
 
     pub(super) async fn name_session(

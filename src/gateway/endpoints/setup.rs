@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::super::Gateway;
 use super::super::body::Content;
+use super::super::leaving::forget_another;
 use super::super::pages::Embedding;
 use super::super::pages::screens::{MessagePage, SetupPage};
 use super::super::refusal::{Refusal, Refused};
@@ -17,6 +18,7 @@ use super::login::welcome;
 use super::{Answer, client};
 use crate::auth::{Failure, Setup, SetupLink};
 use crate::identity::Username;
+use crate::password::Rejection;
 use crate::request::{LocalPath, NormalRequest};
 use crate::secret::Secret;
 
@@ -52,16 +54,24 @@ impl Gateway {
             replaces: self
                 .auth
                 .session_of(request.refresh_cookie().value(), request.access_cookie().value()),
+            device: request.device_cookie().value().map(str::to_owned),
             client: client(visit, request),
         };
         let page = visit.audience.is_form();
         match self.auth.setup(link).await? {
-            Setup::Welcome(tokens) if page => Ok(welcome(visit, &tokens, &LocalPath::default())),
-            Setup::Welcome(tokens) => Ok(self.pair(visit, &tokens)),
+            Setup::Welcome(tokens) => {
+                let mut answer = if page {
+                    welcome(visit, &tokens, &LocalPath::default())
+                } else {
+                    self.pair(visit, &tokens)
+                };
+                forget_another(&tokens, request.origin(), answer.headers_mut());
+                Ok(answer)
+            }
             Setup::BadLink if page => Ok(bad_link(visit)),
             Setup::BadLink => Err(Refusal::NotFound.into()),
             Setup::Rejected(user, reasons) if page => Ok(ask(visit, (&secret, &user), &reasons)),
-            Setup::Rejected(_, reasons) => Err(Refused::password(reasons)),
+            Setup::Rejected(_, reasons) => Err(Refused::password(&reasons)),
             Setup::Wait(wait) => Err(wait.into()),
             Setup::Busy => Err(Refusal::Busy.into()),
         }
@@ -77,7 +87,11 @@ fn link_of(request: &NormalRequest) -> Option<String> {
 }
 
 /// The form; with reasons, once more.
-fn ask(visit: &Visit, (secret, user): (&str, &Username), reasons: &[String]) -> Response<Content> {
+fn ask(
+    visit: &Visit,
+    (secret, user): (&str, &Username),
+    reasons: &[Rejection],
+) -> Response<Content> {
     let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
     let least = visit.snapshot.config().passwords.min_length;
     let page = SetupPage::new(visit.look(), (secret, user.as_str()), least).rejected(reasons);

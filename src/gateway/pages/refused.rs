@@ -9,7 +9,7 @@ use super::super::refusal::{Refusal, Refused};
 use super::super::serve::Visit;
 use super::screens::{Door, MessagePage, Place};
 use super::strings::Door as DoorText;
-use super::{Embedding, Look, Prompt, see_other};
+use super::{CROSS_ORIGIN_OPENER_POLICY, Embedding, Look, Prompt, see_other};
 
 /// The answer of a refusal, for whoever asked.
 pub(in super::super) fn refused(visit: &Visit, refused: &Refused) -> Response<Content> {
@@ -29,7 +29,7 @@ pub(in super::super) fn refused(visit: &Visit, refused: &Refused) -> Response<Co
             see_other(&look.login_link(asked.way_back().as_ref(), prompt(refused.refusal())))
         }
         Audience::Navigation | Audience::Form if asks_login => {
-            page(look, refused, held(look, refused.refusal()))
+            in_place(page(look, refused, held(look, refused.refusal())))
         }
         Audience::Frame if asks_login => page(look, refused, framed(look)),
         Audience::Navigation | Audience::Form | Audience::Frame => {
@@ -37,6 +37,14 @@ pub(in super::super) fn refused(visit: &Visit, refused: &Refused) -> Response<Co
             page(look, refused, (told(visit, refused, place), embedding(audience)))
         }
     }
+}
+
+/// For a page that asks to be reloaded, so that the form before it is sent again. WebKit leaves the
+/// form's browsing context group for a page with that header, and takes the reload for another
+/// site's.
+fn in_place(mut answer: Response<Content>) -> Response<Content> {
+    answer.headers_mut().remove(CROSS_ORIGIN_OPENER_POLICY);
+    answer
 }
 
 fn page(

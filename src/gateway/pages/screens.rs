@@ -5,6 +5,7 @@ use askama::Template;
 use super::super::Snapshot;
 use super::{Look, Prompt};
 use crate::clock::Timestamp;
+use crate::password::Rejection;
 use crate::request::{LocalPath, NormalRequest, Scheme};
 use crate::session::Row;
 
@@ -127,7 +128,7 @@ pub(in super::super) struct SetupPage<'a> {
     secret: &'a str,
     username: &'a str,
     /// Why the password before was refused.
-    reasons: &'a [String],
+    reasons: Vec<String>,
     /// Characters of a password.
     least: usize,
     hint: String,
@@ -141,12 +142,12 @@ impl<'a> SetupPage<'a> {
         least: usize,
     ) -> Self {
         let hint = look.text.setup.password_hint.replace("{least}", &least.to_string());
-        Self { look, secret, username, reasons: &[], least, hint }
+        Self { look, secret, username, reasons: Vec::new(), least, hint }
     }
 
     /// What was wrong with the password before.
-    pub(in super::super) fn rejected(self, reasons: &'a [String]) -> Self {
-        Self { reasons, ..self }
+    pub(in super::super) fn rejected(self, reasons: &[Rejection]) -> Self {
+        Self { reasons: self.look.text.why(reasons), ..self }
     }
 }
 
@@ -157,6 +158,8 @@ pub(in super::super) struct AccountPage<'a> {
     look: Look<'a>,
     username: &'a str,
     sessions: Vec<Session<'a>>,
+    /// Why the new password before was refused.
+    reasons: Vec<String>,
     /// Characters of a new password.
     least: usize,
     new_password_hint: String,
@@ -182,7 +185,13 @@ impl<'a> AccountPage<'a> {
     ) -> Self {
         let sessions = sessions.map(|(row, current)| Session::new(row, current)).collect();
         let hint = look.text.account.new_password_hint.replace("{least}", &least.to_string());
-        Self { look, username, sessions, least, new_password_hint: hint }
+        let reasons = Vec::new();
+        Self { look, username, sessions, reasons, least, new_password_hint: hint }
+    }
+
+    /// What was wrong with the new password before.
+    pub(in super::super) fn rejected(self, reasons: &[Rejection]) -> Self {
+        Self { reasons: self.look.text.why(reasons), ..self }
     }
 }
 

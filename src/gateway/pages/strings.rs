@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::super::preference::weighted;
 use crate::config::PageLanguage;
+use crate::password::Rejection;
 
 /// A struct of texts for each page, named as in `strings.toml`.
 macro_rules! words {
@@ -32,6 +33,7 @@ words! {
         end_all,
     }
     Setup { title, username, password, password_hint, rejected, submit }
+    Weak { too_short, too_long, characters, username, repeated, listed }
     BadLink { title, lead }
     Said { title, detail }
 }
@@ -51,8 +53,25 @@ pub(in super::super) struct Strings {
     pub(super) message: Message,
     pub(super) account: Account,
     pub(super) setup: Setup,
+    pub(super) weak: Weak,
     pub(super) bad_link: BadLink,
     pub(super) refusals: BTreeMap<String, Said>,
+}
+
+impl Strings {
+    /// What is wrong with a new password, for its owner.
+    pub(super) fn why(&self, reasons: &[Rejection]) -> Vec<String> {
+        let text = &self.weak;
+        let why = |reason: &Rejection| match reason {
+            Rejection::TooShort(least) => text.too_short.replace("{least}", &least.to_string()),
+            Rejection::TooLong(most) => text.too_long.replace("{most}", &most.to_string()),
+            Rejection::Characters => text.characters.clone(),
+            Rejection::Username => text.username.clone(),
+            Rejection::Repeated => text.repeated.clone(),
+            Rejection::Listed => text.listed.clone(),
+        };
+        reasons.iter().map(why).collect()
+    }
 }
 
 /// Every language.

@@ -1,3 +1,4 @@
+mod addresses;
 mod conflicts;
 mod examples;
 mod explaining;
@@ -15,6 +16,7 @@ use super::*;
 use crate::identity::{Caller, Identity, Role, SessionId, UserId, Username, Why};
 use crate::request::{
     CookieNames, CookiePrefix, HostPattern, NormalRequest, Origin, Peer, Reader, ServedOrigins,
+    Trust,
 };
 
 const HOST: &str = "apps.example.com";
@@ -34,17 +36,23 @@ fn route(path: &str, rule: Rule) -> Route {
         on_denied: OnDenied::Auto,
         identity: Arc::new(IdentityHeaders::default()),
         strip_prefix: None,
+        app_cookies: None,
         preserve_host: true,
+        upgrades: Vec::new(),
         headers: HeaderEdits::default(),
+        answer: AnswerRules::default(),
         max_body: None,
+        timeouts: Timeouts::default(),
         access_log: true,
         cors: None,
+        cache: CachePolicy::Private,
+        logout: Vec::new(),
         overrides: None,
     }
 }
 
 fn public() -> Rule {
-    Rule { access: Access::Public, roles: Vec::new(), users: Vec::new() }
+    Rule { access: Access::Public, roles: Vec::new(), users: Vec::new(), addresses: Vec::new() }
 }
 
 fn optional() -> Rule {
@@ -97,6 +105,8 @@ fn request(
         cookies: CookieNames::new(&public, CookiePrefix::HostHttp),
         served: ServedOrigins::new(&[public], &[], &further),
         target_limit: 16 * 1024,
+        trust: Trust::default(),
+        field_limit: 100,
     };
     let mut head = Request::builder().method(method).uri(target).header("host", host);
     for (name, value) in lines {
@@ -140,7 +150,10 @@ fn status(table: &Table, request: Option<NormalRequest>, caller: Caller, by_cook
                 200
             }
             Err((_, Denied::SignIn(_))) => 401,
-            Err((_, Denied::Forbidden | Denied::CrossOrigin)) => 403,
+            Err((
+                _,
+                Denied::Forbidden | Denied::CrossOrigin | Denied::Address | Denied::Destination(_),
+            )) => 403,
             Err((_, Denied::NotFound)) => 404,
             Err((_, Denied::Method { .. })) => 405,
             Err((_, Denied::AmbiguousPath)) => 400,

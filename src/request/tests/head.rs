@@ -9,6 +9,7 @@ fn outcome(head: Parts) -> &'static str {
         Err(Malformed::Target(_)) => "target",
         Err(Malformed::Host(_)) => "host",
         Err(Malformed::TargetTooLong) => "too long",
+        Err(Malformed::TooManyFields) => "too many fields",
         Err(Malformed::Method) => "method",
     }
 }
@@ -127,8 +128,73 @@ fn chunks_are_for_http_1_1_and_not_for_get() {
     old.version = Version::HTTP_10;
     assert_eq!(outcome(old), "bad");
     let mut newer = head("GET", "/", &[]);
-    newer.version = Version::HTTP_2;
-    assert_eq!(outcome(newer), "bad", "until HTTP/2 is built");
+    newer.version = Version::HTTP_3;
+    assert_eq!(outcome(newer), "bad");
+}
+
+#[test]
+fn over_http_2_the_authority_is_the_host_and_a_host_beside_it_is_the_same() {
+    let outcome = |authority: Option<&str>, hosts: &[&str]| {
+        let (mut head, ()) = http::Request::new(()).into_parts();
+        head.version = Version::HTTP_2;
+        head.uri = match authority {
+            Some(authority) => format!("https://{authority}/x").parse().unwrap(),
+            None => "/x".parse().unwrap(),
+        };
+        for host in hosts {
+            head.headers.append("host", host.parse().unwrap());
+        }
+        match read(head) {
+            Ok(request) => request.host().to_string(),
+            Err(refused) => format!("{refused}"),
+        }
+    };
+    let apps = "apps.example.com";
+    assert_eq!(outcome(Some(apps), &[]), apps);
+    assert_eq!(outcome(Some("Apps.Example.com"), &[apps]), apps);
+    assert_eq!(outcome(None, &[apps]), apps);
+    for (authority, hosts) in [
+        (None, &[][..]),
+        (Some(apps), &["other.example"]),
+        (Some(apps), &[apps, apps]),
+        (Some("user@apps.example.com"), &[]),
+        (Some("user@apps.example.com"), &[apps]),
+    ] {
+        let got = outcome(authority, hosts);
+        assert!(got.contains(' '), "{authority:?} {hosts:?}: {got}");
+    }
+}
+
+#[test]
+fn cookies_that_http_2_splits_are_one_line_again() {
+    let cookies = [("cookie", "a=1"), ("cookie", "b=2; c=3"), ("cookie", "d=4")];
+    let mut head = head("GET", "/", &cookies);
+    head.version = Version::HTTP_2;
+    let read = read(head).unwrap();
+    let lines: Vec<_> = read.headers().get_all("cookie").iter().collect();
+    assert_eq!(lines, ["a=1; b=2; c=3; d=4"]);
+}
+
+#[test]
+fn a_head_has_so_many_fields_and_no_more() {
+    let names: Vec<String> = (0..reader().field_limit).map(|n| format!("x-{n}")).collect();
+    let fields: Vec<_> = names.iter().map(|name| (name.as_str(), "")).collect();
+    assert_eq!(outcome(head("GET", "/", &fields)), "too many fields", "Host is one too");
+    assert_eq!(outcome(head("GET", "/", &fields[1..])), "ok");
+}
+
+#[test]
+fn a_host_other_than_the_handshakes_has_no_origin() {
+    let origin = |name: Option<&str>| {
+        let mut head = head("GET", "/", &[]);
+        if let Some(name) = name {
+            head.extensions
+                .insert(crate::request::ServerName(crate::request::HostName::new(name).unwrap()));
+        }
+        read(head).unwrap().origin().is_some()
+    };
+    let own = read(head("GET", "/", &[])).unwrap().host().name.to_string();
+    assert!(origin(None) && origin(Some(&own)) && !origin(Some("other.example")));
 }
 
 #[test]

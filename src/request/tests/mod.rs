@@ -15,6 +15,8 @@ fn reader() -> Reader {
         served: ServedOrigins::new(std::slice::from_ref(&public), &[], &[]),
         cookies: CookieNames::new(&public, CookiePrefix::HostHttp),
         target_limit: 16 * 1024,
+        trust: Trust::default(),
+        field_limit: 100,
     }
 }
 

@@ -1,7 +1,9 @@
 use http::Response;
 use http_body_util::Empty;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use super::*;
 
@@ -28,8 +30,18 @@ impl Body for NoBody {
 
 impl Service for Nothing {
     type Body = NoBody;
+    type Tunnel = Infallible;
 
-    async fn serve(self: Rc<Self>, _request: Request<Incoming>, _peer: Peer) -> Response<NoBody> {
+    fn tunnel(_body: &mut NoBody) -> Option<Infallible> {
+        None
+    }
+
+    async fn serve(
+        self: Rc<Self>,
+        _request: Request<Incoming>,
+        _peer: Peer,
+        _cut: Rc<Cut>,
+    ) -> Response<NoBody> {
         Response::new(NoBody(Empty::new()))
     }
 
@@ -50,18 +62,19 @@ fn run(test: impl Future<Output = ()>) {
 async fn busy_after(sent: &str) -> (End, TcpStream) {
     let settings = Settings {
         header_timeout: Duration::from_millis(20),
+        handshake_timeout: Duration::from_secs(10),
         idle_timeout: Duration::from_secs(10),
         drain_timeout: Duration::from_secs(10),
         head_bytes: 64 * 1024,
         fields: 100,
     };
-    let shared = Shared::new(Rc::new(Nothing), settings);
+    let shared = Shared::new(Rc::new(Nothing), settings.into(), None);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     client.write_all(sent.as_bytes()).await.unwrap();
     let (stream, address) = listener.accept().await.unwrap();
     let peer = Peer { address: address.ip(), port: address.port() };
-    let from = Socketful { stream, rest: Bytes::new() };
+    let from = Socketful { stream: Stream::Plain(stream.into()), rest: Bytes::new() };
     (busy(from, peer, &shared).await, client)
 }
 
@@ -97,9 +110,7 @@ fn a_request_to_close_is_not_parked() {
 #[test]
 fn a_parked_connection_is_small() {
     let parked = |stream, peer, shared, drain| serve::<Nothing>(stream, peer, shared, drain);
-    fn size<F>(
-        _: &impl Fn(TcpStream, Peer, Rc<Shared<Nothing>>, watch::Receiver<bool>) -> F,
-    ) -> usize {
+    fn size<F>(_: &impl Fn(Bare, Peer, Rc<Shared<Nothing>>, watch::Receiver<bool>) -> F) -> usize {
         std::mem::size_of::<F>()
     }
     let size = size(&parked);

@@ -16,9 +16,10 @@ mod schema;
 mod sessions;
 mod users;
 
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::{io, thread};
+use std::thread::{self, JoinHandle};
 
 use rusqlite::Connection;
 use tokio::sync::mpsc::{self, Receiver, Sender};
@@ -41,15 +42,20 @@ pub(super) fn open(
     };
     schema::upgrade(&mut writer, path)?;
     master_keys::check(&mut writer, path, checks, clock.now())?;
-    let reads = match place {
-        Place::File(path) => Some(start_readers(path, clock)?),
-        Place::Memory => None,
+    let (reads, readers) = match place {
+        Place::File(path) => start_readers(path, clock).map(|(reads, them)| (Some(reads), them))?,
+        Place::Memory => (None, Vec::new()),
     };
     let (operations, waiting) = mpsc::channel(QUEUE);
     let ended = Arc::<Revocations>::default();
     let (clock, told) = (clock.clone(), Arc::clone(&ended));
-    start("store-writer", path, move || write(writer, waiting, (&clock, &told)))?;
-    Ok(Store { operations, reads, ended })
+    let work = move || {
+        write(&mut writer, waiting, (&clock, &told));
+        // Whoever closes a database last takes its log away, and a reader may not.
+        readers.into_iter().for_each(|reader| drop(reader.join()));
+    };
+    let writer = Arc::new(Ending(Some(start("store-writer", path, work)?)));
+    Ok(Store { operations, reads, ended, _writer: writer })
 }
 
 /// Whether there are neither users nor sessions; a missing file is not made, but could be.
@@ -66,27 +72,47 @@ pub(super) fn is_empty_at(place: Place<'_>) -> Result<bool, OpenError> {
     master_keys::has_rows(&database).map(|rows| !rows).map_err(|error| file::explain(path, &error))
 }
 
-fn start_readers(path: &Path, clock: &Clock) -> Result<Sender<Read>, OpenError> {
+/// Waits for the writer when the last handle is gone: what it was asked is done by then, and the
+/// file is closed.
+#[derive(Debug, Default)]
+pub(super) struct Ending(Option<JoinHandle<()>>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        // A writer that panicked has told so itself.
+        self.0.take().into_iter().for_each(|writer| drop(writer.join()));
+    }
+}
+
+fn start_readers(
+    path: &Path,
+    clock: &Clock,
+) -> Result<(Sender<Read>, Vec<JoinHandle<()>>), OpenError> {
     let (reads, waiting) = mpsc::channel(QUEUE);
     let waiting = Arc::new(Mutex::new(waiting));
+    let mut readers = Vec::new();
     for name in ["store-reader-1", "store-reader-2"] {
         let reader = file::reader(path)?;
         let (waiting, clock) = (Arc::clone(&waiting), clock.clone());
-        start(name, path, move || read(&reader, &waiting, &clock))?;
+        readers.push(start(name, path, move || read(&reader, &waiting, &clock))?);
     }
-    Ok(reads)
+    Ok((reads, readers))
 }
 
-fn start(name: &str, path: &Path, run: impl FnOnce() + Send + 'static) -> Result<(), OpenError> {
+fn start(
+    name: &str,
+    path: &Path,
+    run: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, OpenError> {
     let failed = |error: io::Error| OpenError::Other {
         path: path.to_owned(),
         cause: format!("the thread {name} does not start: {error}"),
     };
-    thread::Builder::new().name(name.to_owned()).spawn(run).map(drop).map_err(failed)
+    thread::Builder::new().name(name.to_owned()).spawn(run).map_err(failed)
 }
 
 fn write(
-    mut database: Connection,
+    database: &mut Connection,
     mut waiting: Receiver<Op>,
     (clock, ended): (&Clock, &Revocations),
 ) {
@@ -97,7 +123,7 @@ fn write(
         {
             group.push(next);
         }
-        perform::group(&mut database, group, (clock.now(), ended));
+        perform::group(database, group, (clock.now(), ended));
     }
 }
 

@@ -93,7 +93,9 @@ impl Group<'_> {
             }
             Write::Begin(new, reply) => self.run(reply, |db| sessions::begin(db, &new, now)),
             Write::Rotate(ask, reply) => self.run(reply, |db| rotation::rotate(db, &ask, now)),
-            Write::Confirm(seen) => drop(self.attempt(|db| rotation::confirm(db, &seen))),
+            Write::Confirm(seen, window) => {
+                drop(self.attempt(|db| rotation::confirm(db, &seen, window)));
+            }
             Write::Touch(seen) => drop(self.attempt(|db| lifetimes::touch(db, &seen))),
             Write::Shorten(to, reply) => self.run(reply, |db| lifetimes::shorten(db, to)),
             Write::End(session, reason, reply) => {

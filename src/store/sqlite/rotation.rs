@@ -1,5 +1,7 @@
 //! The compare-and-swap at the heart of a refresh, and what follows when it does not hold.
 
+use std::time::Duration;
+
 use rusqlite::ffi::{Error, SQLITE_INTERNAL};
 use rusqlite::{Connection, named_params};
 
@@ -7,7 +9,7 @@ use super::endings::end;
 use super::sessions::{millis, row};
 use crate::clock::Timestamp;
 use crate::identity::SessionId;
-use crate::session::{Row, Transport, Verdict, classify, is_given};
+use crate::session::{Row, Transport, Verdict, classify, is_giving};
 use crate::store::{Rotate, Rotation};
 
 /// Rotates, or says why not and does what that asks for.
@@ -32,9 +34,8 @@ pub(super) fn rotate(
         Verdict::Coalesced if found.as_ref().is_some_and(news) => {
             settle(database, session, ask.presented.transport)?;
         }
-        // As with a rotation, no replay moves a window that is open: it would never close.
-        Verdict::Replayed { late: true, .. }
-            if found.as_ref().is_some_and(|row| !is_given(ask.windows.cookie, row, now)) =>
+        Verdict::Replayed { .. }
+            if found.as_ref().is_some_and(|row| is_giving(verdict, row, ask.windows, now)) =>
         {
             note_given(database, session, now)?;
         }
@@ -52,16 +53,22 @@ pub(super) fn rotate(
 }
 
 /// Marks rotations as confirmed by access tokens that were not issued before them. An `iat` counts
-/// whole seconds.
+/// whole seconds. A late giving stays noted: the next rotation counts it.
 pub(super) fn confirm(
     database: &Connection,
     seen: &[(SessionId, Timestamp)],
+    window: Duration,
 ) -> rusqlite::Result<()> {
     let mut confirm = database.prepare_cached(
-        "UPDATE sessions SET confirmed = 1
+        "UPDATE sessions SET confirmed = 1, given_at =
+            iif(?2 < given_at / 1000 AND given_at < rotated_at + ?3, NULL, given_at)
         WHERE sid = ?1 AND confirmed = 0 AND rotated_at / 1000 <= ?2",
     )?;
-    seen.iter().try_for_each(|(session, iat)| confirm.execute((session, iat.as_secs())).map(drop))
+    let window = millis(window);
+    let mut confirm = |(session, iat): &(SessionId, Timestamp)| {
+        confirm.execute((session, iat.as_secs(), window)).map(drop)
+    };
+    seen.iter().try_for_each(&mut confirm)
 }
 
 /// What `SWAP` refused, the rules allow: a fault of ours, and no reason to end anything.
@@ -116,7 +123,7 @@ fn settle(database: &Connection, session: SessionId, transport: Transport) -> ru
         .map(drop)
 }
 
-/// A successor that is given only now is as new to its client as one just made.
+/// A successor that is given again is as new to its client as one just made.
 fn note_given(database: &Connection, session: SessionId, now: Timestamp) -> rusqlite::Result<()> {
     database
         .prepare_cached("UPDATE sessions SET given_at = ?2 WHERE sid = ?1")?
@@ -127,7 +134,8 @@ fn note_given(database: &Connection, session: SessionId, now: Timestamp) -> rusq
 pub(super) const SWAP: &str =
     "UPDATE sessions SET gen = gen + 1, prev_hash = cur_hash, cur_hash = :next,
         rot_salt = :salt, rot_kid = :key, retry_key = :retry_key, confirmed = 0,
-        transport = :transport, rotated_at = :now, given_at = NULL, last_seen_at = :now, ua_hash = :agent_hash, ip_prefix = :network,
+        transport = :transport, rotated_at = :now, given_at = NULL,
+        late = iif(given_at >= rotated_at + :window, late + 1, max(late - 1, 0)), last_seen_at = :now, ua_hash = :agent_hash, ip_prefix = :network,
         idle_expires_at = min(:now + idle_ttl, abs_expires_at)
     WHERE sid = :sid AND gen = :gen AND cur_hash = :hash
         AND (transport = 0 OR transport = :transport) AND revoked_at IS NULL

@@ -36,7 +36,8 @@ CREATE TABLE sessions (
     created_at INTEGER NOT NULL,
     auth_time INTEGER NOT NULL,
     rotated_at INTEGER NOT NULL,
-    given_at INTEGER,                            -- the current token was given late (T4)
+    given_at INTEGER,                            -- the unconfirmed current token was given again (T3, T4)
+    late INTEGER NOT NULL DEFAULT 0,             -- rotations answered late, less those in time
     last_seen_at INTEGER NOT NULL,
     idle_ttl INTEGER NOT NULL,
     idle_expires_at INTEGER NOT NULL,

@@ -16,7 +16,7 @@ macro_rules! rows {
         concat!(
             "SELECT s.sid, s.user_id, u.username, u.roles, s.transport, s.gen, s.cur_hash,
                 s.prev_hash, s.rot_salt, s.rot_kid, s.confirmed, s.retry_key, s.sv, s.created_at,
-                s.auth_time, s.rotated_at, s.given_at, s.last_seen_at, s.idle_expires_at, s.abs_expires_at,
+                s.auth_time, s.rotated_at, s.given_at, s.late, s.last_seen_at, s.idle_expires_at, s.abs_expires_at,
                 s.remember, s.revoked_at, s.user_agent, s.ua_hash, s.ip_prefix, s.login_prefix, s.device_name,
                 u.disabled_at IS NOT NULL OR u.deleted_at IS NOT NULL OR u.pw_epoch <> s.pw_epoch
                     AS barred
@@ -184,7 +184,7 @@ fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         identity: Identity {
             user: row.get("user_id")?,
             username: row.get("username")?,
-            roles: row.get::<_, Roles>("roles")?.0,
+            roles: row.get::<_, Roles>("roles")?.0.into(),
             session: row.get("sid")?,
         },
         transport: row.get("transport")?,
@@ -200,6 +200,7 @@ fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         auth_time: row.get("auth_time")?,
         rotated: row.get("rotated_at")?,
         given: row.get("given_at")?,
+        late: row.get("late")?,
         last_seen: row.get("last_seen_at")?,
         idle_end: row.get("idle_expires_at")?,
         absolute_end: row.get("abs_expires_at")?,

@@ -1,5 +1,6 @@
 //! The files and streams at the end of the queues.
 
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -14,6 +15,12 @@ pub(in crate::telemetry) struct Sinks {
     pub(super) audit: Sink,
     /// Takes audit lines that their output does not take.
     pub(super) rescue: Box<dyn Write + Send>,
+}
+
+impl fmt::Debug for Sinks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sinks").finish_non_exhaustive()
+    }
 }
 
 impl Sinks {

@@ -5,6 +5,7 @@ fn end() -> End {
         at: Timestamp::from_millis(1_795_527_886_042),
         took: Duration::from_nanos(1_234_567),
         id: RequestId::new(Timestamp::from_secs(0)),
+        generation: 1,
     }
 }
 
@@ -41,7 +42,7 @@ fn text_lines_are_for_people() {
          duration_ms=1.234 bytes_in=5 bytes_out=7 client=2001:db8::1 user=alice \
          route=\"all notes\" decision=own reason=login "
     );
-    assert_eq!(id.len(), "T".len() + 16 + "\n".len(), "{id}");
+    assert_eq!(id.len(), "T".len() + 16 + " config=1\n".len(), "{id}");
 }
 
 #[test]

@@ -117,6 +117,7 @@ fn fed() -> House {
     for gauge in Gauge::ALL {
         house.telemetry.set(gauge, 0.5);
     }
+    house.telemetry.set_servers([("app".into(), "http://a".to_owned(), true)].into_iter());
     house
 }
 

@@ -119,7 +119,7 @@ fn a_username_as_subject_keeps_the_users_id() {
 #[test]
 fn a_user_without_roles_has_a_token_without_a_role() {
     let ring = KeyRing::ephemeral(Algorithm::EdDsa).unwrap();
-    let who = Identity { roles: Vec::new(), ..alice() };
+    let who = Identity { roles: [].into(), ..alice() };
     let (token, _) = ring.mint(&claims(&who), &rules(), NOW).unwrap();
     let (_, content) = parts(&token);
     assert_eq!((content.get("role"), &content["roles"]), (None, &serde_json::json!([])));

@@ -3,6 +3,7 @@ mod forged;
 mod keys;
 mod refresh;
 mod ring;
+mod verdicts;
 
 use std::time::Duration;
 
@@ -32,7 +33,7 @@ fn alice() -> Identity {
     Identity {
         user: UserId::from_bytes([1; 16]),
         username: Username::new("alice").unwrap(),
-        roles: ["user", "team:ops"].map(|role| Role::new(role).unwrap()).to_vec(),
+        roles: ["user", "team:ops"].map(|role| Role::new(role).unwrap()).into(),
         session: SessionId::from_bytes([2; 16]),
     }
 }

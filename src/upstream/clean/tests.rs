@@ -1,9 +1,9 @@
 use super::*;
 use crate::upstream::tests::{lines, map};
 
-fn cleaned(known_caller: bool, sent: &[(&'static str, &'static str)]) -> Vec<String> {
+fn cleaned(keeper: Keeper, sent: &[(&'static str, &'static str)]) -> Vec<String> {
     let mut headers = map(sent);
-    clean_answer(&mut headers, known_caller);
+    clean_answer(&mut headers, keeper);
     lines(&headers)
 }
 
@@ -18,7 +18,7 @@ fn an_answer_keeps_its_length_and_loses_its_hops() {
         ("Content-Length", "5"),
         ("Server", "gunicorn"),
     ];
-    assert_eq!(cleaned(false, &sent), ["content-length: 5", "server: gunicorn"]);
+    assert_eq!(cleaned(Keeper::AsSent, &sent), ["content-length: 5", "server: gunicorn"]);
 }
 
 #[test]
@@ -37,24 +37,25 @@ fn an_upstream_can_neither_set_nor_delete_our_cookies() {
         "$Version=1",
     ];
     for cookie in ours {
-        let left = cleaned(false, &[("Set-Cookie", cookie), ("Set-Cookie", "sid=1; Path=/")]);
+        let left =
+            cleaned(Keeper::AsSent, &[("Set-Cookie", cookie), ("Set-Cookie", "sid=1; Path=/")]);
         assert_eq!(left, ["set-cookie: sid=1; Path=/"], "{cookie:?}");
     }
     let kept = [("Set-Cookie", "b=2"), ("Set-Cookie", "a=__Host-pc_at=x")];
-    assert_eq!(cleaned(false, &kept), ["set-cookie: a=__Host-pc_at=x", "set-cookie: b=2"]);
+    assert_eq!(cleaned(Keeper::AsSent, &kept), ["set-cookie: a=__Host-pc_at=x", "set-cookie: b=2"]);
 }
 
 #[test]
 fn clearing_the_site_spares_cookies() {
     let left = cleaned(
-        false,
+        Keeper::AsSent,
         &[
             ("Clear-Site-Data", "\"cache\", \"cookies\" , \"storage\""),
             ("Clear-Site-Data", "\"*\""),
         ],
     );
     assert_eq!(left, ["clear-site-data: \"cache\", \"storage\""]);
-    assert_eq!(cleaned(false, &[("Clear-Site-Data", "\"Cookies\",*")]), [""; 0]);
+    assert_eq!(cleaned(Keeper::AsSent, &[("Clear-Site-Data", "\"Cookies\",*")]), [""; 0]);
 }
 
 #[test]
@@ -71,10 +72,13 @@ fn the_answer_to_a_known_caller_is_no_shared_caches_business() {
     ];
     for (sent, expected) in cases {
         assert_eq!(
-            cleaned(true, &[("Cache-Control", sent)]),
+            cleaned(Keeper::Browser, &[("Cache-Control", sent)]),
             [format!("cache-control: {expected}")]
         );
-        assert_eq!(cleaned(false, &[("Cache-Control", sent)]), [format!("cache-control: {sent}")]);
+        assert_eq!(
+            cleaned(Keeper::AsSent, &[("Cache-Control", sent)]),
+            [format!("cache-control: {sent}")]
+        );
     }
     let sent = [
         ("Cache-Control", "max-age=1"),
@@ -84,7 +88,52 @@ fn the_answer_to_a_known_caller_is_no_shared_caches_business() {
         ("Cloudflare-CDN-Cache-Control", "x"),
         ("ETag", "x"),
     ];
-    assert_eq!(cleaned(true, &sent), ["cache-control: max-age=1, private", "etag: x"]);
-    assert_eq!(cleaned(true, &[]), ["cache-control: private"]);
-    assert_eq!(cleaned(false, &[]), [""; 0]);
+    assert_eq!(cleaned(Keeper::Browser, &sent), ["cache-control: max-age=1, private", "etag: x"]);
+    assert_eq!(cleaned(Keeper::Browser, &[]), ["cache-control: private"]);
+    assert_eq!(cleaned(Keeper::AsSent, &[]), [""; 0]);
+}
+
+#[test]
+fn nobody_keeps_what_nobody_may() {
+    let sent = [
+        ("Cache-Control", "public, max-age=600"),
+        ("Cache-Control", "immutable"),
+        ("CDN-Cache-Control", "max-age=600"),
+        ("ETag", "x"),
+    ];
+    assert_eq!(cleaned(Keeper::Nobody, &sent), ["cache-control: no-store", "etag: x"]);
+    assert_eq!(cleaned(Keeper::Nobody, &[]), ["cache-control: no-store"]);
+}
+
+#[test]
+fn what_turns_out_to_be_one_users_is_narrowed_afterwards() {
+    let narrowed = |keeper, sent: &[(&'static str, &'static str)]| {
+        let mut headers = map(sent);
+        keep_from_others(&mut headers, keeper);
+        lines(&headers)
+    };
+    let shared = [("Cache-Control", "public, max-age=1"), ("Surrogate-Control", "x")];
+    assert_eq!(narrowed(Keeper::AsSent, &shared), ["cache-control: max-age=1, private"]);
+    assert_eq!(narrowed(Keeper::Browser, &shared), ["cache-control: max-age=1, private"]);
+    assert_eq!(narrowed(Keeper::Nobody, &shared), ["cache-control: no-store"]);
+    assert_eq!(
+        narrowed(Keeper::Browser, &[("Cache-Control", "no-store")]),
+        ["cache-control: no-store"]
+    );
+}
+
+#[test]
+fn a_route_decides_who_may_keep_its_answers() {
+    use CachePolicy::{NoStore, Private, Upstream};
+    for (policy, known, unknown) in [
+        (Private, Keeper::Browser, Keeper::AsSent),
+        (NoStore, Keeper::Nobody, Keeper::Nobody),
+        (Upstream, Keeper::AsSent, Keeper::AsSent),
+    ] {
+        assert_eq!(
+            (Keeper::of(policy, true), Keeper::of(policy, false)),
+            (known, unknown),
+            "{policy:?}"
+        );
+    }
 }

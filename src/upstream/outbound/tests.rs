@@ -25,7 +25,15 @@ fn host(port: Option<u16>) -> Host {
 
 fn facts<'a>(rules: &'a HeaderRules, profile: Option<&'a Profile>) -> Facts<'a> {
     let request_id = HeaderValue::from_static("01J");
-    Facts { rules, profile, request_id, own_credential: false }
+    Facts {
+        rules,
+        profile,
+        request_id,
+        trace: None,
+        own_credential: false,
+        assertion: None,
+        withheld: &[],
+    }
 }
 
 fn rules(route: &Route) -> HeaderRules {
@@ -158,7 +166,7 @@ fn host_is_the_canonical_one_or_the_upstreams() {
     replaced.preserve_host = false;
     for (name, port, expected) in [("10.0.0.1", 80, "10.0.0.1"), ("::1", 81, "[::1]:81")] {
         let mut upstream = crate::upstream::tests::config(port);
-        upstream.host = name.to_owned();
+        upstream.servers = vec![crate::upstream::tests::server(name, port)];
         let rules = HeaderRules::new([&replaced].into_iter(), &[upstream], &cookie_names());
         write_host(&mut headers, request, &replaced, &rules);
         assert_eq!(text(&headers, "host"), Some(expected));

@@ -7,11 +7,9 @@ use std::net::Ipv4Addr;
 
 use super::Millis;
 use super::dice::Dice;
+use super::gate::{Ask, Gate, Held, Id, Reply, Seat, State};
 use super::jar::Jar;
 use super::thief::{Kind, Thief};
-use super::wire::{Ask, Held, Id, Seat, Wire};
-use crate::sessions::row;
-use crate::support::Answer;
 
 pub const SECOND: Millis = 1000;
 pub const MINUTE: Millis = 60 * SECOND;
@@ -32,6 +30,10 @@ pub struct Life {
     pub reads: Millis,
     /// Longest life of an access token.
     pub access: Millis,
+    /// Longest way to or from the gateway.
+    pub way: Millis,
+    /// Whether whole networks break down for minutes: requests get out, and no reply comes in.
+    pub outages: bool,
 }
 
 /// What a tab is used for.
@@ -64,6 +66,8 @@ pub struct Browser {
     pub gone: bool,
     remember: bool,
     awake: bool,
+    /// No reply comes in until then.
+    deaf_until: Millis,
     woke: Millis,
     tabs: Vec<Tab>,
     since: Millis,
@@ -96,14 +100,15 @@ enum Event {
     /// Requests come to the gateway, all at once.
     Arrive(Who, Purpose, Vec<Ask>),
     /// A request comes whose answer takes so long.
-    ArriveSlow(Who, Ask, Millis),
+    ArriveSlow(Who, Jar, Millis),
     /// Somebody hits reload so many times more, and has a request open.
     Reload(Who, u32, Option<Id>),
     Release(Who, Id),
-    Reply(Who, Purpose, Box<Answer>),
+    Reply(Who, Purpose, Reply),
     Lost(Who),
     Sleep(usize),
     Wake(usize),
+    Outage(usize),
     Thief(usize),
 }
 
@@ -123,25 +128,24 @@ pub struct Tally {
 }
 
 pub struct World {
-    pub wire: Wire,
+    pub gate: Box<dyn Gate>,
     pub dice: Dice,
     pub browsers: Vec<Browser>,
     pub thieves: Vec<Thief>,
     pub tally: Tally,
-    life: Life,
+    pub life: Life,
     start: Millis,
     events: BTreeMap<(Millis, u64), Event>,
     next: u64,
 }
 
 impl World {
-    pub fn new(life: Life) -> Self {
-        let wire = Wire::new(life.browsers, life.access / SECOND);
+    pub fn new(life: Life, gate: Box<dyn Gate>) -> Self {
         let mut dice = Dice::new(life.seed);
-        let start = wire.now();
+        let start = gate.now();
         let browsers = (0..life.browsers).map(|n| Browser::new(n, &mut dice, start)).collect();
         let mut world = Self {
-            wire,
+            gate,
             dice,
             browsers,
             thieves: Vec::new(),
@@ -153,6 +157,9 @@ impl World {
         };
         for browser in 0..life.browsers {
             world.wake(browser);
+            if life.outages {
+                world.outage(browser);
+            }
         }
         world
     }
@@ -175,43 +182,44 @@ impl World {
             if moment >= end {
                 break;
             }
-            self.wire.advance_to(moment);
+            self.gate.advance_to(moment);
             self.happen(event);
         }
-        self.wire.advance_to(end);
+        self.gate.advance_to(end);
         for n in 0..self.browsers.len() {
             self.sign_out(n);
         }
-        self.tally.requests = self.wire.requests;
+        self.tally.requests = self.gate.requests();
     }
 
     fn happen(&mut self, event: Event) {
         match event {
             Event::Act(who) if self.is_live(who) => self.act(who),
             Event::Arrive(who, purpose, asks) if self.is_of_session(who) => {
-                let answers = self.wire.ask_all(&self.browsers[who.browser].seat, &asks);
+                let answers = self.gate.ask_all(&self.browsers[who.browser].seat, &asks);
                 answers.into_iter().for_each(|answer| self.answered(who, purpose, answer));
             }
-            Event::ArriveSlow(who, ask, takes) if self.is_of_session(who) => {
-                if let Some(id) = self.hold(who, &ask) {
+            Event::ArriveSlow(who, jar, takes) if self.is_of_session(who) => {
+                if let Some(id) = self.hold(who, &jar) {
                     self.tally.slow += 1;
                     self.after(takes, Event::Release(who, id));
                 }
             }
             Event::Reload(who, left, open) => self.reload(who, left, open),
             Event::Release(who, id) => {
-                if let Some(answer) = self.wire.let_go(id)
+                if let Some(answer) = self.gate.let_go(id)
                     && self.is_of_session(who)
                 {
                     self.answered(who, Purpose::Main, answer);
                 }
             }
             Event::Reply(who, purpose, answer) if self.is_live(who) => {
-                self.reply(who, purpose, &answer);
+                self.reply(who, purpose, answer);
             }
             Event::Lost(who) if self.is_live(who) => self.act(who),
             Event::Sleep(browser) => self.sleep(browser),
             Event::Wake(browser) => self.wake(browser),
+            Event::Outage(browser) => self.outage(browser),
             Event::Thief(thief) => self.thieve(thief),
             Event::Act(_)
             | Event::Arrive(..)
@@ -223,7 +231,7 @@ impl World {
 
     fn after(&mut self, wait: Millis, event: Event) {
         self.next += 1;
-        self.events.insert((self.wire.now() + wait, self.next), event);
+        self.events.insert((self.gate.now() + wait, self.next), event);
     }
 
     pub fn thief_after(&mut self, wait: Millis, thief: usize) {
@@ -282,11 +290,15 @@ impl World {
     }
 
     fn has_just_woken(&self, browser: usize) -> bool {
-        self.wire.now() - self.browsers[browser].woke < 5 * SECOND
+        self.gate.now() - self.browsers[browser].woke < 5 * SECOND
+    }
+
+    fn jar(&self, who: Who) -> Jar {
+        self.browsers[who.browser].jar.clone()
     }
 
     fn page(&self, who: Who) -> Ask {
-        Ask::page(self.browsers[who.browser].jar.header(self.wire.now()))
+        Ask::Page(self.jar(who))
     }
 
     /// Cookies are read now; the gateway gets them when the network has carried them.
@@ -296,12 +308,12 @@ impl World {
     }
 
     fn send_slow(&mut self, who: Who, takes: Millis) {
-        let (way, ask) = (self.way(who), self.page(who));
-        self.after(way, Event::ArriveSlow(who, ask, takes));
+        let (way, jar) = (self.way(who), self.jar(who));
+        self.after(way, Event::ArriveSlow(who, jar, takes));
     }
 
-    fn hold(&mut self, who: Who, ask: &Ask) -> Option<Id> {
-        match self.wire.hold(&self.browsers[who.browser].seat, ask) {
+    fn hold(&mut self, who: Who, jar: &Jar) -> Option<Id> {
+        match self.gate.hold(&self.browsers[who.browser].seat, jar) {
             Held::Waiting(id) => Some(id),
             Held::Answered(answer) => {
                 self.answered(who, Purpose::Main, answer);
@@ -314,7 +326,7 @@ impl World {
     fn way(&mut self, who: Who) -> Millis {
         let slow = if self.has_just_woken(who.browser) { 250 } else { 20 };
         if self.dice.chance(slow) {
-            self.dice.between(500, 8 * SECOND)
+            self.dice.between(500, self.life.way)
         } else {
             self.dice.between(5, 200)
         }
@@ -323,7 +335,7 @@ impl World {
     fn reload(&mut self, who: Who, left: u32, open: Option<Id>) {
         if let Some(id) = open {
             self.tally.aborted += 1;
-            self.wire.abort(id);
+            self.gate.abort(id);
         }
         if !self.is_live(who) {
             return;
@@ -331,18 +343,17 @@ impl World {
         if left == 0 {
             return self.send(who, Purpose::Main, vec![self.page(who)]);
         }
-        let open = self.hold(who, &self.page(who));
+        let open = self.hold(who, &self.jar(who));
         let wait = self.dice.between(80, 900);
         self.after(wait, Event::Reload(who, left - 1, open));
     }
 
-    fn reply(&mut self, who: Who, purpose: Purpose, answer: &Answer) {
-        let now = self.wire.now();
-        self.browsers[who.browser].jar.take(answer, now);
+    fn reply(&mut self, who: Who, purpose: Purpose, answer: Reply) {
+        self.browsers[who.browser].jar.take(answer.pair);
         match purpose {
             Purpose::Aside => return,
             Purpose::Start => {
-                let refresh = Ask::refresh(self.page(who).cookies);
+                let refresh = Ask::Refresh(self.jar(who));
                 return self.send(who, Purpose::Main, vec![refresh]);
             }
             Purpose::Main => {}
@@ -369,9 +380,16 @@ impl World {
         self.after(nap.min(11 * HOUR) + 5 * SECOND, Event::Wake(browser));
     }
 
+    fn outage(&mut self, browser: usize) {
+        let (now, lasts) = (self.gate.now(), self.dice.wait(5 * MINUTE));
+        self.browsers[browser].deaf_until = now + lasts;
+        let next = lasts + self.dice.wait(3 * HOUR);
+        self.after(next, Event::Outage(browser));
+    }
+
     /// The lid opens, or the browser starts: every tab wants everything at once.
     fn wake(&mut self, browser: usize) {
-        let now = self.wire.now();
+        let now = self.gate.now();
         (self.browsers[browser].awake, self.browsers[browser].woke) = (true, now);
         self.restart_tabs(browser);
         if self.life.sleeps {
@@ -395,12 +413,11 @@ impl World {
     }
 
     fn sign_in(&mut self, n: usize) {
-        let now = self.wire.now();
+        let now = self.gate.now();
         let browser = &mut self.browsers[n];
-        let answer = self.wire.log_in(&browser.seat, n, browser.remember);
-        browser.jar = Jar::default();
-        browser.jar.take(&answer, now);
-        browser.session = answer.member("session_id");
+        let (session, pair) = self.gate.log_in(&browser.seat, n, browser.remember);
+        browser.jar.take(Some(pair));
+        browser.session = session;
         (browser.signed_in, browser.since) = (true, now);
         browser.login += 1;
         self.tally.logins += 1;
@@ -409,7 +426,7 @@ impl World {
     pub fn sign_out(&mut self, n: usize) {
         let browser = &mut self.browsers[n];
         if std::mem::take(&mut browser.signed_in) {
-            self.tally.session_millis += self.wire.now() - browser.since;
+            self.tally.session_millis += self.gate.now() - browser.since;
         }
         browser.login += 1;
     }
@@ -417,15 +434,19 @@ impl World {
     // What the gateway says.
 
     /// Judges an answer as the gateway gave it, and sends it on its way.
-    fn answered(&mut self, who: Who, purpose: Purpose, answer: Answer) {
+    fn answered(&mut self, who: Who, purpose: Purpose, answer: Reply) {
         if !self.is_of_session(who) {
             return;
         }
-        self.tally.renewals += u64::from(answer.cookie("pc_rt").is_some());
+        if answer.pair.is_some() {
+            self.tally.renewals += 1;
+            self.owner_renews(who.browser);
+        }
         if answer.status != 200 {
             return self.refused(who.browser, &answer);
         }
-        if self.dice.chance(self.life.lost) {
+        let is_deaf = self.gate.now() < self.browsers[who.browser].deaf_until;
+        if self.dice.chance(self.life.lost) || is_deaf {
             self.tally.lost += 1;
             if purpose != Purpose::Aside {
                 let soon = self.dice.chance(500);
@@ -436,11 +457,11 @@ impl World {
             return;
         }
         let way = self.way(who);
-        self.after(way, Event::Reply(who, purpose, Box::new(answer)));
+        self.after(way, Event::Reply(who, purpose, answer));
     }
 
-    fn refused(&mut self, n: usize, answer: &Answer) {
-        let end = self.end_of(&self.browsers[n].session);
+    fn refused(&mut self, n: usize, answer: &Reply) {
+        let end = self.gate.state(&self.browsers[n].session);
         match &*end.reason {
             "reuse" if self.catch(n) => {
                 self.browsers[n].gone = true;
@@ -458,61 +479,20 @@ impl World {
     /// Nobody's session ends for its age alone before it is as old as the shortest idle life.
     fn is_old(&self, n: usize) -> bool {
         let browser = &self.browsers[n];
-        !browser.remember && self.wire.now() - browser.since >= 12 * HOUR
+        !browser.remember && self.gate.now() - browser.since >= 12 * HOUR
     }
 
-    fn fault(&mut self, n: usize, answer: &Answer, end: &End) {
-        let hour = (self.wire.now() - self.start) as f64 / HOUR as f64;
+    fn fault(&mut self, n: usize, answer: &Reply, end: &State) {
+        let hour = (self.gate.now() - self.start) as f64 / HOUR as f64;
         let fault = format!(
             "seed {}: browser {n}, signed in for {} s, at hour {hour:.3}: {} {end}: {}",
             self.life.seed,
-            (self.wire.now() - self.browsers[n].since) / SECOND,
+            (self.gate.now() - self.browsers[n].since) / SECOND,
             answer.status,
-            answer.text(),
+            answer.text,
         );
-        println!("{fault}\n{}", self.trail(n));
+        println!("{fault}\n{}", self.gate.trail(&self.browsers[n].session));
         self.tally.faults.push(fault);
-    }
-
-    /// What the gateway wrote of a session lately.
-    fn trail(&self, n: usize) -> String {
-        let audit = self.wire.gateway.audit();
-        let of_session = |line: &&str| line.contains(&self.browsers[n].session);
-        let mut last: Vec<_> = audit.lines().rev().filter(of_session).take(14).collect();
-        last.reverse();
-        last.join("\n")
-    }
-
-    pub fn end_of(&self, session: &str) -> End {
-        let gateway = &self.wire.gateway;
-        let column = |name| row(gateway, session, name).unwrap_or_default();
-        let millis = |name| column(name).parse::<Millis>().unwrap_or_default();
-        let end = millis("idle_expires_at").min(millis("abs_expires_at"));
-        End {
-            reason: column("revoke_reason"),
-            passed: end <= self.wire.now(),
-            generation: millis("gen"),
-            rotated: self.wire.now().saturating_sub(millis("rotated_at")),
-            confirmed: column("confirmed"),
-        }
-    }
-}
-
-/// What the store says of a session.
-pub struct End {
-    pub reason: String,
-    /// Its idle or absolute end has passed.
-    pub passed: bool,
-    generation: u64,
-    /// Age of the last rotation.
-    pub rotated: Millis,
-    confirmed: String,
-}
-
-impl fmt::Display for End {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { reason, generation, rotated, confirmed, .. } = self;
-        write!(f, "{reason} (generation {generation}, {rotated} ms old, confirmed: {confirmed})")
     }
 }
 
@@ -537,6 +517,7 @@ impl Browser {
             gone: false,
             remember: dice.chance(500),
             awake: false,
+            deaf_until: 0,
             woke: now,
             tabs: tabs.into_iter().map(|habit| Tab { habit, life: 0 }).collect(),
             since: now,

@@ -4,6 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
+use super::hush;
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 
@@ -83,6 +84,7 @@ impl Answer {
 pub struct Client {
     stream: TcpStream,
     read: Vec<u8>,
+    gateway: Option<SocketAddr>,
 }
 
 impl Client {
@@ -101,11 +103,13 @@ impl Client {
     fn over(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).expect("a time-out can be set");
         stream.set_nodelay(true).expect("nodelay can be set");
-        Self { stream, read: Vec::new() }
+        let gateway = stream.peer_addr().ok();
+        Self { stream, read: Vec::new(), gateway }
     }
 
     /// Sends bytes; a gateway that has closed already is not an error here.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        hush::sent(self.gateway, bytes.as_ref());
         let _ = self.stream.write_all(bytes.as_ref());
     }
 
@@ -144,6 +148,7 @@ impl Client {
             if !head_only && status != 204 && status != 304 {
                 self.body(&mut answer);
             }
+            hush::answered(self.gateway, &answer);
             return Some(answer);
         }
     }

@@ -12,7 +12,7 @@ use portcullis::config::{self, Environment, Style};
 use portcullis::password::Cost;
 use tempfile::TempDir;
 
-use super::Door;
+use super::{Client, Door, hush, request};
 
 /// A running gateway; stopped and swept away when dropped.
 pub struct Gateway {
@@ -21,6 +21,8 @@ pub struct Gateway {
     folder: TempDir,
     toml: String,
     pub clock: Clock,
+    /// Every one that it listened on, for its judge.
+    addresses: Vec<SocketAddr>,
     /// None is waited for but where a test asks for it, at the next restart.
     pub failure_floor: Duration,
 }
@@ -73,7 +75,9 @@ impl Gateway {
         let clock = Clock::manual(Timestamp::from_secs(1_800_000_000));
         let door = Door::at(([127, 0, 0, 1], 0).into());
         let failure_floor = Duration::ZERO;
-        let mut gateway = Self { running: None, door, folder, toml, clock, failure_floor };
+        let addresses = Vec::new();
+        let mut gateway =
+            Self { running: None, door, folder, toml, clock, addresses, failure_floor };
         gateway.restart();
         gateway
     }
@@ -94,6 +98,7 @@ impl Gateway {
         }
         let running = app::start(config, &self.clock).expect("the gateway starts");
         self.door = Door::at(running.addresses()[0]);
+        self.addresses.extend(running.addresses());
         self.running = Some(running);
     }
 
@@ -104,12 +109,35 @@ impl Gateway {
         self.toml = self.toml.replace(from, to);
     }
 
+    /// Has the running gateway take over its file as it is now; Err: why it did not.
+    pub fn reload(&self) -> Result<String, String> {
+        let file = self.folder.path().join("gateway.toml");
+        fs::write(&file, &self.toml).expect("the file can be written");
+        let mut loaded = config::read(&self.toml, &file, &Environment::fixed([]))
+            .map_err(|report| report.render(Style::Plain))?;
+        loaded.config.passwords.failure_floor = self.failure_floor;
+        if !self.toml.contains("argon2") {
+            loaded.config.passwords.cost = Cost { memory_kib: 64, passes: 1, lanes: 1 };
+        }
+        let outcome = self.running().reload(loaded);
+        outcome.map(|reloaded| reloaded.text).map_err(|refused| refused.to_string())
+    }
+
     fn running(&self) -> &Running {
         self.running.as_ref().expect("the gateway runs")
     }
 
     pub fn stop(&mut self) {
         self.running = None;
+    }
+
+    /// Drains the gateway as a service manager does, to the end.
+    pub fn drain(&mut self) {
+        self.running.take().expect("the gateway runs").stop();
+    }
+
+    pub fn redirect_address(&self) -> SocketAddr {
+        self.running().redirect().expect("there is a redirect")
     }
 
     pub fn admin_address(&self) -> SocketAddr {
@@ -146,6 +174,25 @@ impl Gateway {
 
     pub fn advance(&self, by: Duration) {
         self.clock.advance(by);
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        let admin = self.running.as_ref().and_then(Running::admin);
+        let metrics = admin.map(|admin| {
+            let ask = request("GET /metrics", &[("Connection", "close")], "");
+            Client::connect(admin).ask(ask).text()
+        });
+        self.running = None;
+        let log = |name: &str| fs::read(self.folder.path().join(name)).unwrap_or_default();
+        let logs = ["access.log", "audit.log"]
+            .map(|name| String::from_utf8_lossy(&log(name)).into_owned());
+        let all: Vec<String> = logs.into_iter().chain(metrics).collect();
+        hush::judge(&self.addresses, &all, &self.folder.path().join("data/keys"));
     }
 }
 

@@ -5,12 +5,16 @@
 
 mod client;
 mod door;
+pub mod frames;
 mod gateway;
+mod hush;
 mod process;
+mod secure;
 mod upstream;
 
 pub use client::{Answer, Client, request};
 pub use door::{Door, Tokens};
 pub use gateway::{Gateway, routes};
 pub use process::{Account, House, Process, eventually, free_port};
+pub use secure::{Authority, Secure};
 pub use upstream::{Seen, Then, Upstream};

@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, geteuid, kill_process};
 use tempfile::TempDir;
 
 use super::gateway::merge;
-use super::{Answer, Client, Door, request};
+use super::{Answer, Client, Door, hush, request};
 
 /// A folder with a `gateway.toml`, in which commands are run.
 pub struct House {
@@ -198,6 +198,18 @@ impl House {
         program
     }
 
+    /// The gateway as a service manager starts it, with the standard input as its only socket, by
+    /// this name, and the variables of `more`.
+    pub fn activated(&self, name: &str, more: &[(&str, &str)]) -> Command {
+        // The variables hold the process's id, which only the process itself can write.
+        let script = "exec 3<&0 0</dev/null; LISTEN_PID=$$ exec \"$0\" run";
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).arg(self.program()).current_dir(self.folder());
+        command.env_remove("STATE_DIRECTORY").env("LISTEN_FDS", "1").env("LISTEN_FDNAMES", name);
+        command.envs(more.iter().copied());
+        command
+    }
+
     /// Runs a command to its end.
     #[track_caller]
     pub fn run(&self, arguments: &[&str]) -> Said {
@@ -245,11 +257,17 @@ impl House {
 
     /// Starts a command, and waits until it has said something.
     #[track_caller]
-    pub fn start_by(&self, mut command: Command, sign: &str) -> Process {
+    pub fn start_by(&self, command: Command, sign: &str) -> Process {
+        self.start_with(command, sign, Stdio::null())
+    }
+
+    /// The same with a standard input.
+    #[track_caller]
+    pub fn start_with(&self, mut command: Command, sign: &str, input: Stdio) -> Process {
         let log = self.output("log");
         let file = File::create(&log).expect("a file can be made");
         let child = command
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(file.try_clone().expect("a file can be shared"))
             .stderr(file)
             .spawn()
@@ -270,6 +288,23 @@ impl House {
         let said = self.run(&["run"]);
         assert!(matches!(said.code, Some(1 | 2)), "{said:?}");
         said
+    }
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        // Whatever it printed too, but not what commands print: they tell links on purpose.
+        let of_log = |path: &Path| path.extension().is_some_and(|kind| kind == "log");
+        let entries = fs::read_dir(self.folder()).into_iter().flatten().flatten();
+        let logs: Vec<String> = entries
+            .map(|entry| entry.path())
+            .filter(|path| of_log(path))
+            .map(|path| String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned())
+            .collect();
+        hush::judge(&[self.door.address()], &logs, &self.path("data/keys"));
     }
 }
 
@@ -312,6 +347,15 @@ impl Process {
 
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Memory in RAM, bytes.
+    pub fn resident(&self) -> u64 {
+        let file = format!("/proc/{}/status", self.child.id());
+        let status = fs::read_to_string(file).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        1024 * kib.and_then(|kib| kib.parse::<u64>().ok()).expect("a size")
     }
 
     pub fn signal(&self, signal: Signal) {

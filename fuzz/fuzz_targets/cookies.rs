@@ -1,0 +1,8 @@
+#![no_main]
+#[allow(dead_code)]
+#[path = "../judges.rs"]
+mod judges;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    judges::cookies(data);
+});

@@ -1,0 +1,378 @@
+//! Reload: file → parsed → checked → compiled → `[[tests]]` → one swap in every worker.
+//!
+//! Invariant: whatever fails, the configuration in force stays in force, whole. So all that can fail
+//! comes first; from the word to the workers on nothing does.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use thiserror::Error;
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tokio::task::spawn_blocking;
+
+use super::notify::Notifier;
+use super::worker::{Law, Lent, Order, Renewal};
+use super::{StartError, assertions, bootstrap, bounds, issuer, setup_url};
+use crate::auth::{Auth, Parts};
+use crate::clock::Clock;
+use crate::config::{self, Config, Environment, Frozen, Loaded, Report, Style};
+use crate::gateway::{self, Snapshot};
+use crate::password::Hasher;
+use crate::server::{Slots, Tls};
+use crate::store::User;
+use crate::telemetry::{Counter, Diagnostics, Gauge, Outputs, Telemetry};
+use crate::token::{Algorithm, KeyError, KeyRing};
+use crate::upstream::Health;
+
+/// Where a reload reads, and what follows it outside of the gateway.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// What the file may refer to.
+    pub environment: Environment,
+    /// The printed diagnostics.
+    pub diagnostics: Diagnostics,
+}
+
+/// A configuration that came into force.
+#[derive(Debug)]
+pub struct Reloaded {
+    /// Its number: 1 is that of the start.
+    pub generation: u64,
+    /// What to say of it, with its warnings.
+    pub text: String,
+}
+
+/// Why the configuration in force stays in force.
+#[derive(Debug, Error)]
+pub enum ReloadError {
+    /// There is no file to read again, as for the demo.
+    #[error("this gateway was started without a file")]
+    NoFile,
+    /// The file cannot be used.
+    #[error("{}", .0.render(Style::Plain).trim_end())]
+    Problems(Report),
+    /// It changes what cannot change in a running gateway.
+    #[error("{}", frozen(.0))]
+    Frozen(Vec<Frozen>),
+    /// The routes do not compile, which `check` tells better.
+    #[error("the routes contradict each other; `portcullis check` shows where")]
+    Routes,
+    /// Its rules do not answer what they must.
+    #[error("{0}\na [[tests]] of the configuration fails")]
+    Tests(String),
+    /// A log cannot be written.
+    #[error("cannot open the log: {0}; see log.output and log.audit_output")]
+    Log(#[source] io::Error),
+    /// A shared secret cannot be used.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// A user of the configuration cannot be created.
+    #[error(transparent)]
+    User(#[from] StartError),
+    /// A thread or a resolver cannot be made.
+    #[error("cannot prepare the new configuration: {0}")]
+    Machine(#[from] io::Error),
+    /// The gateway is about to end.
+    #[error("the gateway is stopping")]
+    Stopping,
+}
+
+fn frozen(keys: &[Frozen]) -> String {
+    let line =
+        |key: &Frozen| format!("`{}` cannot change while the gateway runs: {}", key.key, key.why);
+    let lines: Vec<_> = keys.iter().map(line).collect();
+    format!("{}\nrestart the gateway for it, or put the old value back", lines.join("\n"))
+}
+
+/// Brings configurations into force, one after the other.
+#[derive(Debug)]
+pub(super) struct Reloader {
+    source: Option<Source>,
+    in_force: Mutex<InForce>,
+    auth: watch::Sender<Auth>,
+    workers: Vec<mpsc::UnboundedSender<Order>>,
+    addresses: Vec<SocketAddr>,
+    pub(super) telemetry: Telemetry,
+    pub(super) slots: Arc<Slots>,
+    pub(super) health: Health,
+    pub(super) tls: Option<Tls>,
+    pub(super) clock: Clock,
+    pub(super) notifier: Notifier,
+}
+
+/// The configuration in force.
+#[derive(Debug)]
+struct InForce {
+    config: Arc<Config>,
+    generation: u64,
+}
+
+/// All that was prepared of a configuration.
+struct Prepared {
+    law: Law,
+    outputs: Outputs,
+    warnings: String,
+    words: Words,
+}
+
+/// The word that each worker waits for, and what it says when it has followed.
+type Words = Vec<(oneshot::Sender<()>, oneshot::Receiver<()>)>;
+
+impl Reloader {
+    /// The configuration of the start is in force, and is said to be.
+    pub(super) fn of(
+        source: Option<Source>,
+        lent: Lent,
+        (addresses, workers): (Vec<SocketAddr>, Vec<mpsc::UnboundedSender<Order>>),
+        (clock, notifier): (Clock, Notifier),
+    ) -> Arc<Self> {
+        let reloader = Self {
+            source,
+            in_force: Mutex::new(InForce { config: lent.config, generation: 1 }),
+            auth: watch::Sender::new(lent.auth),
+            workers,
+            addresses,
+            telemetry: lent.telemetry,
+            slots: lent.slots,
+            health: lent.health,
+            tls: lent.tls,
+            clock,
+            notifier,
+        };
+        reloader.tell_in_force(1);
+        Arc::new(reloader)
+    }
+
+    /// The use cases in force.
+    pub(super) fn auth(&self) -> Auth {
+        self.auth.borrow().clone()
+    }
+
+    /// Whether there is anything to read again.
+    pub(super) fn has_a_file(&self) -> bool {
+        self.source.is_some()
+    }
+
+    /// Reads the file again and brings what it says into force.
+    pub(super) async fn reload(&self) -> Result<Reloaded, ReloadError> {
+        let mut in_force = self.in_force.lock().await;
+        self.notifier.reloading();
+        let outcome = match self.read(&in_force.config).await {
+            Ok(loaded) => self.bring(&mut in_force, loaded).await,
+            Err(error) => Err(error),
+        };
+        self.notifier.ready();
+        self.tell(&outcome);
+        outcome
+    }
+
+    /// Brings a configuration into force that was read elsewhere.
+    pub(super) async fn adopt(&self, loaded: Loaded) -> Result<Reloaded, ReloadError> {
+        let mut in_force = self.in_force.lock().await;
+        let outcome = self.bring(&mut in_force, loaded).await;
+        self.tell(&outcome);
+        outcome
+    }
+
+    /// Whether every worker still turns.
+    pub(super) async fn workers_turn(&self) -> bool {
+        for worker in &self.workers {
+            let (tell, told) = oneshot::channel();
+            if worker.send(Order::Answer(tell)).is_err() || told.await.is_err() {
+                return false;
+            }
+        }
+        true
+    }
+
+    async fn read(&self, before: &Config) -> Result<Loaded, ReloadError> {
+        let Some(Source { environment, .. }) = self.source.clone() else {
+            return Err(ReloadError::NoFile);
+        };
+        let file = before.file.clone();
+        let loaded = spawn_blocking(move || config::load(&file, &environment)).await;
+        loaded.map_err(io::Error::other)?.map_err(ReloadError::Problems)
+    }
+
+    async fn bring(&self, now: &mut InForce, loaded: Loaded) -> Result<Reloaded, ReloadError> {
+        let prepared = self.prepare(now, loaded).await?;
+        let generation = prepared.law.generation;
+        let config = Arc::clone(&prepared.law.config);
+        let mut lines = vec![format!(
+            "{} is in force, as configuration {generation}: {} routes, {} tests passed",
+            config.file.display(),
+            config.routes.len(),
+            config.tests.len(),
+        )];
+        lines.push(prepared.warnings.trim_end().to_owned());
+        let auth = prepared.law.auth.clone();
+        self.put_into_force(prepared).await?;
+        *now = InForce { config, generation };
+        if let Err(cause) = auth.shorten_sessions().await {
+            lines.push(format!(
+                "warning: sessions keep their old lifetimes until the next start: {cause}"
+            ));
+        }
+        let gone = roles_gone(&auth, &now.config).await;
+        lines.extend(gone.iter().map(|line| format!("warning: {line}")));
+        lines.retain(|line| !line.is_empty());
+        let text = lines.join("\n");
+        Ok(Reloaded { generation, text })
+    }
+
+    /// Everything that can fail.
+    async fn prepare(&self, now: &InForce, loaded: Loaded) -> Result<Prepared, ReloadError> {
+        let (config, generation) = (Arc::new(loaded.config), now.generation + 1);
+        let frozen = config::frozen(&now.config, &config);
+        if !frozen.is_empty() {
+            return Err(ReloadError::Frozen(frozen));
+        }
+        let snapshot = Snapshot::compile(&config, &self.addresses)
+            .map_err(|_conflicts| ReloadError::Routes)?;
+        let red = gateway::run_tests(&snapshot, &config.tests);
+        if !red.is_empty() {
+            return Err(ReloadError::Tests(red.join("\n")));
+        }
+        let outputs = self.telemetry.prepare(&config.log).map_err(ReloadError::Log)?;
+        let auth = self.renewed(now, &config).await?;
+        let law = Law { config, auth, generation };
+        let words = self.introduce((&now.config, &law)).await?;
+        // Last, since it leaves something behind.
+        bootstrap(&law.auth, &law.config).await?;
+        Ok(Prepared { law, outputs, warnings: loaded.warnings.render(Style::Plain), words })
+    }
+
+    /// The use cases of another configuration, over the same store, keys and buckets.
+    async fn renewed(&self, now: &InForce, config: &Arc<Config>) -> Result<Auth, ReloadError> {
+        let before = self.auth();
+        let kept = before.parts().clone();
+        let issuer = issuer(config, &self.addresses);
+        let ring = match config.tokens.algorithm {
+            Algorithm::Hs256 => Arc::new(KeyRing::shared(&config.tokens.secrets)?),
+            Algorithm::EdDsa | Algorithm::Es256 | Algorithm::Rs256 => kept.ring,
+        };
+        assertions::prepare(&kept.assertions, config, &self.clock)?;
+        let hasher = match hashing_changed(&now.config, config) {
+            true => hasher(Arc::clone(config)).await?,
+            false => kept.hasher,
+        };
+        Ok(Auth::new(Parts {
+            setup_url: setup_url(config, &issuer),
+            rules: Parts::rules(config, issuer),
+            rotate_every: config.tokens.rotate_every,
+            limits: Arc::new(kept.limits.renewed(&config.rate_limits, &self.clock)),
+            sessions: config.sessions.clone(),
+            full_address: config.log.full_address,
+            passwords: config.passwords.clone(),
+            roles: config.auth.roles.clone(),
+            ring,
+            hasher,
+            ..kept
+        }))
+    }
+
+    /// Has every worker prepare, with the servers of both configurations known meanwhile.
+    async fn introduce(&self, (before, law): (&Config, &Law)) -> Result<Words, ReloadError> {
+        let both = before.upstreams.iter().chain(&law.config.upstreams).cloned();
+        self.health.update(&both.collect::<Vec<_>>());
+        let words = self.ask(law).await;
+        if words.is_err() {
+            self.health.update(&before.upstreams);
+        }
+        words
+    }
+
+    /// Has every worker prepare. They all wait for the word then, or one said why it cannot.
+    async fn ask(&self, law: &Law) -> Result<Words, ReloadError> {
+        let mut words = Vec::new();
+        for worker in &self.workers {
+            let (ready, is_ready) = oneshot::channel();
+            let (say, word) = oneshot::channel();
+            let (done, is_done) = oneshot::channel();
+            let renewal = Renewal { law: law.clone(), ready, word, done };
+            worker.send(Order::Renew(renewal)).map_err(|_gone| ReloadError::Stopping)?;
+            is_ready.await.map_err(|_gone| ReloadError::Stopping)??;
+            words.push((say, is_done));
+        }
+        Ok(words)
+    }
+
+    /// Nothing in here fails but the end of the gateway.
+    async fn put_into_force(&self, prepared: Prepared) -> Result<(), ReloadError> {
+        let Prepared { law, outputs, words, .. } = prepared;
+        let (says, dones): (Vec<_>, Vec<_>) = words.into_iter().unzip();
+        for say in says {
+            say.send(()).map_err(|()| ReloadError::Stopping)?;
+        }
+        for done in dones {
+            done.await.map_err(|_gone| ReloadError::Stopping)?;
+        }
+        let server = &law.config.server;
+        self.slots.bound(server.max_connections, server.max_connections_per_ip);
+        self.health.update(&law.config.upstreams);
+        if let Some(tls) = &self.tls {
+            tls.reload(&server.tls);
+        }
+        self.telemetry.adopt(outputs);
+        if let Some(source) = &self.source {
+            source.diagnostics.set(law.config.log.level);
+        }
+        let before = self.auth.send_replace(law.auth.clone());
+        law.auth.limits().forget_changed(before.limits());
+        Ok(())
+    }
+
+    fn tell(&self, outcome: &Result<Reloaded, ReloadError>) {
+        match outcome {
+            Ok(reloaded) => {
+                tracing::info!("{}", reloaded.text);
+                self.telemetry.count(Counter::Reload, "success");
+                self.tell_in_force(reloaded.generation);
+            }
+            Err(error) => {
+                tracing::error!("not reloaded, the configuration in force stays: {error}");
+                self.telemetry.count(Counter::Reload, "refused");
+                self.telemetry.set(Gauge::ReloadSuccessful, 0.0);
+            }
+        }
+    }
+
+    fn tell_in_force(&self, generation: u64) {
+        let exact = |count: u64| u32::try_from(count).map_or(f64::INFINITY, f64::from);
+        let now = u64::try_from(self.clock.now().as_secs()).unwrap_or(0);
+        self.telemetry.set(Gauge::ConfigGeneration, exact(generation));
+        self.telemetry.set(Gauge::ReloadSuccessful, 1.0);
+        self.telemetry.set(Gauge::ReloadTimestamp, exact(now));
+    }
+}
+
+/// A line for each role that users have and the configuration does not list.
+pub(super) async fn roles_gone(auth: &Auth, config: &Config) -> Vec<String> {
+    let users = auth.store().users().await.unwrap_or_default();
+    let gone = |user: &User| {
+        let roles = user.roles.iter().filter(|role| !config.auth.roles.contains(role));
+        let line = |role| {
+            format!("user {} has the role {role}, which auth.roles does not list", user.username)
+        };
+        roles.map(line).collect::<Vec<_>>()
+    };
+    users.iter().flat_map(gone).collect()
+}
+
+fn hashing_changed(before: &Config, after: &Config) -> bool {
+    let of = |config: &Config| {
+        let passwords = &config.passwords;
+        (passwords.cost, passwords.concurrent, passwords.queue, passwords.queue_per_network)
+    };
+    of(before) != of(after)
+}
+
+/// Hashing threads of other measures; those before end with their last job.
+async fn hasher(config: Arc<Config>) -> Result<Hasher, ReloadError> {
+    let start = move || {
+        let passwords = &config.passwords;
+        Hasher::start(passwords.cost, bounds(passwords))
+    };
+    Ok(spawn_blocking(start).await.map_err(io::Error::other)??)
+}

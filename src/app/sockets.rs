@@ -1,0 +1,90 @@
+//! Where a gateway listens: its own sockets, those of a service manager, and Unix sockets.
+
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixListener;
+
+use super::StartError;
+use crate::config::{Config, Environment, ListenAddress};
+use crate::server::{self, Listener, SocketFile, UnixDoor};
+
+/// Where all workers listen.
+#[derive(Debug)]
+pub(super) struct Sockets {
+    ours: Vec<Listener>,
+    /// Those of a service manager.
+    lent: Vec<Listener>,
+    /// One socket for each worker of each file.
+    unix: Vec<Vec<UnixListener>>,
+    /// Of the plain listener that leads to https.
+    redirect: Vec<Listener>,
+}
+
+/// Where one worker listens.
+#[derive(Debug, Default)]
+pub(super) struct Own {
+    pub(super) ours: Vec<TcpListener>,
+    pub(super) lent: Vec<TcpListener>,
+    pub(super) unix: Vec<UnixListener>,
+    pub(super) redirect: Vec<TcpListener>,
+}
+
+impl Sockets {
+    /// Listens everywhere that the configuration names. The files are for whoever outlives the
+    /// workers.
+    pub(super) fn open(
+        config: &Config,
+        environment: Option<&Environment>,
+    ) -> Result<(Self, Vec<SocketFile>), StartError> {
+        let workers = config.server.workers;
+        let lent = if config.server.listen.contains(&ListenAddress::Systemd) {
+            server::inherit(&names(environment), workers)?
+        } else {
+            Vec::new()
+        };
+        let ours = server::listen(&config.server.tcp_listeners(), workers)?;
+        let paths = config.server.listen.iter().filter_map(ListenAddress::unix);
+        let doors = paths
+            .map(|path| server::listen_unix(path, workers).map(UnixDoor::into_parts))
+            .collect::<Result<Vec<_>, _>>()?;
+        let (unix, files) = doors.into_iter().unzip();
+        let plain: Vec<_> = config.server.http_redirect.iter().map(|plain| plain.listen).collect();
+        let redirect = server::listen(&plain, workers)?;
+        Ok((Self { ours, lent, unix, redirect }, files))
+    }
+
+    /// Every address, as bound.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.ours.iter().chain(&self.lent).map(|listener| listener.address)
+    }
+
+    /// The address of the plain listener that leads to https, as bound.
+    pub(super) fn redirect(&self) -> Option<SocketAddr> {
+        self.redirect.first().map(|listener| listener.address)
+    }
+
+    /// The share of each worker.
+    pub(super) fn by_worker(self, workers: usize) -> Vec<Own> {
+        let mut all: Vec<Own> = Vec::new();
+        all.resize_with(workers.max(1), Own::default);
+        for listener in self.ours {
+            all.iter_mut().zip(listener.sockets).for_each(|(own, socket)| own.ours.push(socket));
+        }
+        for listener in self.lent {
+            all.iter_mut().zip(listener.sockets).for_each(|(own, socket)| own.lent.push(socket));
+        }
+        for listener in self.redirect {
+            let shares = all.iter_mut().zip(listener.sockets);
+            shares.for_each(|(own, socket)| own.redirect.push(socket));
+        }
+        for sockets in self.unix {
+            all.iter_mut().zip(sockets).for_each(|(own, socket)| own.unix.push(socket));
+        }
+        all
+    }
+}
+
+/// What the service manager calls its sockets.
+fn names(environment: Option<&Environment>) -> Vec<String> {
+    let names = environment.and_then(|environment| environment.variable("LISTEN_FDNAMES"));
+    names.iter().flat_map(|names| names.split(':')).map(str::to_owned).collect()
+}

@@ -1,0 +1,178 @@
+//! `server.tls`, `server.hsts` and `server.http_redirect`.
+
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::certificate::Certificate;
+use super::codes;
+use super::forms::{ADDRESS, DURATION_OR_OFF};
+use super::keys;
+use super::model::Server;
+use super::problem::Problem;
+use super::section::{Section, unreadable};
+use super::value::Text;
+use crate::request::{Origin, Scheme};
+
+/// One pair of `server.tls`.
+#[derive(Clone, Debug)]
+pub struct TlsPair {
+    /// The file of the chain.
+    pub cert: PathBuf,
+    /// The file of the key.
+    pub key: PathBuf,
+    /// What they held when the configuration was read.
+    pub certificate: Certificate,
+}
+
+/// `server.http_redirect`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpRedirect {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// The folder in which an ACME client lays its challenges (RFC 8555 section 8.3).
+    pub acme_webroot: Option<PathBuf>,
+}
+
+/// The pairs that can be used, in the order of the file: the first is for clients that name no
+/// host, or one that no certificate knows.
+pub(super) fn pairs(section: &Section<'_>) -> Vec<TlsPair> {
+    let Some(value) = section.value("tls") else {
+        return Vec::new();
+    };
+    let tables = if value.is_table() {
+        Some(vec![value])
+    } else {
+        value.as_array("a table `{ cert = ..., key = ... }` or a list of such tables")
+    };
+    if value.is_empty_list() {
+        let problem = Problem::new(&codes::BAD_VALUE, value.place, "`tls` names no certificate")
+            .label("an empty list");
+        section.tell(problem.help("take it out for plain HTTP, or name a certificate: tls = { cert = \"tls.crt\", key = \"tls.key\" }"));
+    }
+    let sections = tables.unwrap_or_default().into_iter();
+    sections.filter_map(|table| table.section(&keys::TLS)).filter_map(|pair| read(&pair)).collect()
+}
+
+fn read(section: &Section<'_>) -> Option<TlsPair> {
+    let why = "a certificate is of use only with its key";
+    let (cert, key) = (section.needed("cert", why), section.needed("key", why));
+    let (cert, key) = (cert?, key?);
+    let (chain, secret) = (bytes(section, &cert), bytes(section, &key));
+    let certificate = match Certificate::read(&chain?, &secret?) {
+        Ok(certificate) => certificate,
+        Err(bad) => {
+            let file = if bad.is_of_key() { &key } else { &cert };
+            let problem =
+                Problem::new(&codes::CERTIFICATE, file.place, format!("`{}` {bad}", file.shown));
+            section.tell(problem.label("cannot be used").help(
+                "both files are PEM: the server's own certificate first and its issuers behind it, and the key that belongs to it, without a password",
+            ));
+            return None;
+        }
+    };
+    warn_of_end(section, &cert, &certificate);
+    warn_of_readers(section, &key);
+    let path = |file: &Text| section.context.folder.join(&file.value);
+    Some(TlsPair { cert: path(&cert), key: path(&key), certificate })
+}
+
+fn bytes(section: &Section<'_>, file: &Text) -> Option<Vec<u8>> {
+    let path = section.context.folder.join(&file.value);
+    std::fs::read(&path).map_err(|cause| section.tell(unreadable(&path, &cause, file.place))).ok()
+}
+
+fn warn_of_end(section: &Section<'_>, file: &Text, certificate: &Certificate) {
+    if certificate.not_after() > section.context.environment.now() {
+        return;
+    }
+    let problem = Problem::new(
+        &codes::EXPIRED,
+        file.place,
+        format!("the certificate in `{}` ended at {}", file.shown, certificate.not_after()),
+    );
+    section
+        .tell(problem.label("expired").help("renew it; it is read again at a reload or a restart"));
+}
+
+fn warn_of_readers(section: &Section<'_>, file: &Text) {
+    let path = section.context.folder.join(&file.value);
+    let mode = std::fs::metadata(&path).map_or(0, |data| data.permissions().mode() & 0o777);
+    if mode & 0o007 == 0 {
+        return;
+    }
+    let problem = Problem::new(
+        &codes::EXPOSED_KEY,
+        file.place,
+        format!(
+            "every account of this machine may read the key `{}` (mode {mode:04o})",
+            file.shown
+        ),
+    );
+    section.tell(problem.label("readable by others").help(format!(
+        "chmod 0600 {}; 0640 with a group of its own where several programs need it",
+        shell_name(&path)
+    )));
+}
+
+/// The last part of a path: where the file is, the place in the configuration tells.
+fn shell_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// How long browsers are to come by https alone (RFC 6797); None: not told.
+pub(super) fn hsts(section: &Section<'_>, public_url: Option<&Origin>) -> Option<Duration> {
+    let age = section.form("hsts", &DURATION_OR_OFF).flatten()?;
+    if is_https(section, public_url) {
+        return Some(age);
+    }
+    let problem = Problem::new(
+        &codes::HSTS,
+        section.place_of("hsts"),
+        "`hsts` is told over https alone, and nothing here is https",
+    );
+    section.tell(problem.label("would never be sent").help(
+        "give the gateway a certificate (`tls`), or an https `public_url` where a proxy speaks TLS for it",
+    ));
+    None
+}
+
+/// Whether browsers come by https: so says the origin, or else a certificate, even a faulty one.
+fn is_https(section: &Section<'_>, public_url: Option<&Origin>) -> bool {
+    let certified = || section.value("tls").is_some_and(|value| !value.is_empty_list());
+    public_url.map_or_else(certified, |url| url.scheme() == Scheme::Https)
+}
+
+/// The plain listener that leads to https.
+pub(super) fn redirect(section: &Section<'_>) -> Option<HttpRedirect> {
+    section.value("http_redirect")?;
+    let table = section.section("http_redirect", &keys::HTTP_REDIRECT);
+    table.needed("listen", "the redirect needs an address of its own, most often port 80");
+    let folder = |text: Text| -> PathBuf { section.context.folder.join(text.value) };
+    let acme_webroot = table.text("acme_webroot").map(folder);
+    Some(HttpRedirect { listen: table.form("listen", &ADDRESS)?, acme_webroot })
+}
+
+/// Tells where the redirect could lead nowhere.
+pub(super) fn check_redirect(section: &Section<'_>, server: &Server) {
+    let Some(redirect) = &server.http_redirect else { return };
+    let problem = |message: String, label: &str| {
+        Problem::new(&codes::REDIRECT, section.place_of("http_redirect"), message).label(label)
+    };
+    if !is_https(section, server.public_url.as_ref()) {
+        section.tell(
+            problem(
+                "`http_redirect` leads to https, and nothing here is https".to_owned(),
+                "leads nowhere",
+            )
+            .help("give the gateway a certificate (`tls`) and an https `public_url`"),
+        );
+    }
+    if server.tcp_listeners().contains(&redirect.listen) && redirect.listen.port() != 0 {
+        section.tell(
+            problem(format!("{} is in `listen` too", redirect.listen), "the same address")
+                .help("give the redirect an address of its own"),
+        );
+    }
+}

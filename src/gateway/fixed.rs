@@ -1,0 +1,39 @@
+//! Answers that the configuration gives, to whom the route permits.
+
+use http::Response;
+use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
+
+use super::body::Content;
+use crate::policy::{FixedAnswer, Permitted, Target};
+use crate::request::UploadState;
+use crate::upstream::{self, Keeper};
+
+/// The answer of a route without an upstream; `Err`: it has one, and the proof goes on.
+#[expect(clippy::result_large_err, reason = "the other case goes on with it; nothing is boxed")]
+pub(super) fn answer(
+    permitted: Permitted,
+    keeper: Keeper,
+    state: &UploadState,
+) -> Result<Response<Content>, Permitted> {
+    let Target::Answer(fixed) = &permitted.route().target else {
+        return Err(permitted);
+    };
+    let mut answer = content(fixed);
+    let headers = answer.headers_mut();
+    upstream::clean_answer(headers, keeper);
+    upstream::edit(headers, permitted.route(), keeper);
+    // Nobody reads it.
+    if !state.is_whole() {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(answer)
+}
+
+fn content(fixed: &FixedAnswer) -> Response<Content> {
+    let mut answer = Response::new(Content::Own(fixed.body.clone()));
+    *answer.status_mut() = fixed.status;
+    if let Some(kind) = &fixed.content_type {
+        answer.headers_mut().insert(CONTENT_TYPE, kind.clone());
+    }
+    answer
+}

@@ -1,0 +1,99 @@
+//! Requests for a tunnel: which are passed on, what the client is told, and the tunnel itself.
+
+use std::time::Duration;
+
+use http::header::{CONNECTION, HeaderMap, SEC_WEBSOCKET_VERSION, UPGRADE};
+use http::{HeaderName, HeaderValue};
+
+use super::open::Claim;
+use super::refusal::{Refusal, Refused};
+use crate::policy::Permitted;
+use crate::request::{BadHandshake, Upgrade, is_websocket};
+use crate::revocation::Place;
+use crate::telemetry::Exchange;
+use crate::upstream::Upgraded;
+
+/// A tunnel that the upstream has agreed to: its side, the record, and its place among the open
+/// streams.
+#[derive(Debug)]
+pub struct Tunnel {
+    upgraded: Box<Upgraded>,
+    exchange: Exchange,
+    _place: Option<Place<Claim>>,
+    is_whole: bool,
+}
+
+impl Tunnel {
+    pub(super) fn new(
+        upgraded: Box<Upgraded>,
+        exchange: Exchange,
+        place: Option<Place<Claim>>,
+    ) -> Self {
+        Self { upgraded, exchange, _place: place, is_whole: false }
+    }
+
+    /// The upstream's side.
+    pub fn upgraded(&mut self) -> &mut Upgraded {
+        &mut self.upgraded
+    }
+
+    /// How long neither side may be silent.
+    pub fn idle(&self) -> Duration {
+        self.upgraded.idle()
+    }
+
+    /// So many more bytes went through.
+    pub fn carried(&mut self, from_client: u64, to_client: u64) {
+        self.exchange.carried(from_client, to_client);
+    }
+
+    /// Both sides have ended it.
+    pub fn complete(&mut self) {
+        self.is_whole = true;
+        self.exchange.complete();
+    }
+}
+
+impl Drop for Tunnel {
+    fn drop(&mut self) {
+        // What was broken off the upstream is not to take for an end.
+        if !self.is_whole {
+            self.upgraded.reset();
+        }
+    }
+}
+
+/// The tunnel that a permitted request asks for. None: it goes on as plain HTTP, without `Upgrade`,
+/// as what nobody has named does, and what is malformed; but a WebSocket's handshake is refused.
+pub(super) fn wanted(permitted: &Permitted, has_body: bool) -> Result<Option<Upgrade>, Refused> {
+    let (request, route) = (permitted.request(), permitted.route());
+    let asked = Upgrade::asked(request);
+    let named =
+        |protocol: &str| route.upgrades.iter().any(|name| name.eq_ignore_ascii_case(protocol));
+    if asked.iter().any(|protocol| is_websocket(protocol) && named(protocol)) {
+        let websocket = Upgrade::websocket(request).map_err(refused)?;
+        return if has_body { Err(Refusal::BadRequest.into()) } else { Ok(Some(websocket)) };
+    }
+    match asked[..] {
+        [protocol] if named(protocol) && !has_body => Ok(Upgrade::other(request)),
+        _ => Ok(None),
+    }
+}
+
+fn refused(bad: BadHandshake) -> Refused {
+    match bad {
+        BadHandshake::Malformed => Refusal::BadRequest.into(),
+        // RFC 9110 section 15.5.22 and RFC 6455 section 4.4.
+        BadHandshake::Version => Refused::from(Refusal::UpgradeRequired)
+            .header(UPGRADE, HeaderValue::from_static("websocket"))
+            .header(CONNECTION, HeaderValue::from_static("Upgrade"))
+            .header(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")),
+    }
+}
+
+/// Tells the client of the change, in the place of what the upstream told.
+pub(super) fn tell(headers: &mut HeaderMap, protocol: HeaderValue) {
+    let named: [(HeaderName, _); 2] =
+        [(CONNECTION, HeaderValue::from_static("Upgrade")), (UPGRADE, protocol)];
+    headers.extend(named);
+}

@@ -1,0 +1,91 @@
+//! A change of protocol, as a client asks for it (RFC 9110 section 7.8), and the opening handshake
+//! of a WebSocket (RFC 6455 section 4.2.1).
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
+use http::{HeaderValue, Method, Version};
+use thiserror::Error;
+
+use super::NormalRequest;
+use super::headers::{asks_upgrade, only};
+
+/// A protocol that a connection is to change to, well formed.
+#[derive(Clone, Debug)]
+pub struct Upgrade {
+    protocol: HeaderValue,
+    key: Option<HeaderValue>,
+}
+
+/// Why an opening handshake opens nothing.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum BadHandshake {
+    /// 400
+    #[error("the handshake of a WebSocket is malformed")]
+    Malformed,
+    /// 426: this gateway knows version 13.
+    #[error("the WebSocket is of a version other than 13")]
+    Version,
+}
+
+impl Upgrade {
+    /// The protocols that a request asks to change to; on nearly every request none.
+    pub fn asked(request: &NormalRequest) -> Vec<&str> {
+        if !asks_upgrade(&request.headers) {
+            return Vec::new();
+        }
+        let lines = request.headers.get_all(UPGRADE).iter();
+        // What is no text is no protocol, but it is not nothing either.
+        let lines = lines.map(|line| line.to_str().unwrap_or("?"));
+        let tokens = lines.flat_map(|line| line.split(',')).map(str::trim);
+        tokens.filter(|token| !token.is_empty()).collect()
+    }
+
+    /// The opening handshake of a WebSocket.
+    pub fn websocket(request: &NormalRequest) -> Result<Self, BadHandshake> {
+        let is_alone = matches!(Self::asked(request)[..], [one] if is_websocket(one));
+        let is_get = *request.method() == Method::GET && request.version == Version::HTTP_11;
+        let key = only(&request.headers, &SEC_WEBSOCKET_KEY).ok().flatten();
+        let key = key.filter(|key| is_nonce(key)).ok_or(BadHandshake::Malformed)?;
+        if !is_alone || !is_get {
+            return Err(BadHandshake::Malformed);
+        }
+        match only(&request.headers, &SEC_WEBSOCKET_VERSION) {
+            Ok(Some(version)) if version == "13" => {}
+            Ok(Some(_)) => return Err(BadHandshake::Version),
+            Ok(None) | Err(_) => return Err(BadHandshake::Malformed),
+        }
+        Ok(Self { protocol: HeaderValue::from_static(WEBSOCKET), key: Some(key.clone()) })
+    }
+
+    /// Another protocol, if it is all that is asked for; none on HTTP/1.0, where nobody may.
+    pub fn other(request: &NormalRequest) -> Option<Self> {
+        let [protocol] = Self::asked(request)[..] else {
+            return None;
+        };
+        let protocol = HeaderValue::from_str(protocol).ok()?;
+        (request.version == Version::HTTP_11).then_some(Self { protocol, key: None })
+    }
+
+    /// As it is named in `Upgrade`.
+    pub fn protocol(&self) -> &HeaderValue {
+        &self.protocol
+    }
+
+    /// `Sec-WebSocket-Key`, of a WebSocket.
+    pub fn key(&self) -> Option<&HeaderValue> {
+        self.key.as_ref()
+    }
+}
+
+/// Whether this names the WebSocket protocol, in any case.
+pub fn is_websocket(protocol: &str) -> bool {
+    protocol.eq_ignore_ascii_case(WEBSOCKET)
+}
+
+/// Sixteen bytes in base64.
+fn is_nonce(key: &HeaderValue) -> bool {
+    STANDARD.decode(key.as_bytes()).is_ok_and(|nonce| nonce.len() == 16)
+}
+
+const WEBSOCKET: &str = "websocket";

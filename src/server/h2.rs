@@ -1,0 +1,345 @@
+//! The life of a connection that speaks HTTP/2 (RFC 9113).
+//!
+//! It is never parked, since its compression and windows are state that both sides share. What one
+//! client can hold is bounded by the numbers at the end of this file and by the same time-outs as
+//! over HTTP/1.1: nothing in flight for the idle time-out ends the connection, and a stream whose
+//! client takes nothing for as long is reset, while the others go on.
+
+use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
+use std::error::Error;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Request;
+use http::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::rt::Executor;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::activity::{Activity, InFlight};
+use super::connection::Shared;
+use super::naming::Given;
+use super::socket::{Home, Socket};
+use super::stream::Stream;
+use super::{ParseError, Service, Settings};
+use crate::request::Peer;
+use crate::revocation::Cut;
+
+/// Serves a connection until it is closed.
+pub(super) async fn serve<S: Service>(
+    (stream, read): (Stream, Bytes),
+    peer: Peer,
+    shared: Rc<Shared<S>>,
+) {
+    let settings = shared.settings();
+    let (activity, home) = (Rc::new(Activity::default()), Home::default());
+    let given = Given::of(&stream);
+    let streams = Streams::new(settings.idle_timeout);
+    let socket = Socket::new(stream, read, Rc::clone(&activity)).returning_to(&home);
+    let handler = {
+        let (activity, streams) = (Rc::clone(&activity), streams.clone());
+        let service = Rc::clone(shared.service());
+        service_fn(move |mut request: Request<Incoming>| {
+            let (in_flight, flow) = (activity.begin(), streams.begin());
+            given.mark(&mut request);
+            tell_framing(&mut request);
+            let cut = Rc::clone(&flow.cut);
+            let answer = Rc::clone(&service).serve(request, peer, cut);
+            let flowing = |body| Flowing { body, flow, _in_flight: in_flight };
+            async move { Ok::<_, Infallible>(answer.await.map(flowing)) }
+        })
+    };
+    let connection = builder(streams, &settings).serve_connection(TokioIo::new(socket), handler);
+    let end = drive(connection, &activity, &shared).await;
+    let stream = home.take();
+    match (end, stream) {
+        (End::Over(Err(error)), stream) if !is_io(&error) => {
+            shared.service().parse_error(ParseError::Malformed, peer);
+            linger(stream).await;
+        }
+        (End::Over(_) | End::Left, stream) => linger(stream).await,
+        (End::Stalled, Some(stream)) => stream.reset(),
+        (End::Stalled, None) => {}
+    }
+}
+
+async fn linger(stream: Option<Stream>) {
+    if let Some(stream) = stream {
+        stream.linger().await;
+    }
+}
+
+/// Whether the connection broke, rather than its client the protocol.
+fn is_io(error: &hyper::Error) -> bool {
+    error.source().is_some_and(|cause| cause.is::<io::Error>())
+}
+
+/// A body whose length nobody told is what HTTP/1.1 calls chunked, and is judged as such: HTTP/2
+/// has no header that says so (RFC 9113 section 8.2.2).
+fn tell_framing(request: &mut Request<Incoming>) {
+    if !request.body().is_end_stream() && !request.headers().contains_key(CONTENT_LENGTH) {
+        let chunked = HeaderValue::from_static("chunked");
+        request.headers_mut().insert(TRANSFER_ENCODING, chunked);
+    }
+}
+
+fn builder(streams: Streams, settings: &Settings) -> http2::Builder<Streams> {
+    let mut builder = http2::Builder::new(streams);
+    builder
+        .max_concurrent_streams(MOST_STREAMS)
+        .max_header_list_size(u32::try_from(settings.head_bytes).unwrap_or(u32::MAX))
+        .header_table_size(HEADER_TABLE)
+        .max_frame_size(LARGEST_FRAME)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
+        .max_pending_accept_reset_streams(MOST_RESETS_UNSEEN)
+        .max_local_error_reset_streams(MOST_FAULTS)
+        .timer(TokioTimer::new())
+        .keep_alive_interval(settings.idle_timeout)
+        .keep_alive_timeout(settings.header_timeout);
+    builder
+}
+
+/// Why a connection ended.
+enum End {
+    Over(hyper::Result<()>),
+    /// It was asked to leave, and answers no more.
+    Left,
+    /// Its client takes no byte.
+    Stalled,
+}
+
+async fn drive<C, S>(connection: C, activity: &Activity, shared: &Shared<S>) -> End
+where
+    C: Future<Output = hyper::Result<()>> + Leave,
+{
+    let settings = shared.settings();
+    let every = TICK.min(settings.header_timeout).min(settings.idle_timeout);
+    let mut connection = pin!(connection);
+    let mut tick = pin!(sleep(every));
+    let mut watch = Watch::new(Instant::now());
+    poll_fn(move |cx| {
+        if shared.is_draining() && watch.leave(Instant::now()) {
+            connection.as_mut().leave();
+        }
+        if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+            return Poll::Ready(End::Over(ended));
+        }
+        while tick.as_mut().poll(cx).is_ready() {
+            let now = Instant::now();
+            match watch.judge(activity, now, &settings) {
+                Judgement::Goes => {}
+                Judgement::Idle if watch.leave(now) => {
+                    connection.as_mut().leave();
+                    if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+                        return Poll::Ready(End::Over(ended));
+                    }
+                }
+                Judgement::Idle | Judgement::Left => return Poll::Ready(End::Left),
+                Judgement::Stalled => return Poll::Ready(End::Stalled),
+            }
+            tick.as_mut().reset(now + every);
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// A connection that can be asked to end with what is under way (GOAWAY, RFC 9113 section 6.8).
+trait Leave {
+    fn leave(self: Pin<&mut Self>);
+}
+
+impl<I, B, S> Leave for http2::Connection<I, S, Streams>
+where
+    S: hyper::service::HttpService<Incoming, ResBody = B, Error = Infallible>,
+    S::Future: 'static,
+    I: hyper::rt::Read + hyper::rt::Write + Unpin,
+    B: Body<Error = Box<dyn Error + Send + Sync>> + 'static,
+{
+    fn leave(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+/// Looks at a connection now and then.
+struct Watch {
+    idle_since: Instant,
+    blocked_since: Option<Instant>,
+    leaving_since: Option<Instant>,
+    has_served: bool,
+}
+
+enum Judgement {
+    Goes,
+    /// Nothing has been in flight for too long.
+    Idle,
+    /// It was asked to leave, and has nothing left to finish.
+    Left,
+    Stalled,
+}
+
+impl Watch {
+    fn new(now: Instant) -> Self {
+        Self { idle_since: now, blocked_since: None, leaving_since: None, has_served: false }
+    }
+
+    /// Whether it was not asked to leave before.
+    fn leave(&mut self, now: Instant) -> bool {
+        self.leaving_since.replace(self.leaving_since.unwrap_or(now)).is_none()
+    }
+
+    fn judge(&mut self, activity: &Activity, now: Instant, settings: &Settings) -> Judgement {
+        let served = activity.take_served();
+        self.has_served |= served;
+        if served || activity.is_in_flight() {
+            self.idle_since = now;
+        }
+        if activity.take_took() || !activity.is_blocked() {
+            self.blocked_since = None;
+        }
+        if activity.is_blocked()
+            && passed(*self.blocked_since.get_or_insert(now), now, settings.idle_timeout)
+        {
+            return Judgement::Stalled;
+        }
+        let idle = now.saturating_duration_since(self.idle_since);
+        if self.leaving_since.is_some_and(|since| passed(since, now, GRACE)) && idle >= GRACE {
+            return Judgement::Left;
+        }
+        let patience =
+            if self.has_served { settings.idle_timeout } else { settings.header_timeout };
+        if idle >= patience && self.leaving_since.is_none() {
+            return Judgement::Idle;
+        }
+        Judgement::Goes
+    }
+}
+
+fn passed(since: Instant, now: Instant, time: Duration) -> bool {
+    now.saturating_duration_since(since) >= time
+}
+
+/// The streams of one connection: tasks that end with it.
+#[derive(Clone)]
+struct Streams {
+    tasks: Rc<RefCell<JoinSet<()>>>,
+    /// hyper asks the service for an answer, and at once has that answer's stream run.
+    begun: Rc<Cell<Option<Rc<Flow>>>>,
+    patience: Duration,
+}
+
+/// How an answer flows to its client.
+#[derive(Debug, Default)]
+struct Flow {
+    pieces: Cell<u64>,
+    /// The latest piece waits for the client.
+    owed: Cell<bool>,
+    /// Ends it from outside.
+    cut: Rc<Cut>,
+}
+
+impl Streams {
+    fn new(patience: Duration) -> Self {
+        Self { tasks: Rc::default(), begun: Rc::default(), patience }
+    }
+
+    fn begin(&self) -> Rc<Flow> {
+        let flow = Rc::new(Flow::default());
+        self.begun.set(Some(Rc::clone(&flow)));
+        flow
+    }
+}
+
+impl<F: Future<Output = ()> + 'static> Executor<F> for Streams {
+    fn execute(&self, stream: F) {
+        let flow = self.begun.take().unwrap_or_default();
+        let mut tasks = self.tasks.borrow_mut();
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn_local(flowing(stream, flow, self.patience));
+    }
+}
+
+/// Runs a stream until it ends, is cut, or its client has taken nothing for too long: then it is
+/// dropped, and so reset.
+async fn flowing(stream: impl Future<Output = ()>, flow: Rc<Flow>, patience: Duration) {
+    let mut stream = pin!(stream);
+    let mut stall: Option<(u64, Pin<Box<Sleep>>)> = None;
+    poll_fn(|cx| {
+        if flow.cut.poll_made(cx).is_ready() || stream.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        let pieces = flow.pieces.get();
+        if !flow.owed.get() {
+            stall = None;
+        } else if stall.as_ref().is_none_or(|(at, _)| *at != pieces) {
+            stall = Some((pieces, Box::pin(sleep(patience))));
+        }
+        stall.as_mut().map_or(Poll::Pending, |(_, timer)| timer.as_mut().poll(cx))
+    })
+    .await;
+}
+
+/// A body that tells how it flows, and when hyper is done with it.
+struct Flowing<B> {
+    body: B,
+    flow: Rc<Flow>,
+    _in_flight: InFlight,
+}
+
+impl<B: Body + Unpin> Body for Flowing<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        // Asked for the next piece only when the one before was taken.
+        self.flow.owed.set(matches!(frame, Poll::Ready(Some(Ok(_)))));
+        self.flow.pieces.set(self.flow.pieces.get().wrapping_add(1));
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Requests of one connection at once; browsers are content with a hundred.
+const MOST_STREAMS: u32 = 100;
+/// Bytes of the table by which a client's headers are compressed.
+const HEADER_TABLE: u32 = 4096;
+/// Bytes; the least that the protocol knows.
+const LARGEST_FRAME: u32 = 16 * 1024;
+/// Bytes of one upload that may be under way to us unread.
+const STREAM_WINDOW: u32 = 256 * 1024;
+/// The same for all uploads of a connection.
+const CONNECTION_WINDOW: u32 = 512 * 1024;
+/// Bytes of one answer that wait for the socket.
+const SEND_BUFFER: usize = 64 * 1024;
+/// Streams that a client resets before we have seen their request: beyond, it is flooding.
+const MOST_RESETS_UNSEEN: usize = 20;
+/// Streams of one connection that we had to reset for a fault of the client's.
+const MOST_FAULTS: usize = 100;
+/// How often a connection is looked at.
+const TICK: Duration = Duration::from_secs(1);
+/// How long a client that has nothing in flight may take to leave.
+const GRACE: Duration = Duration::from_secs(2);

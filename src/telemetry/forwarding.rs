@@ -1,0 +1,51 @@
+//! A forwarding header from a peer that is not trusted: most often a proxy that nobody told us of.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::{Counter, Worker};
+
+/// When the operator is told next, in seconds of uptime. All workers read it and one writes it,
+/// once an hour.
+#[derive(Debug, Default)]
+pub(super) struct Hourly(AtomicU64);
+
+impl Hourly {
+    /// Whether nobody was told for an hour; then it counts as told.
+    pub(super) fn is_due(&self, now: Duration) -> bool {
+        let (now, due) = (now.as_secs(), self.0.load(Ordering::Relaxed));
+        let next = now.saturating_add(3_600);
+        now >= due
+            && self.0.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+}
+
+impl Worker {
+    /// Counts a request whose peer is no trusted proxy and says for whom it asks; tells the operator
+    /// about once an hour, with the remedy.
+    pub fn forwarded_by_a_stranger(&self, peer: IpAddr) {
+        self.count(Counter::UntrustedForwarding, "");
+        let core = &self.0.core;
+        if core.stranger_told.is_due(core.clock.uptime()) {
+            tracing::warn!(
+                "{peer} sends forwarding headers and is no trusted proxy, so they are dropped: if it \
+                 is a proxy of yours, all clients behind it count as one, and share one rate limit; \
+                 did you mean server.trusted_proxies = [\"{peer}\"]?"
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_operator_is_told_at_once_and_then_once_an_hour() {
+        let hourly = Hourly::default();
+        let told = [0, 1, 3_599, 3_600, 3_601, 9_000, 9_001]
+            .map(|second| hourly.is_due(Duration::from_secs(second)));
+        assert_eq!(told, [true, false, false, true, false, true, false]);
+    }
+}

@@ -1,0 +1,377 @@
+//! Connections to one server that many requests share (HTTP/2, RFC 9113), few of them per worker.
+//!
+//! Not for what a request is on them: see [`stream`](super::stream). One task drives each
+//! connection; who holds a [`Ticket`] may open one stream on it.
+
+use std::cell::{Cell, RefCell};
+use std::pin::pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::client::{Builder, Connection, SendRequest};
+use http::uri::Scheme;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+
+use super::Failure;
+use super::link::Link;
+use super::pool::{Lease, MOST_HEAD_BYTES, Pool};
+use super::socket::Socket;
+use super::tls::Offer;
+
+/// What is known of a server's protocol, and its shared connections.
+pub(super) struct Streams {
+    speaks: Cell<Speaks>,
+    open: RefCell<Vec<Rc<Shared>>>,
+    /// One connection is made at a time; those who wait for it learn of its failure too.
+    connecting: Cell<bool>,
+    attempts: Cell<usize>,
+    failed: RefCell<Option<(usize, Failure)>>,
+    changed: Notify,
+    waiting: Cell<usize>,
+    active: Cell<usize>,
+}
+
+/// The version of HTTP that a server speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Speaks {
+    /// One request at a time.
+    Http1,
+    /// Many at a time.
+    Http2,
+    /// The next handshake tells (RFC 7301).
+    Either,
+}
+
+/// With whom a request shares its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sharing {
+    /// With others.
+    Allowed,
+    /// With nobody, ever.
+    Never,
+}
+
+struct Shared {
+    /// None once no more requests may begin.
+    sender: RefCell<Option<SendRequest<Bytes>>>,
+    active: Cell<usize>,
+    idle_since: Cell<Instant>,
+    /// Tells the driver that a stream has ended.
+    ended: Notify,
+    lease: Lease,
+}
+
+impl Streams {
+    /// Nothing is connected yet.
+    pub(super) fn new(speaks: Speaks) -> Self {
+        Self {
+            speaks: Cell::new(speaks),
+            open: RefCell::default(),
+            connecting: Cell::new(false),
+            attempts: Cell::new(0),
+            failed: RefCell::default(),
+            changed: Notify::new(),
+            waiting: Cell::new(0),
+            active: Cell::new(0),
+        }
+    }
+
+    /// What the server is known to speak.
+    pub(super) fn speaks(&self) -> Speaks {
+        self.speaks.get()
+    }
+
+    /// Connections.
+    pub(super) fn connections(&self) -> usize {
+        self.open.borrow().len()
+    }
+
+    /// Requests under way on them.
+    pub(super) fn active(&self) -> usize {
+        self.active.get()
+    }
+
+    /// A place has become free.
+    pub(super) fn tell_next(&self) {
+        if self.waiting.get() > 0 {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Begins no more requests at addresses that are no longer meant.
+    pub(super) fn leave(&self, is_left: impl Fn(&Lease) -> bool) {
+        let left: Vec<_> =
+            self.open.borrow().iter().filter(|shared| is_left(&shared.lease)).cloned().collect();
+        for shared in left {
+            self.retire(&shared);
+        }
+    }
+
+    fn take(&self, max_idle: Duration) -> Option<Ticket> {
+        let open = self.open.borrow();
+        let shared = open.iter().find(|shared| shared.has_room(max_idle))?;
+        Some(Ticket::new(shared, Age::Used))
+    }
+
+    fn retire(&self, shared: &Rc<Shared>) {
+        self.open.borrow_mut().retain(|other| !Rc::ptr_eq(other, shared));
+        // The connection says farewell when nothing is left that could begin a request.
+        shared.sender.take();
+        shared.ended.notify_one();
+    }
+
+    fn failure(&self, attempt: usize) -> Option<Failure> {
+        self.failed.borrow().as_ref().filter(|(at, _)| *at >= attempt).map(|(_, why)| why.clone())
+    }
+}
+
+impl Shared {
+    fn has_room(&self, max_idle: Duration) -> bool {
+        let sender = self.sender.borrow();
+        let Some(sender) = &*sender else {
+            return false;
+        };
+        let active = self.active.get();
+        let grown_old = active == 0 && self.idle_since.get().elapsed() >= max_idle;
+        active < sender.current_max_send_streams().min(MOST_STREAMS) && !grown_old
+    }
+
+    /// Waits until nothing has used it for so long, or nothing will any more.
+    async fn wear_out(&self, max_idle: Duration) {
+        loop {
+            let ended = self.ended.notified();
+            if self.active.get() > 0 {
+                ended.await;
+                continue;
+            }
+            let end = self.idle_since.get() + max_idle;
+            if self.sender.borrow().is_none() || Instant::now() >= end {
+                return;
+            }
+            tokio::select! { () = ended => {}, () = sleep_until(end) => {} }
+        }
+    }
+}
+
+/// A place for one request. None: the server turns out to speak HTTP/1.1, and a connection may be
+/// idle in the pool.
+pub(super) async fn place(
+    pool: &Rc<Pool>,
+    sharing: Sharing,
+    patience: Duration,
+) -> Result<Option<Ticket>, Failure> {
+    let (streams, end) = (pool.streams(), Instant::now() + patience);
+    if sharing == Sharing::Never {
+        let lease = Lease::take(pool).ok_or(Failure::Full)?;
+        let connected = connect(lease, end).await?;
+        return Ok(connected.map(|shared| Ticket::alone(&shared)));
+    }
+    loop {
+        let changed = streams.changed.notified();
+        if streams.speaks() == Speaks::Http1 {
+            return Ok(None);
+        }
+        if let Some(ticket) = streams.take(pool.max_idle()) {
+            return Ok(Some(ticket));
+        }
+        let attempt = streams.attempts.get();
+        if let Some(turn) = Turn::take(pool) {
+            let (ticket, failure) = match turn.connect(end).await {
+                Ok(ticket) => (ticket, None),
+                Err(failure) => (None, Some(failure)),
+            };
+            return failure.map_or(Ok(ticket), Err);
+        }
+        let _waiting = Waiting::begin(streams, pool.most_streams())?;
+        timeout_at(end, changed).await.map_err(|_elapsed| Failure::Full)?;
+        if let Some(failure) = streams.failure(attempt) {
+            return Err(failure);
+        }
+    }
+}
+
+/// Whose turn it is to connect, and the connection's place.
+struct Turn {
+    pool: Rc<Pool>,
+    lease: Option<Lease>,
+}
+
+impl Turn {
+    fn take(pool: &Rc<Pool>) -> Option<Self> {
+        let streams = pool.streams();
+        if streams.connecting.get() {
+            return None;
+        }
+        let lease = Some(Lease::take(pool)?);
+        streams.connecting.set(true);
+        streams.attempts.set(streams.attempts.get().wrapping_add(1));
+        streams.failed.take();
+        Some(Self { pool: Rc::clone(pool), lease })
+    }
+
+    async fn connect(mut self, end: Instant) -> Result<Option<Ticket>, Failure> {
+        let Some(lease) = self.lease.take() else {
+            return Err(Failure::Full);
+        };
+        let streams = self.pool.streams();
+        match connect(lease, end).await {
+            Ok(None) => Ok(None),
+            Ok(Some(shared)) => {
+                let ticket = Ticket::new(&shared, Age::New);
+                streams.open.borrow_mut().push(shared);
+                Ok(Some(ticket))
+            }
+            Err(failure) => {
+                *streams.failed.borrow_mut() = Some((streams.attempts.get(), failure.clone()));
+                Err(failure)
+            }
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.pool.streams().connecting.set(false);
+        self.pool.streams().changed.notify_waiters();
+    }
+}
+
+/// A new connection, driven by a task of its own.
+async fn connect(lease: Lease, end: Instant) -> Result<Option<Rc<Shared>>, Failure> {
+    let pool = Rc::clone(lease.pool());
+    let limit = end.saturating_duration_since(Instant::now());
+    let socket = Pool::socket(&lease, Offer::Both, limit).await?;
+    if socket.speaks(pool.streams().speaks()) == Speaks::Http1 {
+        pool.streams().speaks.set(Speaks::Http1);
+        pool.keep(Link::open(socket, lease).await?);
+        return Ok(None);
+    }
+    pool.streams().speaks.set(Speaks::Http2);
+    let told = |cause: h2::Error| Failure::Connect(cause.to_string());
+    let begun = timeout_at(end, client().handshake(socket)).await;
+    let (sender, connection) = begun.map_err(|_elapsed| Failure::TimedOut)?.map_err(told)?;
+    let shared = Rc::new(Shared {
+        sender: RefCell::new(Some(sender)),
+        active: Cell::new(0),
+        idle_since: Cell::new(Instant::now()),
+        ended: Notify::new(),
+        lease,
+    });
+    tokio::task::spawn_local(drive(connection, Rc::clone(&shared)));
+    Ok(Some(shared))
+}
+
+/// So bounded that no answer can hold more than its window, and none can use up another's.
+fn client() -> Builder {
+    let mut client = Builder::new();
+    client
+        .enable_push(false)
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(u32::try_from(MOST_HEAD_BYTES).unwrap_or(u32::MAX))
+        .max_send_buffer_size(MOST_UNSENT)
+        .initial_max_send_streams(MOST_STREAMS);
+    client
+}
+
+/// Runs until the connection breaks or nothing uses it.
+async fn drive(connection: Connection<Socket, Bytes>, shared: Rc<Shared>) {
+    let mut connection = pin!(connection);
+    let max_idle = shared.lease.pool().max_idle();
+    let ended = tokio::select! {
+        _ended = &mut connection => true,
+        () = shared.wear_out(max_idle) => false,
+    };
+    shared.lease.pool().streams().retire(&shared);
+    if !ended {
+        let _either_way = timeout(FAREWELL, connection).await;
+    }
+}
+
+/// One request's place on a connection.
+pub(super) struct Ticket {
+    shared: Rc<Shared>,
+    age: Age,
+}
+
+/// Whether a connection has carried a request before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Age {
+    /// It may have died of age.
+    Used,
+    /// It has just been made.
+    New,
+}
+
+impl Ticket {
+    fn new(shared: &Rc<Shared>, age: Age) -> Self {
+        let streams = shared.lease.pool().streams();
+        streams.active.set(streams.active.get().saturating_add(1));
+        shared.active.set(shared.active.get().saturating_add(1));
+        Self { shared: Rc::clone(shared), age }
+    }
+
+    /// On a connection that takes no other request.
+    fn alone(shared: &Rc<Shared>) -> Self {
+        Self::new(shared, Age::New)
+    }
+
+    /// What opens a stream; None: the connection takes no more.
+    pub(super) fn sender(&self) -> Option<SendRequest<Bytes>> {
+        self.shared.sender.borrow().clone()
+    }
+
+    /// Of the requests on this connection.
+    pub(super) fn scheme(&self) -> Scheme {
+        if self.shared.lease.pool().is_encrypted() { Scheme::HTTPS } else { Scheme::HTTP }
+    }
+
+    pub(super) fn age(&self) -> Age {
+        self.age
+    }
+
+    /// No further request begins on this connection.
+    pub(super) fn retire(&self) {
+        self.shared.lease.pool().streams().retire(&self.shared);
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let (shared, streams) = (&self.shared, self.shared.lease.pool().streams());
+        streams.active.set(streams.active.get().saturating_sub(1));
+        shared.active.set(shared.active.get().saturating_sub(1));
+        shared.idle_since.set(Instant::now());
+        shared.ended.notify_one();
+        streams.tell_next();
+    }
+}
+
+/// A request that waits for a place, counted.
+struct Waiting<'a>(&'a Streams);
+
+impl<'a> Waiting<'a> {
+    fn begin(streams: &'a Streams, most: usize) -> Result<Self, Failure> {
+        if streams.waiting.get() >= most {
+            return Err(Failure::Full);
+        }
+        streams.waiting.set(streams.waiting.get().saturating_add(1));
+        Ok(Self(streams))
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.set(self.0.waiting.get().saturating_sub(1));
+    }
+}
+
+/// Requests at a time on one connection.
+pub(super) const MOST_STREAMS: usize = 100;
+const STREAM_WINDOW: u32 = 128 * 1024;
+/// Every stream's window at once, so that a client that does not read holds up nobody else.
+const CONNECTION_WINDOW: u32 = 100 * STREAM_WINDOW;
+const MOST_UNSENT: usize = 128 * 1024;
+const FAREWELL: Duration = Duration::from_secs(1);

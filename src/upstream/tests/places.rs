@@ -1,0 +1,75 @@
+//! Places among the connections, and pools that outlive a configuration.
+
+use super::*;
+
+#[test]
+fn a_request_that_waits_for_a_place_gets_the_connection_that_is_given_back() {
+    run(async {
+        let house = House::build(|upstream| upstream.max_connections = 1).await;
+        let (mut first, mut upstream, _) = house.ask("GET /1 HTTP/1.1\r\nHost: h\r\n\r\n").await;
+        let mut second = house.client().await;
+        second.send("GET /2 HTTP/1.1\r\nHost: h\r\n\r\n").await;
+        upstream.send(OK).await;
+        first.until("ok").await;
+        assert!(upstream.head().await.starts_with("GET /2 "));
+        upstream.send(OK).await;
+        second.until("ok").await;
+    });
+}
+
+#[test]
+fn a_client_that_leaves_while_it_waits_takes_no_place_with_it() {
+    run(async {
+        let house = House::build(|upstream| upstream.max_connections = 1).await;
+        let (first, mut upstream, _) = house.ask("GET /1 HTTP/1.1\r\nHost: h\r\n\r\n").await;
+        let mut leaving = house.client().await;
+        leaving.send("GET /2 HTTP/1.1\r\nHost: h\r\n\r\n").await;
+        tokio::task::yield_now().await;
+        drop(leaving);
+        let mut third = house.client().await;
+        third.send("GET /3 HTTP/1.1\r\nHost: h\r\n\r\n").await;
+        drop(first);
+        assert_eq!(upstream.rest().await, "");
+        let mut upstream = house.accepted().await;
+        let mut head = upstream.head().await;
+        if head.starts_with("GET /2 ") {
+            upstream = house.accepted().await;
+            head = upstream.head().await;
+        }
+        assert!(head.starts_with("GET /3 "), "{head:?}");
+        upstream.send(OK).await;
+        third.until("ok").await;
+    });
+}
+
+#[test]
+fn more_requests_than_places_are_not_kept_waiting() {
+    run(async {
+        let house = House::build(|upstream| upstream.max_connections = 1).await;
+        let (_first, _upstream, _) = house.ask("GET /1 HTTP/1.1\r\nHost: h\r\n\r\n").await;
+        let mut clients = Vec::new();
+        for _ in 0..2 {
+            let mut client = house.client().await;
+            client.send("GET /2 HTTP/1.1\r\nHost: h\r\n\r\n").await;
+            clients.push(client);
+        }
+        // One waits; whichever came later is told at once.
+        let [one, other] = &mut clients[..] else { unreachable!() };
+        let told = tokio::select! { head = one.head() => head, head = other.head() => head };
+        assert!(told.starts_with("HTTP/1.1 503 "), "{told:?}");
+        assert_eq!(house.failures(), [Failure::Full]);
+    });
+}
+
+#[test]
+fn unchanged_upstreams_keep_their_connections_wherever_they_stand() {
+    let (one, other) = (config(1), config(2));
+    let mut changed = other.clone();
+    changed.max_connections += 1;
+    let health = Health::new(&[one.clone(), other.clone()]);
+    let pools = Pools::new(&[one.clone(), other.clone()], 1, &health).unwrap();
+    health.update(&[other.clone(), changed.clone(), one.clone()]);
+    let updated = pools.updated(&[other, changed, one], &health).unwrap();
+    let same = |new: usize, old: usize| Rc::ptr_eq(updated.group(new), pools.group(old));
+    assert!(same(0, 1) && same(2, 0) && !same(1, 0) && !same(1, 1));
+}
