@@ -1,5 +1,5 @@
 #![no_main]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "each target is one of the judges")]
 #[path = "../judges.rs"]
 mod judges;
 

@@ -19,7 +19,6 @@ use rustix::fs::{Mode, OFlags};
 use super::Gateway;
 use super::audience::{Asked, Audience};
 use super::body::{Body, Content};
-use super::pages::Referrer;
 use super::refusal::{Refusal, Refused};
 use super::serve::Visit;
 use crate::request::{NormalRequest, Peer, Upload};
@@ -38,19 +37,7 @@ impl Gateway {
         let method = head.method.clone();
         let snapshot = Rc::clone(&self.snapshot);
         let state = Upload::new(incoming, snapshot.upload_limits()).state();
-        let mut visit = Visit {
-            snapshot,
-            exchange: self.telemetry.exchange(),
-            audience: Audience::Program,
-            asked: Asked::default(),
-            referrer: Referrer::default(),
-            sharing: None,
-            cut,
-            version: 0,
-            place: None,
-            renewal: None,
-            leaving: false,
-        };
+        let mut visit = Visit::new(snapshot, self.telemetry.exchange(), cut);
         let client = visit.snapshot.reader().trust.client(&head.headers, peer);
         visit.exchange.raw(&method, client);
         visit.exchange.upload(state.clone());

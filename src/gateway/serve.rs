@@ -47,6 +47,23 @@ pub(super) struct Visit {
 }
 
 impl Visit {
+    /// Of a request of which nothing is known yet.
+    pub(super) fn new(snapshot: Rc<Snapshot>, exchange: Exchange, cut: Rc<Cut>) -> Self {
+        Self {
+            snapshot,
+            exchange,
+            audience: Audience::Program,
+            asked: Asked::default(),
+            referrer: Referrer::default(),
+            sharing: None,
+            cut,
+            version: 0,
+            place: None,
+            renewal: None,
+            leaving: false,
+        }
+    }
+
     /// How a page looks to whoever asked.
     pub(super) fn look(&self) -> Look<'_> {
         self.snapshot.pages().look(self.asked.languages(), self.referrer)
@@ -79,19 +96,7 @@ impl Gateway {
         let upload = Upload::new(incoming, snapshot.upload_limits());
         let state = upload.state();
         let exchange = self.telemetry.exchange();
-        let mut visit = Visit {
-            snapshot,
-            exchange,
-            audience: Audience::Program,
-            asked: Asked::default(),
-            referrer: Referrer::default(),
-            sharing: None,
-            cut,
-            version: 0,
-            place: None,
-            renewal: None,
-            leaving: false,
-        };
+        let mut visit = Visit::new(snapshot, exchange, cut);
         let client = visit.snapshot.reader().trust.client(&head.headers, peer);
         visit.exchange.raw(&method, client);
         visit.exchange.upload(state.clone());

@@ -500,6 +500,28 @@ fn a_client_that_takes_nothing_is_reset_and_its_other_streams_go_on() {
 }
 
 #[test]
+fn a_stream_is_reset_when_its_session_ends_and_the_others_of_its_connection_go_on() {
+    let upstream = crate::cutting::streaming();
+    let door = Door { gateway: Gateway::before(&upstream.url()), upstream };
+    let (ends, stays) = (door.gateway.login("alice"), door.gateway.login("alice"));
+    let mut client = door.connect();
+    for (stream, tokens) in [(1, &ends), (3, &stays)] {
+        let bearer = format!("Bearer {}", tokens.access);
+        let asked = door.get("/x/events", &[("authorization", &bearer)]);
+        client.send(frame(HEADERS, END_STREAM | END_HEADERS, stream, &asked));
+        assert_eq!(client.told(), Told::Status(200));
+        assert_eq!((client.until(DATA).stream), stream);
+    }
+    let body = format!(r#"{{"refresh_token":"{}"}}"#, ends.refresh);
+    door.gateway.post_json("/auth/logout", &[], &body).expect(200);
+    let reset = client.until(RST_STREAM);
+    assert_eq!(reset.stream, 1, "{reset:?}");
+    client.send(frame(HEADERS, END_STREAM | END_HEADERS, 5, &door.get("/public/x", &[])));
+    let answered = client.until(HEADERS);
+    assert_eq!(answered.stream, 5, "the other stream has not been reset meanwhile");
+}
+
+#[test]
 fn a_client_that_never_asks_is_sent_away() {
     let upstream = Upstream::hello();
     let gateway = Gateway::start(&format!(

@@ -181,6 +181,19 @@ fn a_handshake_that_does_not_end_is_closed() {
 }
 
 #[test]
+fn a_reload_shows_new_certificates_to_newcomers_and_keeps_connections() {
+    let scene = Scene::new();
+    let mut before = scene.connect("apps.example.com");
+    assert_eq!(before.certificate(), scene.first);
+    let folder = scene.gateway.folder().to_owned();
+    let second = scene.authority.issue(&folder, "first", &["apps.example.com"]);
+    scene.gateway.reload().unwrap();
+    assert_eq!(scene.connect("apps.example.com").certificate(), second);
+    before.send(get("apps.example.com"));
+    assert!(before.until("hello").starts_with("HTTP/1.1 200 "));
+}
+
+#[test]
 fn a_connection_under_tls_stays_open_for_the_next_request() {
     let scene = Scene::new();
     let mut client = scene.connect("apps.example.com");
