@@ -14,8 +14,16 @@ use super::value::bad_value;
 use crate::policy::{FixedAnswer, Target};
 
 /// What is said to an application, or of its answers, means nothing where there is none.
-const OF_UPSTREAMS: [&str; 6] =
-    ["upstream", "identity", "app_cookies", "strip_prefix", "preserve_host", "rewrite_location"];
+const OF_UPSTREAMS: [&str; 8] = [
+    "upstream",
+    "identity",
+    "app_cookies",
+    "strip_prefix",
+    "preserve_host",
+    "rewrite_location",
+    "timeouts",
+    "upgrades",
+];
 
 /// `respond` or `upstream`.
 pub(super) fn target(route: &Section<'_>, upstreams: &mut Upstreams) -> Option<Target> {

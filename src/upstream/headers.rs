@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, TE};
 
-use crate::config::Upstream;
+use crate::config::{Protocol, Upstream, UpstreamServer};
 use crate::policy::{Route, UpstreamId, is_method_override};
-use crate::request::{CookieNames, fold};
+use crate::request::{CookieNames, Scheme, fold};
 
 /// Which client headers never reach an upstream, by any route. Clones are cheap.
 #[derive(Clone, Debug)]
@@ -24,7 +24,11 @@ struct Rules {
     lengths: u64,
     cookies: CookieNames,
     authorities: HashMap<UpstreamId, HeaderValue>,
+    servers: HashMap<UpstreamId, Box<[ServerOrigin]>>,
 }
+
+/// The origin of a server as seen from inside: scheme and authority, without the usual port.
+pub(super) type ServerOrigin = (Scheme, String);
 
 impl HeaderRules {
     /// Gathers the folded names of every identity and forwarding header of all routes, and what
@@ -42,7 +46,9 @@ impl HeaderRules {
         reserved.dedup();
         let lengths = reserved.iter().fold(0, |bits, name| bits | length_bit(name));
         let authorities = upstreams.iter().enumerate().filter_map(authority).collect();
-        Self(Arc::new(Rules { reserved, lengths, cookies: cookies.clone(), authorities }))
+        let servers = upstreams.iter().enumerate().map(servers).collect();
+        let cookies = cookies.clone();
+        Self(Arc::new(Rules { reserved, lengths, cookies, authorities, servers }))
     }
 
     /// The gateway's own cookies.
@@ -53,6 +59,11 @@ impl HeaderRules {
     /// `Host` of an upstream that is not to see the browser's.
     pub(super) fn authority(&self, upstream: UpstreamId) -> Option<&HeaderValue> {
         self.0.authorities.get(&upstream)
+    }
+
+    /// What the servers of an upstream may call themselves.
+    pub(super) fn servers(&self, upstream: UpstreamId) -> &[ServerOrigin] {
+        self.0.servers.get(&upstream).map(AsRef::as_ref).unwrap_or_default()
     }
 
     /// Removes hop-by-hop headers, those that `Connection` names, and every client header that
@@ -116,6 +127,14 @@ fn length_bit(name: &str) -> u64 {
 fn authority((at, upstream): (usize, &Upstream)) -> Option<(UpstreamId, HeaderValue)> {
     let text = upstream.servers.first()?.authority();
     Some((UpstreamId(at), HeaderValue::from_str(&text).ok()?))
+}
+
+fn servers((at, upstream): (usize, &Upstream)) -> (UpstreamId, Box<[ServerOrigin]>) {
+    let origin = |server: &UpstreamServer| match server.protocol {
+        Protocol::Https => (Scheme::Https, server.authority()),
+        Protocol::Http | Protocol::H2c => (Scheme::Http, server.authority()),
+    };
+    (UpstreamId(at), upstream.servers.iter().map(origin).collect())
 }
 
 /// What the operator sets or removes on this route, no spelling of the client's may contradict.

@@ -6,15 +6,17 @@
 use bytes::{BufMut, BytesMut};
 use http::header::{CONTENT_LOCATION, HeaderMap, HeaderName, HeaderValue, LOCATION};
 
+use super::headers::ServerOrigin;
 use super::values::Text;
 use crate::policy::{RewriteLocation, Route};
 use crate::request::{Origin, Scheme};
 
-/// Turns `Location` and `Content-Location` round. `server`: the upstream's own `host[:port]`.
+/// Turns `Location` and `Content-Location` round. `servers`: what the
+/// upstream's own servers may call themselves.
 pub(super) fn rewrite(
     headers: &mut HeaderMap,
     route: &Route,
-    (origin, server): (&Origin, Option<&HeaderValue>),
+    (origin, servers): (&Origin, &[ServerOrigin]),
 ) {
     if route.answer.location == RewriteLocation::Off {
         return;
@@ -23,7 +25,7 @@ pub(super) fn rewrite(
         let Some(said) = only(headers, &name) else {
             continue;
         };
-        let turn = Turn { route, origin, server };
+        let turn = Turn { route, origin, servers };
         if let Some(turned) = turn.round(said.as_bytes()) {
             headers.insert(name, turned);
         }
@@ -40,7 +42,7 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue
 struct Turn<'a> {
     route: &'a Route,
     origin: &'a Origin,
-    server: Option<&'a HeaderValue>,
+    servers: &'a [ServerOrigin],
 }
 
 impl Turn<'_> {
@@ -78,11 +80,12 @@ impl Turn<'_> {
         HeaderValue::from_maybe_shared(text.freeze()).ok()
     }
 
-    /// The server's own name; or the name that it was told, by a scheme that is not the public one:
+    /// A server's own name; or the name that it was told, by a scheme that is not the public one:
     /// such an application overlooks `X-Forwarded-Proto`.
     fn is_own(self, scheme: Scheme, authority: &[u8]) -> bool {
-        let server = self.server.map(HeaderValue::as_bytes);
-        if scheme == Scheme::Http && server.is_some_and(|server| same(server, authority)) {
+        let named =
+            |(own, server): &ServerOrigin| *own == scheme && same(scheme, server, authority);
+        if self.servers.iter().any(named) {
             return true;
         }
         let shown = self.origin.port() != self.origin.scheme().default_port();
@@ -113,9 +116,13 @@ fn split_scheme(url: &[u8]) -> Option<(Scheme, &[u8])> {
 }
 
 /// Case aside, and the port that the scheme has anyway.
-fn same(server: &[u8], authority: &[u8]) -> bool {
-    let authority = authority.strip_suffix(b":80").unwrap_or(authority);
-    server.eq_ignore_ascii_case(authority)
+fn same(scheme: Scheme, server: &str, authority: &[u8]) -> bool {
+    let usual: &[u8] = match scheme {
+        Scheme::Http => b":80",
+        Scheme::Https => b":443",
+    };
+    let authority = authority.strip_suffix(usual).unwrap_or(authority);
+    server.as_bytes().eq_ignore_ascii_case(authority)
 }
 
 #[cfg(test)]

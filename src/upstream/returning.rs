@@ -34,7 +34,7 @@ impl Returning {
     /// Turns redirects round, drops what reaches beyond the route, and makes the operator's edits.
     pub fn rewrite(&self, headers: &mut HeaderMap, rules: &HeaderRules, keeper: Keeper) {
         if let (Some(origin), Target::Upstream(upstream)) = (&self.origin, &self.route.target) {
-            location::rewrite(headers, &self.route, (origin, rules.authority(*upstream)));
+            location::rewrite(headers, &self.route, (origin, rules.servers(*upstream)));
         }
         if headers.contains_key(SERVICE_WORKER_ALLOWED) {
             narrow_service_worker(headers, &self.route.pattern);

@@ -6,10 +6,15 @@ fn turned(said: &str, prefix: Option<&str>) -> String {
     let mut route = route("/*");
     route.strip_prefix = prefix.map(str::to_owned);
     let origin = Origin::new(Scheme::Https, HostName::new("apps.example.com").unwrap(), 443);
-    let server = HeaderValue::from_static("10.0.0.1:3000");
+    let server = |scheme, authority: &str| (scheme, authority.to_owned());
+    let servers = [
+        server(Scheme::Http, "10.0.0.1:3000"),
+        server(Scheme::Http, "10.0.0.2:3000"),
+        server(Scheme::Https, "inside.example"),
+    ];
     let mut headers = HeaderMap::new();
     headers.insert(LOCATION, HeaderValue::from_bytes(said.as_bytes()).unwrap());
-    rewrite(&mut headers, &route, (&origin, Some(&server)));
+    rewrite(&mut headers, &route, (&origin, &servers));
     String::from_utf8_lossy(headers[LOCATION].as_bytes()).into_owned()
 }
 
@@ -25,6 +30,9 @@ fn what_the_application_says_of_itself_is_turned_round() {
             "https://apps.example.com/cal//elsewhere.example",
         ),
         ("http://10.0.0.1:3000/cal/x", "https://apps.example.com/cal/x"),
+        ("http://10.0.0.2:3000/x", "https://apps.example.com/cal/x"),
+        ("https://inside.example/x", "https://apps.example.com/cal/x"),
+        ("https://inside.example:443/x", "https://apps.example.com/cal/x"),
         ("http://apps.example.com/x", "https://apps.example.com/cal/x"),
         ("/x", "/cal/x"),
         ("/", "/cal/"),
@@ -45,6 +53,9 @@ fn no_other_origin_and_nothing_that_could_be_read_as_one_is_touched() {
     for said in [
         "https://10.0.0.1:3000/x",
         "https://apps.example.com/x",
+        "http://inside.example/x",
+        "https://inside.example:80/x",
+        "https://inside.example:4430/x",
         "http://elsewhere.example/x",
         "http://10.0.0.1/x",
         "http://10.0.0.1:30000/x",
@@ -76,8 +87,8 @@ fn of_two_lines_none_is_turned_round() {
         headers.append(LOCATION, HeaderValue::from_static(said));
     }
     let origin = Origin::new(Scheme::Https, HostName::new("apps.example.com").unwrap(), 443);
-    let server = HeaderValue::from_static("10.0.0.1:3000");
-    rewrite(&mut headers, &route("/*"), (&origin, Some(&server)));
+    let servers = [(Scheme::Http, "10.0.0.1:3000".to_owned())];
+    rewrite(&mut headers, &route("/*"), (&origin, &servers));
     let said: Vec<_> = headers.get_all(LOCATION).iter().collect();
     assert_eq!(said, ["http://10.0.0.1:3000/x", "/y"]);
 }
