@@ -19,7 +19,7 @@ use super::{Phase, StartError};
 use crate::auth::Auth;
 use crate::config::Config;
 use crate::gateway::{Body, Gateway, Snapshot, Tunnel};
-use crate::request::{Peer, Standing};
+use crate::request::{Peer, PeerKind};
 use crate::revocation::Cut;
 use crate::server::{self, Door, FarSide, ParseError, Service, Settings, Slots, Tls, Tuning};
 use crate::telemetry::{Counter, Telemetry, Worker};
@@ -236,8 +236,8 @@ impl Service for Served {
         gateway.serve(request, peer, cut).await
     }
 
-    fn standing(&self, peer: Peer) -> Standing {
-        self.gateway.borrow().standing(peer)
+    fn peer_kind(&self, peer: Peer) -> PeerKind {
+        self.gateway.borrow().peer_kind(peer)
     }
 
     fn parse_error(&self, error: ParseError, peer: Peer) {
@@ -292,8 +292,8 @@ impl Service for Leading {
         None
     }
 
-    fn standing(&self, peer: Peer) -> Standing {
-        self.0.standing(peer)
+    fn peer_kind(&self, peer: Peer) -> PeerKind {
+        self.0.peer_kind(peer)
     }
 
     fn parse_error(&self, error: ParseError, peer: Peer) {

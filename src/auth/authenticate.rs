@@ -10,7 +10,7 @@ use super::{Auth, Parts};
 use crate::identity::{Caller, Why};
 use crate::request::CookieValue;
 use crate::revocation::Standing;
-use crate::token::{BadToken, Verdicts, Verified};
+use crate::token::{BadToken, TokenCache, Verified};
 
 /// What came along with a request.
 #[derive(Clone, Copy, Debug)]
@@ -55,19 +55,15 @@ impl Authentication {
 impl Auth {
     /// Decides who sends a request. Ours as Bearer decides alone, else the cookie; the set of ended
     /// sessions is asked after every good token.
-    pub fn authenticate(
-        &self,
-        credentials: Credentials<'_>,
-        verdicts: &Verdicts,
-    ) -> Authentication {
+    pub fn authenticate(&self, credentials: Credentials<'_>, cache: &TokenCache) -> Authentication {
         if let Some(token) = credentials.bearer {
-            let found = self.parts.examine((token, DecidedBy::Bearer), verdicts);
+            let found = self.parts.examine((token, DecidedBy::Bearer), cache);
             if found.verified.is_some() || self.is_ours(token) {
                 return found;
             }
         }
         let mut found = match credentials.access {
-            CookieValue::One(token) => self.parts.examine((token, DecidedBy::Cookie), verdicts),
+            CookieValue::One(token) => self.parts.examine((token, DecidedBy::Cookie), cache),
             CookieValue::Absent => anonymous(Why::NoCredential, DecidedBy::Nothing),
             CookieValue::Doubled => anonymous(Why::Invalid, DecidedBy::Nothing),
         };
@@ -101,8 +97,8 @@ impl Auth {
 }
 
 impl Parts {
-    fn examine(&self, (token, by): (&str, DecidedBy), verdicts: &Verdicts) -> Authentication {
-        match verdicts.verify(token, (&self.ring, &self.rules), self.clock.now()) {
+    fn examine(&self, (token, by): (&str, DecidedBy), cache: &TokenCache) -> Authentication {
+        match cache.verify(token, (&self.ring, &self.rules), self.clock.now()) {
             Ok(verified) => self.standing(verified, by),
             Err(BadToken::Expired(_)) => anonymous(Why::Expired, by),
             Err(BadToken::Invalid) => anonymous(Why::Invalid, by),

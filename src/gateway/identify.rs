@@ -28,7 +28,7 @@ impl Gateway {
         request: &NormalRequest,
     ) -> Result<Authentication, Refused> {
         let credentials = Credentials { access: request.access_cookie(), bearer: request.bearer() };
-        let mut found = self.auth.authenticate(credentials, &self.verdicts);
+        let mut found = self.auth.authenticate(credentials, &self.cache);
         let token = request.refresh_cookie().value().filter(|_| self.is_due(&found));
         if (found.by == DecidedBy::Cookie && found.verified.is_some()) || token.is_some() {
             self.same_origin(visit, request)?;

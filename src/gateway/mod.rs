@@ -34,10 +34,10 @@ pub use upgrade::Tunnel;
 
 use self::open::Claim;
 use crate::auth::{Auth, Profiles, Seen};
-use crate::request::{Peer, Standing};
+use crate::request::{Peer, PeerKind};
 use crate::revocation::Streams;
 use crate::telemetry::Worker;
-use crate::token::Verdicts;
+use crate::token::TokenCache;
 use crate::upstream::{Health, Pools};
 
 /// A worker's gateway under one configuration: everything that a request needs, nothing shared that
@@ -50,7 +50,7 @@ pub struct Gateway {
     pools: Pools,
     profiles: Rc<Profiles>,
     seen: Rc<Seen>,
-    verdicts: Verdicts,
+    cache: TokenCache,
     streams: Rc<Streams<Claim>>,
     telemetry: Worker,
 }
@@ -64,15 +64,15 @@ impl Gateway {
             pools,
             profiles: Rc::default(),
             seen: Rc::default(),
-            verdicts: Verdicts::default(),
+            cache: TokenCache::default(),
             streams: Rc::default(),
             telemetry,
         }
     }
 
     /// What a peer is to us: a client, or a proxy whose word is taken.
-    pub fn standing(&self, peer: Peer) -> Standing {
-        self.snapshot.reader().trust.standing(peer)
+    pub fn peer_kind(&self, peer: Peer) -> PeerKind {
+        self.snapshot.reader().trust.peer_kind(peer)
     }
 
     /// The same worker's gateway under another configuration: what is known of users goes on, and
@@ -91,7 +91,7 @@ impl Gateway {
             profiles: Rc::clone(&self.profiles),
             seen: Rc::clone(&self.seen),
             // What was verified by other rules is verified anew.
-            verdicts: Verdicts::default(),
+            cache: TokenCache::default(),
             streams: Rc::clone(&self.streams),
             telemetry,
         })

@@ -34,7 +34,7 @@ pub use body::{
 };
 pub use cookies::{CookieNames, CookiePrefix, CookieValue, disturbs_gateway_cookies};
 pub use destination::{BadDestination, DESTINATION, Destination, DestinationForm};
-pub use forwarding::{ClientSource, Standing, Trust, TrustedProxy, read_address, read_network};
+pub use forwarding::{ClientSource, PeerKind, Trust, TrustedProxy, read_address, read_network};
 pub use headers::fold;
 pub use host::{BadHost, Host, HostName, HostPattern};
 pub use local_path::LocalPath;
@@ -88,7 +88,7 @@ pub struct NormalRequest {
     host: Host,
     origin: Option<Origin>,
     client: IpAddr,
-    standing: Standing,
+    peer_kind: PeerKind,
     headers: HeaderMap,
     access: CookieValue,
     refresh: CookieValue,
@@ -114,9 +114,9 @@ impl NormalRequest {
         }
         let host = Host::of(&head)?;
         let named = head.extensions.get::<ServerName>();
-        let standing = reader.trust.standing(peer);
+        let peer_kind = reader.trust.peer_kind(peer);
         // A trusted proxy shares one connection among the hosts that it stands before.
-        let misdirected = standing == Standing::Client
+        let misdirected = peer_kind == PeerKind::Client
             && named.is_some_and(|ServerName(name)| *name != host.name);
         headers::check_framing(&head)?;
         headers::check_authorization(&head.headers)?;
@@ -129,7 +129,7 @@ impl NormalRequest {
             origin: if misdirected { None } else { reader.served.own(&host) },
             host,
             client: reader.trust.client(&head.headers, peer),
-            standing,
+            peer_kind,
             headers: head.headers,
             access,
             refresh,
@@ -163,14 +163,14 @@ impl NormalRequest {
     }
 
     /// What the peer that sent it is to us.
-    pub fn standing(&self) -> Standing {
-        self.standing
+    pub fn peer_kind(&self) -> PeerKind {
+        self.peer_kind
     }
 
     /// Whether somebody whose word is not taken says for whom it asks: most often a proxy that
     /// nobody told us to trust.
     pub fn is_forwarded_by_a_stranger(&self) -> bool {
-        self.standing == Standing::Client && forwarding::is_told(&self.headers)
+        self.peer_kind == PeerKind::Client && forwarding::is_told(&self.headers)
     }
 
     /// The headers, as sent.

@@ -19,7 +19,7 @@ use super::preamble::{self, Announced};
 use super::slots::{Slot, Slots};
 use super::tls::Tls;
 use super::{ParseError, Service};
-use crate::request::{Peer, Standing};
+use crate::request::{Peer, PeerKind};
 
 /// Where a worker's connections come in, and when no more do.
 #[derive(Debug)]
@@ -48,18 +48,18 @@ pub async fn serve<S: Service>(door: Door, service: Rc<S>, tuning: Tuning) -> io
     let mut connections = JoinSet::new();
     let mut begun = drain.clone();
     let admit = |connections: &mut JoinSet<()>, (socket, peer): (Bare, Peer)| {
-        let standing = service.standing(peer);
-        let bounded = (standing == Standing::Client).then_some(peer.address);
+        let peer_kind = service.peer_kind(peer);
+        let bounded = (peer_kind == PeerKind::Client).then_some(peer.address);
         let Some(slot) = slots.take(bounded) else {
             return service.turned_away(peer);
         };
         let came = Came { socket, peer, slot };
         let (shared, drain) = (Rc::clone(&shared), drain.clone());
-        match standing {
-            Standing::Client | Standing::Proxy => {
+        match peer_kind {
+            PeerKind::Client | PeerKind::Proxy => {
                 connections.spawn_local(attend(came, shared, drain))
             }
-            Standing::Announcer => connections.spawn_local(hear(came, shared, drain)),
+            PeerKind::Announcer => connections.spawn_local(hear(came, shared, drain)),
         };
     };
     loop {

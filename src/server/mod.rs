@@ -33,7 +33,7 @@ use http_body::Body;
 use hyper::body::Incoming;
 use thiserror::Error;
 
-use crate::request::{Peer, Standing};
+use crate::request::{Peer, PeerKind};
 use crate::revocation::Cut;
 
 pub use accept::{Door, serve};
@@ -68,8 +68,8 @@ pub trait Service: 'static {
     fn parse_error(&self, error: ParseError, peer: Peer);
 
     /// What a peer is to us, asked once when it connects.
-    fn standing(&self, _peer: Peer) -> Standing {
-        Standing::Client
+    fn peer_kind(&self, _peer: Peer) -> PeerKind {
+        PeerKind::Client
     }
 
     /// A connection that found no place.

@@ -12,7 +12,7 @@ use super::request_id::RequestId;
 use super::{Desk, lock};
 use crate::identity::Caller;
 use crate::policy::Route;
-use crate::request::{NormalRequest, Standing, TraceId, UploadState};
+use crate::request::{NormalRequest, PeerKind, TraceId, UploadState};
 
 /// What became of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -85,7 +85,7 @@ impl Exchange {
     /// The request, once it is read. Its id is the one that a trusted proxy gave it, if any did.
     pub fn request(&mut self, request: &NormalRequest) {
         self.asked(request.method(), request.target().path(), request.client());
-        if request.standing() == Standing::Proxy {
+        if request.peer_kind() == PeerKind::Proxy {
             let mut given = request.headers().get_all(X_REQUEST_ID).iter();
             if let (Some(given), None) = (given.next(), given.next()) {
                 self.id = RequestId::read(given).unwrap_or(self.id);

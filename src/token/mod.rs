@@ -7,11 +7,11 @@
 mod access;
 mod archive;
 mod assertion;
+mod cache;
 mod files;
 mod keys;
 mod refresh;
 mod ring;
-mod verdicts;
 
 #[cfg(test)]
 mod tests;
@@ -19,7 +19,7 @@ mod tests;
 pub use access::{AccessClaims, AccessRules, BadToken, Verified};
 pub use archive::{archive, signing_key_files};
 pub use assertion::Assertions;
+pub use cache::TokenCache;
 pub use keys::{Algorithm, KeyError};
 pub use refresh::{BadRefreshToken, MasterKey, MasterKeys, RefreshToken, Salt, SecretHash};
 pub use ring::{KeyEntry, KeyRing, KeyState, OldKeys, Upkeep};
-pub use verdicts::Verdicts;

@@ -55,7 +55,7 @@ pub enum ClientSource {
 
 /// What a peer is to us.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Standing {
+pub enum PeerKind {
     /// A client, whose word is not taken.
     #[default]
     Client,
@@ -95,18 +95,18 @@ impl fmt::Display for TrustedProxy {
 
 impl Trust {
     /// What a peer is to us. One that the PROXY protocol named is a client like any other.
-    pub fn standing(&self, peer: Peer) -> Standing {
+    pub fn peer_kind(&self, peer: Peer) -> PeerKind {
         let trusted = self.proxies.iter().any(|proxy| proxy.holds(peer));
         match (trusted, self.source) {
-            (false, _) => Standing::Client,
-            (true, ClientSource::ProxyProtocol) => Standing::Announcer,
-            (true, _) => Standing::Proxy,
+            (false, _) => PeerKind::Client,
+            (true, ClientSource::ProxyProtocol) => PeerKind::Announcer,
+            (true, _) => PeerKind::Proxy,
         }
     }
 
     /// The address that a request counts for: the peer's, or what a trusted peer says.
     pub fn client(&self, headers: &HeaderMap, peer: Peer) -> IpAddr {
-        if self.standing(peer) != Standing::Proxy {
+        if self.peer_kind(peer) != PeerKind::Proxy {
             return peer.address;
         }
         match self.source {

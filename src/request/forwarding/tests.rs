@@ -174,7 +174,7 @@ fn nobody_is_believed_who_is_not_trusted() {
             (&["10.0.0.0/8"], "2001:db8::1"),
         ] {
             let trust = trust(proxies, source);
-            assert_eq!(trust.standing(peer(from)), Standing::Client);
+            assert_eq!(trust.peer_kind(peer(from)), PeerKind::Client);
             assert_eq!(trust.client(&lines, peer(from)), peer(from).address);
         }
     }
@@ -184,10 +184,10 @@ fn nobody_is_believed_who_is_not_trusted() {
 fn a_peer_by_unix_socket_is_trusted_by_name_alone() {
     let lines = headers(&[("x-forwarded-for", "203.0.113.7")]);
     let by_network = trust(&["0.0.0.0/0", "::/0"], ClientSource::XForwardedFor);
-    assert_eq!(by_network.standing(Peer::UNIX), Standing::Client);
+    assert_eq!(by_network.peer_kind(Peer::UNIX), PeerKind::Client);
     assert_eq!(by_network.client(&lines, Peer::UNIX), Peer::UNIX.address);
     let by_name = trust(&["unix"], ClientSource::XForwardedFor);
-    assert_eq!(by_name.standing(Peer::UNIX), Standing::Proxy);
+    assert_eq!(by_name.peer_kind(Peer::UNIX), PeerKind::Proxy);
     assert_eq!(by_name.client(&lines, Peer::UNIX).to_string(), "203.0.113.7");
 }
 
@@ -195,7 +195,7 @@ fn a_peer_by_unix_socket_is_trusted_by_name_alone() {
 fn headers_say_nothing_where_the_preamble_does() {
     let trust = trust(&["10.0.0.0/8"], ClientSource::ProxyProtocol);
     let lines = headers(&[("x-forwarded-for", "203.0.113.7"), ("x-real-ip", "203.0.113.7")]);
-    assert_eq!(trust.standing(peer(PROXY)), Standing::Announcer);
+    assert_eq!(trust.peer_kind(peer(PROXY)), PeerKind::Announcer);
     assert_eq!(trust.client(&lines, peer(PROXY)).to_string(), PROXY);
 }
 

@@ -21,9 +21,9 @@ use crate::server::{Settings, listen, listen_unix};
 
 type Fault = Box<dyn std::error::Error + Send + Sync>;
 
-/// Tells everybody their address. All who come are of one standing.
+/// Tells everybody their address. All who come are of one kind.
 struct Booth {
-    standing: Standing,
+    peer_kind: PeerKind,
     errors: RefCell<Vec<ParseError>>,
 }
 
@@ -45,8 +45,8 @@ impl Service for Booth {
         Response::new(told.map_err(|never| match never {}))
     }
 
-    fn standing(&self, _peer: Peer) -> Standing {
-        self.standing
+    fn peer_kind(&self, _peer: Peer) -> PeerKind {
+        self.peer_kind
     }
 
     fn parse_error(&self, error: ParseError, _peer: Peer) {
@@ -65,7 +65,7 @@ struct House {
 }
 
 impl House {
-    fn open(standing: Standing, unix: Vec<UnixListener>, drain_timeout: Duration) -> Self {
+    fn open(peer_kind: PeerKind, unix: Vec<UnixListener>, drain_timeout: Duration) -> Self {
         let settings = Settings {
             header_timeout: Duration::from_secs(1_000),
             handshake_timeout: Duration::from_secs(1_000),
@@ -84,7 +84,7 @@ impl House {
             tls: None,
             drain: draining,
         };
-        let booth = Rc::new(Booth { standing, errors: RefCell::default() });
+        let booth = Rc::new(Booth { peer_kind, errors: RefCell::default() });
         let worker = tokio::task::spawn_local(serve(door, Rc::clone(&booth), settings.into()));
         Self { booth, address: listener.address, slots, drain, worker }
     }
@@ -129,7 +129,7 @@ fn who_waits_at_a_unix_socket_when_the_drain_begins_is_answered_and_who_comes_la
         for _ in 0..20 {
             waiting.push(UnixStream::connect(&path).await.unwrap());
         }
-        let house = House::open(Standing::Proxy, vec![second], Duration::from_secs(1_000));
+        let house = House::open(PeerKind::Proxy, vec![second], Duration::from_secs(1_000));
         house.drain.send(true).unwrap();
         for stream in &mut waiting {
             let answer = ask(stream, GET).await;
@@ -147,7 +147,7 @@ async fn refused(path: &Path) -> ErrorKind {
 #[test]
 fn a_proxy_may_announce_a_last_client_amid_the_drain() {
     run(async {
-        let house = House::open(Standing::Announcer, Vec::new(), Duration::from_secs(1_000));
+        let house = House::open(PeerKind::Announcer, Vec::new(), Duration::from_secs(1_000));
         let mut proxy = house.client().await;
         house.drain.send(true).unwrap();
         // The worker has seen it once it closes its sockets.
@@ -164,7 +164,7 @@ fn a_proxy_may_announce_a_last_client_amid_the_drain() {
 fn a_silent_proxy_holds_up_no_drain_and_is_not_blamed_for_it() {
     run(async {
         // Whole it would take longer than this test may.
-        let house = House::open(Standing::Announcer, Vec::new(), Duration::from_secs(25));
+        let house = House::open(PeerKind::Announcer, Vec::new(), Duration::from_secs(25));
         let mut proxy = house.client().await;
         house.drain.send(true).unwrap();
         assert_eq!(ask(&mut proxy, "").await, "");

@@ -1,9 +1,9 @@
 mod access;
+mod cache;
 mod forged;
 mod keys;
 mod refresh;
 mod ring;
-mod verdicts;
 
 use std::time::Duration;
 

@@ -15,7 +15,7 @@ use crate::clock::Timestamp;
 /// A table of fixed size. Only good tokens get in, so that nobody fills it without logging in, and
 /// a newcomer puts out one of four at most.
 #[derive(Debug, Default)]
-pub struct Verdicts {
+pub struct TokenCache {
     hasher: RandomState,
     /// Empty until the first good token.
     sets: RefCell<Vec<Set>>,
@@ -31,7 +31,7 @@ struct Entry {
     verified: Rc<Verified>,
 }
 
-impl Verdicts {
+impl TokenCache {
     /// [`KeyRing::verify`], or what it said of the same token before.
     pub fn verify(
         &self,
