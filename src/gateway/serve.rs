@@ -221,10 +221,11 @@ impl Gateway {
             Err(permitted) => permitted,
         };
         let owning = self.owning(visit, &permitted);
+        let request_id = visit.exchange.request_id();
         let facts = Facts {
             rules: visit.snapshot.header_rules(),
             profile: profile.as_deref(),
-            request_id: visit.exchange.request_id().header_value(),
+            request_id: request_id.as_str(),
             trace: visit.exchange.begun_trace(),
             own_credential,
             assertion: self.assertion(visit, &permitted)?,

@@ -41,7 +41,7 @@ pub use local_path::LocalPath;
 pub use origin::{Origin, Scheme, ServedOrigins};
 pub use readings::{fold_path, readings};
 pub use target::{BadTarget, Target};
-pub use trace::TraceId;
+pub use trace::{TRACEPARENT, TRACESTATE, TraceId};
 pub use upgrade::{BadHandshake, Upgrade, is_websocket};
 
 /// Where a connection comes from: the socket's other end, a v4-mapped address unwrapped.

@@ -166,8 +166,7 @@ async fn fresh(
         Err(failure) => return Err(Failed::boxed(failure, Some(*request))),
     };
     link.may_upgrade(call.upgrade.is_some());
-    let (request, spare) =
-        if call.has_others { with_spare(request) } else { (*request, None) };
+    let (request, spare) = if call.has_others { with_spare(request) } else { (*request, None) };
     match link.ask(request, (call.upload.as_ref(), waits)).await {
         Ok(answer) => receive(link, answer, call).await,
         Err(lost) => {
