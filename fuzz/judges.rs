@@ -204,7 +204,7 @@ fn forwarded(data: &[u8], name: &str) -> Option<Parts> {
     let request = NormalRequest::read(head(data, name)?, peer, snapshot.reader()).ok()?;
     let matched = snapshot.table().find(request).ok()?;
     let permitted = authorise(matched, Caller::Anonymous(Why::NoCredential), false).ok()?;
-    let request_id = HeaderValue::from_static("01");
+    let request_id = "01";
     let rules = snapshot.header_rules();
     let facts = Facts {
         rules,

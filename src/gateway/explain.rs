@@ -181,7 +181,7 @@ fn headers(snapshot: &Snapshot, permitted: Permitted) -> Vec<String> {
     let facts = Facts {
         rules: snapshot.header_rules(),
         profile: Some(&Profile::default()),
-        request_id: HeaderValue::from_static("(one for each request)"),
+        request_id: "(one for each request)",
         trace: None,
         own_credential: false,
         assertion: Some(HeaderValue::from_static("(one for each request)")),

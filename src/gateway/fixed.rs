@@ -9,7 +9,6 @@ use crate::request::UploadState;
 use crate::upstream::{self, Keeper};
 
 /// The answer of a route without an upstream; `Err`: it has one, and the proof goes on.
-#[expect(clippy::result_large_err, reason = "the other case goes on with it; nothing is boxed")]
 pub(super) fn answer(
     permitted: Permitted,
     keeper: Keeper,

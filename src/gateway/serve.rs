@@ -2,7 +2,6 @@
 
 use std::rc::Rc;
 
-use http::request::Parts;
 use http::{HeaderValue, Request, Response, header};
 use hyper::body::Incoming;
 
@@ -100,7 +99,11 @@ impl Gateway {
         let client = visit.snapshot.reader().trust.client(&head.headers, peer);
         visit.exchange.raw(&method, client);
         visit.exchange.upload(state.clone());
-        let mut answer = match self.answer(&mut visit, (head, peer), upload).await {
+        let answer = match NormalRequest::read(head, peer, visit.snapshot.reader()) {
+            Ok(request) => self.answer(&mut visit, (request, peer), upload).await,
+            Err(malformed) => Err(malformed.into()),
+        };
+        let mut answer = match answer {
             Ok(answer) => answer,
             Err(refused) => self.refuse(&mut visit, &refused, &state),
         };
@@ -117,10 +120,9 @@ impl Gateway {
     async fn answer(
         &self,
         visit: &mut Visit,
-        (head, peer): (Parts, Peer),
+        (request, peer): (NormalRequest, Peer),
         upload: Arriving,
     ) -> Result<Response<Content>, Refused> {
-        let request = NormalRequest::read(head, peer, visit.snapshot.reader())?;
         visit.exchange.request(&request);
         if request.is_forwarded_by_a_stranger() {
             self.telemetry.forwarded_by_a_stranger(peer.address);
@@ -219,10 +221,11 @@ impl Gateway {
             Err(permitted) => permitted,
         };
         let owning = self.owning(visit, &permitted);
+        let request_id = visit.exchange.request_id();
         let facts = Facts {
             rules: visit.snapshot.header_rules(),
             profile: profile.as_deref(),
-            request_id: visit.exchange.request_id().header_value(),
+            request_id: request_id.as_str(),
             trace: visit.exchange.begun_trace(),
             own_credential,
             assertion: self.assertion(visit, &permitted)?,
@@ -246,7 +249,8 @@ impl Gateway {
             Some(upgrade) => outbound.upgrading(upgrade),
             None => outbound,
         };
-        let answer = self.pools.send(outbound, upload).await;
+        // In a box, since each stage above would carry it along, and move it.
+        let answer = Box::pin(self.pools.send(outbound, upload)).await;
         visit.exchange.upstream_answered();
         let mut answer = answer.map_err(|failure| Refused::upstream(&failure, &state))?;
         upstream::clean_answer(answer.headers_mut(), keeper);

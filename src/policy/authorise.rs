@@ -64,7 +64,6 @@ pub enum Denied {
 
 /// Decides. `by_cookie`: the caller was known by a cookie, so the origin rule holds for every
 /// reading whose route takes an identity.
-#[expect(clippy::result_large_err, reason = "a refusal hands the request back; nothing is boxed")]
 pub fn authorise(
     matched: Matched,
     caller: Caller,

@@ -68,10 +68,6 @@ impl Table {
     }
 
     /// The route of a request's literal path. Host first (421), then path (404), then method (405).
-    #[expect(
-        clippy::result_large_err,
-        reason = "a refusal hands the request back; nothing is boxed"
-    )]
     pub fn find(&self, request: NormalRequest) -> Result<Matched, (NormalRequest, Unmatched)> {
         match self.decide(&request) {
             Ok(found) => Ok(Matched { request, found }),
@@ -149,7 +145,6 @@ impl Matched {
     }
 
     /// For an endpoint: the request itself, to be answered here.
-    #[expect(clippy::result_large_err, reason = "the other case goes on with it; nothing is boxed")]
     pub fn into_endpoint(self) -> Result<(Endpoint, NormalRequest), Self> {
         match self.found.route.target {
             Target::Endpoint(endpoint) => Ok((endpoint, self.request)),

@@ -15,11 +15,12 @@ use super::Malformed;
 /// digit read as `-`. Names that fold alike are one name to somebody behind us.
 pub fn fold(name: &HeaderName) -> Cow<'_, str> {
     let name = name.as_str();
-    let kept = |c: char| c == '-' || c.is_ascii_alphanumeric();
-    if name.chars().all(kept) {
+    let kept = |byte: u8| byte == b'-' || byte.is_ascii_alphanumeric();
+    if name.bytes().all(kept) {
         return Cow::Borrowed(name);
     }
-    Cow::Owned(name.chars().map(|c| if kept(c) { c } else { '-' }).collect())
+    // All of a name's bytes are ASCII.
+    Cow::Owned(name.bytes().map(|byte| char::from(if kept(byte) { byte } else { b'-' })).collect())
 }
 
 /// Refuses methods that are never forwarded; what a route allows is the business of `policy`.

@@ -41,7 +41,7 @@ pub use local_path::LocalPath;
 pub use origin::{Origin, Scheme, ServedOrigins};
 pub use readings::{fold_path, readings};
 pub use target::{BadTarget, Target};
-pub use trace::TraceId;
+pub use trace::{TRACEPARENT, TRACESTATE, TraceId};
 pub use upgrade::{BadHandshake, Upgrade, is_websocket};
 
 /// Where a connection comes from: the socket's other end, a v4-mapped address unwrapped.
@@ -81,7 +81,11 @@ pub struct Reader {
 
 /// A request that every server would read as we do, or whose readings are all known.
 #[derive(Debug)]
-pub struct NormalRequest {
+pub struct NormalRequest(Box<Read>);
+
+/// On the heap, since a request is handed on from stage to stage.
+#[derive(Debug)]
+struct Read {
     method: Method,
     version: Version,
     target: Target,
@@ -122,7 +126,7 @@ impl NormalRequest {
         headers::check_authorization(&head.headers)?;
         let target = Target::of(target)?;
         let cookies::Presented { access, refresh, device } = reader.cookies.read(&head.headers);
-        Ok(Self {
+        Ok(Self(Box::new(Read {
             method: head.method,
             version: head.version,
             target,
@@ -134,86 +138,86 @@ impl NormalRequest {
             access,
             refresh,
             device,
-        })
+        })))
     }
 
     /// The method, exactly as sent; it holds no lower-case letter and is not CONNECT, TRACE or TRACK.
     pub fn method(&self) -> &Method {
-        &self.method
+        &self.0.method
     }
 
     /// The target in normal form, with its readings.
     pub fn target(&self) -> &Target {
-        &self.target
+        &self.0.target
     }
 
     /// The host asked for.
     pub fn host(&self) -> &Host {
-        &self.host
+        &self.0.host
     }
 
     /// The served origin that this request belongs to; none: 421 (but for `/auth/ping`).
     pub fn origin(&self) -> Option<&Origin> {
-        self.origin.as_ref()
+        self.0.origin.as_ref()
     }
 
     /// The client's address: its own, or the one that a trusted proxy vouches for.
     pub fn client(&self) -> IpAddr {
-        self.client
+        self.0.client
     }
 
     /// What the peer that sent it is to us.
     pub fn peer_kind(&self) -> PeerKind {
-        self.peer_kind
+        self.0.peer_kind
     }
 
     /// Whether somebody whose word is not taken says for whom it asks: most often a proxy that
     /// nobody told us to trust.
     pub fn is_forwarded_by_a_stranger(&self) -> bool {
-        self.peer_kind == PeerKind::Client && forwarding::is_told(&self.headers)
+        self.0.peer_kind == PeerKind::Client && forwarding::is_told(&self.0.headers)
     }
 
     /// The headers, as sent.
     pub fn headers(&self) -> &HeaderMap {
-        &self.headers
+        &self.0.headers
     }
 
     /// The access cookie.
     pub fn access_cookie(&self) -> &CookieValue {
-        &self.access
+        &self.0.access
     }
 
     /// The refresh cookie.
     pub fn refresh_cookie(&self) -> &CookieValue {
-        &self.refresh
+        &self.0.refresh
     }
 
     /// The device cookie.
     pub fn device_cookie(&self) -> &CookieValue {
-        &self.device
+        &self.0.device
     }
 
     /// The value of `Authorization: Bearer VALUE` (RFC 6750 section 2.1; the scheme in any case),
     /// ours or not. None when there is no such header.
     pub fn bearer(&self) -> Option<&str> {
-        headers::bearer(&self.headers)
+        headers::bearer(&self.0.headers)
     }
 
     /// Whether the request asks for a tunnel (`Connection: upgrade` naming an `Upgrade`).
     pub fn asks_upgrade(&self) -> bool {
-        headers::asks_upgrade(&self.headers)
+        headers::asks_upgrade(&self.0.headers)
     }
 
     /// Forgets the cookies of ours, once they have had their say.
     pub fn forget_cookies(&mut self) {
-        self.access = CookieValue::Absent;
-        self.refresh = CookieValue::Absent;
-        self.device = CookieValue::Absent;
+        self.0.access = CookieValue::Absent;
+        self.0.refresh = CookieValue::Absent;
+        self.0.device = CookieValue::Absent;
     }
 
     /// Takes the headers out, for `upstream` to rewrite; the rest stays.
     pub fn take_headers(&mut self) -> HeaderMap {
-        std::mem::take(&mut self.headers)
+        std::mem::take(&mut self.0.headers)
     }
 }
 

@@ -31,10 +31,10 @@ pub enum BadHandshake {
 impl Upgrade {
     /// The protocols that a request asks to change to; on nearly every request none.
     pub fn asked(request: &NormalRequest) -> Vec<&str> {
-        if !asks_upgrade(&request.headers) {
+        if !asks_upgrade(&request.0.headers) {
             return Vec::new();
         }
-        let lines = request.headers.get_all(UPGRADE).iter();
+        let lines = request.0.headers.get_all(UPGRADE).iter();
         // What is no text is no protocol, but it is not nothing either.
         let lines = lines.map(|line| line.to_str().unwrap_or("?"));
         let tokens = lines.flat_map(|line| line.split(',')).map(str::trim);
@@ -44,13 +44,13 @@ impl Upgrade {
     /// The opening handshake of a WebSocket.
     pub fn websocket(request: &NormalRequest) -> Result<Self, BadHandshake> {
         let is_alone = matches!(Self::asked(request)[..], [one] if is_websocket(one));
-        let is_get = *request.method() == Method::GET && request.version == Version::HTTP_11;
-        let key = only(&request.headers, &SEC_WEBSOCKET_KEY).ok().flatten();
+        let is_get = *request.method() == Method::GET && request.0.version == Version::HTTP_11;
+        let key = only(&request.0.headers, &SEC_WEBSOCKET_KEY).ok().flatten();
         let key = key.filter(|key| is_nonce(key)).ok_or(BadHandshake::Malformed)?;
         if !is_alone || !is_get {
             return Err(BadHandshake::Malformed);
         }
-        match only(&request.headers, &SEC_WEBSOCKET_VERSION) {
+        match only(&request.0.headers, &SEC_WEBSOCKET_VERSION) {
             Ok(Some(version)) if version == "13" => {}
             Ok(Some(_)) => return Err(BadHandshake::Version),
             Ok(None) | Err(_) => return Err(BadHandshake::Malformed),
@@ -64,7 +64,7 @@ impl Upgrade {
             return None;
         };
         let protocol = HeaderValue::from_str(protocol).ok()?;
-        (request.version == Version::HTTP_11).then_some(Self { protocol, key: None })
+        (request.0.version == Version::HTTP_11).then_some(Self { protocol, key: None })
     }
 
     /// As it is named in `Upgrade`.

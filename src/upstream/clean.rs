@@ -12,22 +12,25 @@ use crate::request::disturbs_gateway_cookies;
 /// `Content-Length` stays, for answers to HEAD.
 pub fn clean_answer(headers: &mut HeaderMap, keeper: Keeper) {
     remove_nominated(headers);
-    let doomed: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| {
-            let name = name.as_str();
-            (is_hop_by_hop(name) && !matches!(name, "trailer" | "content-length"))
-                || (keeper != Keeper::AsSent && is_shared_cache_header(name))
-        })
-        .cloned()
-        .collect();
+    let mut doomed: Vec<HeaderName> = Vec::new();
+    let (mut sets_cookies, mut clears_data) = (false, false);
+    for name in headers.keys() {
+        let text = name.as_str();
+        sets_cookies |= *name == SET_COOKIE;
+        clears_data |= *name == CLEAR_SITE_DATA;
+        if (is_hop_by_hop(text) && !matches!(text, "trailer" | "content-length"))
+            || (keeper != Keeper::AsSent && is_shared_cache_header(text))
+        {
+            doomed.push(name.clone());
+        }
+    }
     for name in doomed {
         headers.remove(name);
     }
-    if headers.contains_key(SET_COOKIE) {
+    if sets_cookies {
         withhold_own_cookies(headers);
     }
-    if headers.contains_key(CLEAR_SITE_DATA) {
+    if clears_data {
         keep_cookies_of_site(headers);
     }
     match keeper {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::task::Poll;
 
-use http::header::{AUTHORIZATION, HeaderMap};
+use http::header::AUTHORIZATION;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -13,11 +13,12 @@ use hyper::body::Incoming;
 use super::balance::Set;
 use super::group::Group;
 use super::link::{Link, Lost};
-use super::pool::{Pool, Room};
+use super::pool::{Lease, Pool, Room};
 use super::sent::Sent;
 use super::stream::{self, Shared};
 use super::terms::{Terms, Waits};
 use super::{AnswerBody, Failure, answer, upgraded};
+use crate::identity::SessionId;
 use crate::policy::Timeouts;
 use crate::request::{Upgrade, UploadState};
 
@@ -25,31 +26,47 @@ use crate::request::{Upgrade, UploadState};
 /// processed it, or where it may be processed twice and nothing of an answer was read.
 pub(super) async fn carry(
     group: &Rc<Group>,
-    mut request: Request<Sent>,
+    request: Box<Request<Sent>>,
     (upload, upgrade, terms): (Option<UploadState>, Option<Box<Upgrade>>, &Terms),
 ) -> Result<Response<AnswerBody>, Failure> {
     let call = Call::of(&request, (upload, upgrade, terms), group);
-    let (mut at, mut pool) = group.first(terms.session)?;
+    let (at, pool) = group.first(terms.session)?;
+    match attempt(pool, request, &call).await {
+        Ok(answer) => {
+            group.succeeded(at);
+            Ok(answer)
+        }
+        // In a box, as all here that is rare: what every request carries along stays small.
+        Err(lost) => Box::pin(elsewhere(group, (at, lost), (&call, terms.session))).await,
+    }
+}
+
+/// Asks other servers, as long as that may be done.
+async fn elsewhere(
+    group: &Rc<Group>,
+    (mut at, mut lost): (usize, Box<Failed>),
+    (call, session): (&Call, Option<SessionId>),
+) -> Result<Response<AnswerBody>, Failure> {
     let mut tried = Set::default();
     // Held until the answer's head is there.
     let mut _retry = None;
     loop {
-        let lost = match attempt(pool, request, &call).await {
-            Ok(answer) => {
-                group.succeeded(at);
-                return Ok(answer);
-            }
-            Err(lost) => lost,
-        };
         tried = tried.with(at);
         if call.blames_server(&lost.failure) {
             group.failed(at);
         }
-        let next = lost.request.zip(group.again(tried, terms.session));
-        let Some((again, (place, server, retry))) = next else {
+        let next = lost.request.zip(group.again(tried, session));
+        let Some((request, (place, pool, retry))) = next else {
             return Err(call.blame(lost.failure));
         };
-        (request, at, pool, _retry) = (again, place, server, Some(retry));
+        (at, _retry) = (place, Some(retry));
+        match attempt(pool, Box::new(request), call).await {
+            Ok(answer) => {
+                group.succeeded(at);
+                return Ok(answer);
+            }
+            Err(again) => lost = again,
+        }
     }
 }
 
@@ -66,45 +83,90 @@ impl Failed {
     }
 }
 
-/// Asks one server. A connection used before may have died of age at the very moment: then a new
-/// one is tried, once, if nothing of the request was sent, or if it is idempotent, has no body and
-/// nothing of an answer was read.
+/// Asks one server.
 async fn attempt(
     pool: &Rc<Pool>,
-    mut request: Request<Sent>,
+    request: Box<Request<Sent>>,
+    call: &Call,
+) -> Result<Response<AnswerBody>, Box<Failed>> {
+    if pool.may_share() && call.upgrade.is_none() {
+        return Box::pin(shared(pool, request, call)).await;
+    }
+    alone(pool, request, call).await
+}
+
+async fn shared(
+    pool: &Rc<Pool>,
+    request: Box<Request<Sent>>,
     call: &Call,
 ) -> Result<Response<AnswerBody>, Box<Failed>> {
     let waits = pool.waits().with(&call.timeouts);
-    if pool.may_share() && call.upgrade.is_none() {
-        match Box::pin(stream::attempt(pool, request, (call, waits))).await? {
-            Shared::Answered(answer) => return Ok(answer),
-            Shared::SpeaksHttp1(back) => request = *back,
+    match stream::attempt(pool, *request, (call, waits)).await? {
+        Shared::Answered(answer) => Ok(answer),
+        Shared::SpeaksHttp1(back) => alone(pool, back, call).await,
+    }
+}
+
+/// Asks it on a connection that no other request shares.
+async fn alone(
+    pool: &Rc<Pool>,
+    request: Box<Request<Sent>>,
+    call: &Call,
+) -> Result<Response<AnswerBody>, Box<Failed>> {
+    let waits = pool.waits().with(&call.timeouts);
+    if let Err(failure) = call.admit(pool) {
+        return Err(Failed::boxed(failure, Some(*request)));
+    }
+    match pool.room() {
+        Some(Room::Link(link)) => used(link, request, (call, waits)).await,
+        Some(Room::Lease(lease)) => Box::pin(fresh(lease, request, (call, waits))).await,
+        None => Box::pin(later(pool, request, (call, waits))).await,
+    }
+}
+
+/// Once there is room.
+async fn later(
+    pool: &Rc<Pool>,
+    request: Box<Request<Sent>>,
+    (call, waits): (&Call, Waits),
+) -> Result<Response<AnswerBody>, Box<Failed>> {
+    match pool.wait_for_room(waits.connect).await {
+        Ok(Room::Link(link)) => used(link, request, (call, waits)).await,
+        Ok(Room::Lease(lease)) => fresh(lease, request, (call, waits)).await,
+        Err(failure) => Err(Failed::boxed(failure, Some(*request))),
+    }
+}
+
+/// On a connection used before, which may have died of age at this very moment: then a new one is
+/// tried, once, if nothing of the request was sent, or if it is idempotent, has no body and nothing
+/// of an answer was read.
+async fn used(
+    mut link: Box<Link>,
+    request: Box<Request<Sent>>,
+    (call, waits): (&Call, Waits),
+) -> Result<Response<AnswerBody>, Box<Failed>> {
+    link.may_upgrade(call.upgrade.is_some());
+    let (request, spare) = with_spare(request);
+    match link.ask(request, (call.upload.as_ref(), waits)).await {
+        Ok(answer) => receive(link, answer, call).await,
+        Err(lost) => {
+            let request = lost.again(spare)?;
+            Box::pin(fresh(link.into_lease(), Box::new(request), (call, waits))).await
         }
     }
-    let room = match room(pool, waits, call).await {
-        Ok(room) => room,
-        Err(failure) => return Err(Failed::boxed(failure, Some(request))),
-    };
-    let lease = match room {
-        Room::Lease(lease) => lease,
-        Room::Link(mut link) => {
-            link.may_upgrade(call.upgrade.is_some());
-            let spare = spare(&request);
-            match link.ask(request, (call.upload.as_ref(), waits)).await {
-                Ok(answer) => return receive(link, answer, call).await,
-                Err(lost) => request = lost.again(spare)?,
-            }
-            link.into_lease()
-        }
-    };
-    // Rare, and large: in a box, so that what every request carries along stays small.
-    let connected = Box::pin(Pool::connect(lease, waits.connect)).await;
-    let mut link = match connected {
+}
+
+async fn fresh(
+    lease: Lease,
+    request: Box<Request<Sent>>,
+    (call, waits): (&Call, Waits),
+) -> Result<Response<AnswerBody>, Box<Failed>> {
+    let mut link = match Pool::connect(lease, waits.connect).await {
         Ok(link) => link,
-        Err(failure) => return Err(Failed::boxed(failure, Some(request))),
+        Err(failure) => return Err(Failed::boxed(failure, Some(*request))),
     };
     link.may_upgrade(call.upgrade.is_some());
-    let spare = if call.has_others { spare(&request) } else { None };
+    let (request, spare) = if call.has_others { with_spare(request) } else { (*request, None) };
     match link.ask(request, (call.upload.as_ref(), waits)).await {
         Ok(answer) => receive(link, answer, call).await,
         Err(lost) => {
@@ -114,18 +176,10 @@ async fn attempt(
     }
 }
 
-async fn room(pool: &Rc<Pool>, waits: Waits, call: &Call) -> Result<Room, Failure> {
-    call.admit(pool)?;
-    match pool.room() {
-        Some(room) => Ok(room),
-        None => Box::pin(pool.wait_for_room(waits.connect)).await,
-    }
-}
-
 impl Lost {
     /// The request once more, if it may be sent once more.
-    fn again(self, spare: Option<Request<Sent>>) -> Result<Request<Sent>, Box<Failed>> {
-        let replay = if self.unheard { spare } else { None };
+    fn again(self, spare: Option<Box<Request<Sent>>>) -> Result<Request<Sent>, Box<Failed>> {
+        let replay = if self.unheard { spare.map(|spare| *spare) } else { None };
         self.unsent.or(replay).ok_or_else(|| Failed::boxed(self.failure, None))
     }
 }
@@ -205,17 +259,16 @@ impl Call {
     }
 }
 
-/// A copy of a request that may be sent twice (RFC 9110 section 9.2.2).
-fn spare(request: &Request<Sent>) -> Option<Request<Sent>> {
-    if !request.body().is_end_stream() || !is_idempotent(request.method()) {
-        return None;
+/// A request, and a copy of it if it may be sent twice (RFC 9110 section 9.2.2), in its place.
+fn with_spare(mut place: Box<Request<Sent>>) -> (Request<Sent>, Option<Box<Request<Sent>>>) {
+    if !place.body().is_end_stream() || !is_idempotent(place.method()) {
+        return (*place, None);
     }
     let mut copy = Request::new(Sent::nothing());
-    copy.method_mut().clone_from(request.method());
-    copy.uri_mut().clone_from(request.uri());
-    let headers: &mut HeaderMap = copy.headers_mut();
-    headers.clone_from(request.headers());
-    Some(copy)
+    copy.method_mut().clone_from(place.method());
+    copy.uri_mut().clone_from(place.uri());
+    copy.headers_mut().clone_from(place.headers());
+    (std::mem::replace(&mut *place, copy), Some(place))
 }
 
 /// PROPFIND and REPORT are safe too (RFC 4918 section 9.1, RFC 3253 section 3.6).

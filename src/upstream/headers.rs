@@ -4,6 +4,7 @@
 //! name that an application trusts survives. Writing headers is the business of
 //! [`Outbound`](super::Outbound).
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -84,18 +85,20 @@ impl HeaderRules {
 
     fn drops(&self, name: &HeaderName, route: &Route) -> bool {
         let written = name.as_str();
-        if is_hop_by_hop(written) || (written.contains('_') && !route.allow.underscore_headers) {
+        if is_hop_by_hop(written) {
             return true;
         }
         let folded = fold(name);
-        self.is_reserved(&folded)
+        let unlike = matches!(folded, Cow::Owned(_));
+        (unlike && written.contains('_') && !route.allow.underscore_headers)
+            || self.is_reserved(&folded)
             || (!route.allow.method_override && is_method_override(name))
             || is_edited(&folded, route)
     }
 
     fn is_reserved(&self, folded: &str) -> bool {
-        folded.starts_with("x-forwarded")
-            || folded.starts_with("x-portcullis-")
+        let extended = folded.starts_with("x-");
+        (extended && (folded.starts_with("x-forwarded") || folded.starts_with("x-portcullis-")))
             || (self.0.lengths & length_bit(folded) != 0
                 && self.0.reserved.iter().any(|name| **name == *folded))
     }

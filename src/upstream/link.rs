@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{Connection, Parts, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -72,15 +73,25 @@ impl Link {
 
     /// Sends a request and waits for the head of the answer. The response time-out begins when the
     /// upload has ended; until then the upstream has the idle time-out to take more of it.
-    pub(super) async fn ask(
+    pub(super) fn ask(
         &mut self,
         request: Request<Sent>,
         (upload, waits): (Option<&UploadState>, Waits),
-    ) -> Result<Response<Incoming>, Lost> {
+    ) -> impl Future<Output = Result<Response<Incoming>, Lost>> {
         self.heard.expect_head();
         self.waits = waits;
-        let mut answer = pin!(self.sender.try_send_request(request));
-        let mut wait = Wait::new(upload);
+        // Not in the future, which would carry the whole request along.
+        let answer = self.sender.try_send_request(request);
+        self.await_head(answer, Wait::new(upload))
+    }
+
+    async fn await_head(
+        &mut self,
+        answer: impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Sent>>>>,
+        mut wait: Wait<'_>,
+    ) -> Result<Response<Incoming>, Lost> {
+        let mut answer = pin!(answer);
+        let waits = self.waits;
         let answered = poll_fn(|cx| {
             self.drive(cx);
             if let Poll::Ready(answer) = answer.as_mut().poll(cx) {

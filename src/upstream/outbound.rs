@@ -5,21 +5,19 @@
 
 use std::net::IpAddr;
 
-use bytes::{BufMut, BytesMut};
 use http::header::{AUTHORIZATION, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
-use http::uri::PathAndQuery;
 use http::{Request, Uri};
 use thiserror::Error;
 
 use super::terms::Terms;
-use super::values::{Text, identity_value, joined};
+use super::values::Text;
 use super::{HeaderRules, upgraded};
 use crate::identity::{Caller, Identity};
 use crate::policy::{Permitted, Route, Target, UpstreamId};
 use crate::request::{
     self, DESTINATION, Destination, DestinationForm, Host, NormalRequest, Origin, Peer, Scheme,
-    TraceId, Upgrade, readings,
+    TRACEPARENT, TRACESTATE, TraceId, Upgrade, readings,
 };
 
 /// Name and e-mail of a user, for identities that tell them.
@@ -39,7 +37,7 @@ pub struct Facts<'a> {
     /// For identities that tell it.
     pub profile: Option<&'a Profile>,
     /// `X-Request-Id`.
-    pub request_id: HeaderValue,
+    pub request_id: &'a str,
     /// The trace that begins with this request; None: the caller's goes on.
     pub trace: Option<TraceId>,
     /// `Authorization` holds a credential of ours, which must not go on.
@@ -92,14 +90,9 @@ impl Outbound {
         let mut headers = request.take_headers();
         strip(&mut headers, &route, facts);
         write_destination(&mut headers, &request, &route)?;
-        write(
-            &mut headers,
-            &Sender { request: Asked::by(&request), caller: &caller },
-            &route,
-            facts,
-        );
-        let path = stripped_path(request.target(), route.strip_prefix.as_deref())?;
-        let uri = target(path, request.target().query())?;
+        let mut writer = Writer::new(&mut headers, &route);
+        writer.write(&Sender { request: Asked::by(&request), caller: &caller }, facts);
+        let uri = writer.target(request.target())?;
         let (mut head, ()) = Request::new(()).into_parts();
         head.method = request.method().clone();
         head.uri = uri;
@@ -183,23 +176,124 @@ fn withhold(headers: &mut HeaderMap, names: &[Box<[u8]>]) {
     }
 }
 
-/// Steps 4 and 5: what the gateway says. The operator's own headers come last.
-fn write(headers: &mut HeaderMap, sender: &Sender<'_>, route: &Route, facts: &Facts<'_>) {
-    if let Caller::Known(identity) = sender.caller {
-        write_identity(headers, route, identity, facts.profile);
-        insert_all(headers, &route.identity.assertion, facts.assertion.clone());
+/// Steps 4 and 5: what the gateway says.
+struct Writer<'a> {
+    headers: &'a mut HeaderMap,
+    route: &'a Route,
+    text: Text,
+}
+
+impl<'a> Writer<'a> {
+    fn new(headers: &'a mut HeaderMap, route: &'a Route) -> Self {
+        // At once, or the map grows twice.
+        headers.reserve(MOST_WRITTEN);
+        Self { headers, route, text: Text::default() }
     }
-    if let Some((name, value)) = &route.identity.proof {
-        headers.insert(name.clone(), value.clone());
+
+    /// The operator's own headers come last.
+    fn write(&mut self, sender: &Sender<'_>, facts: &Facts<'_>) {
+        let route = self.route;
+        if let Caller::Known(identity) = sender.caller {
+            self.identity(identity, facts.profile);
+            self.insert_all(&route.identity.assertion, facts.assertion.clone());
+        }
+        if let Some((name, value)) = &route.identity.proof {
+            self.headers.insert(name.clone(), value.clone());
+        }
+        self.host(sender.request, facts.rules);
+        self.forwarding(sender.request);
+        self.text.push(facts.request_id);
+        self.set(X_REQUEST_ID);
+        if let Some(trace) = facts.trace {
+            self.text.push(trace.traceparent());
+            self.set(TRACEPARENT);
+            self.headers.remove(TRACESTATE);
+        }
+        for (name, value) in &route.headers.set {
+            self.headers.insert(name.clone(), value.clone());
+        }
     }
-    write_host(headers, sender.request, route, facts.rules);
-    write_forwarding(headers, sender.request, route);
-    headers.insert(X_REQUEST_ID, facts.request_id.clone());
-    if let Some(trace) = facts.trace {
-        trace.begin(headers);
+
+    fn identity(&mut self, identity: &Identity, profile: Option<&Profile>) {
+        let names = &self.route.identity;
+        self.text.identity(identity.username.as_str());
+        self.tell(&names.user);
+        for (name, separator) in &names.roles {
+            self.text.roles(&identity.roles, separator);
+            self.tell(std::slice::from_ref(name));
+        }
+        let Some(profile) = profile else { return };
+        for (names, field) in [(&names.name, &profile.name), (&names.email, &profile.email)] {
+            self.text.identity(field.as_deref().unwrap_or_default());
+            self.tell(names);
+        }
     }
-    for (name, value) in &route.headers.set {
-        headers.insert(name.clone(), value.clone());
+
+    /// What was written, if anything was, by each of these names.
+    fn tell(&mut self, names: &[HeaderName]) {
+        let value = self.text.value();
+        self.insert_all(names, value);
+    }
+
+    fn insert_all(&mut self, names: &[HeaderName], value: Option<HeaderValue>) {
+        let Some(value) = value else { return };
+        for name in names {
+            self.headers.insert(name.clone(), value.clone());
+        }
+    }
+
+    fn host(&mut self, request: Asked<'_>, rules: &HeaderRules) {
+        if let (false, Target::Upstream(upstream)) = (self.route.preserve_host, &self.route.target)
+            && let Some(authority) = rules.authority(*upstream)
+        {
+            self.headers.insert(HOST, authority.clone());
+            return;
+        }
+        self.text.authority(request.host.name.as_str(), request.host.port);
+        if self.headers.get(HOST).is_none_or(|sent| sent.as_bytes() != self.text.bytes()) {
+            self.set(HOST);
+        }
+        self.text.clear();
+    }
+
+    /// Scheme, host and port are those of the served origin, never a header's.
+    fn forwarding(&mut self, request: Asked<'_>) {
+        if let Some(origin) = request.origin {
+            let (scheme, default_port) = match origin.scheme() {
+                Scheme::Http => ("http", 80),
+                Scheme::Https => ("https", 443),
+            };
+            let shown = (origin.port() != default_port).then_some(origin.port());
+            self.headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme));
+            self.text.number(origin.port());
+            self.set(X_FORWARDED_PORT);
+            self.text.authority(origin.host().as_str(), shown);
+            self.set(X_FORWARDED_HOST);
+        }
+        // By a Unix socket, from a proxy that does not say for whom: nobody's address.
+        if request.client != Peer::UNIX.address {
+            self.text.address(request.client);
+            self.tell(&[X_FORWARDED_FOR, X_REAL_IP]);
+        }
+        if let Some(prefix) = &self.route.strip_prefix {
+            self.text.push(prefix);
+            self.set(X_FORWARDED_PREFIX);
+        }
+    }
+
+    /// A header of ours is what was written, or is absent.
+    fn set(&mut self, name: HeaderName) {
+        match self.text.value() {
+            Some(value) => self.headers.insert(name, value),
+            None => self.headers.remove(name),
+        };
+    }
+
+    fn target(&mut self, target: &request::Target) -> Result<Uri, Unforwardable> {
+        match self.route.strip_prefix.as_deref() {
+            None => Ok(Uri::from(target.path_and_query().clone())),
+            prefix => rewritten(&mut self.text, stripped_path(target, prefix)?, target.query()),
+        }
     }
 }
 
@@ -216,86 +310,10 @@ fn write_destination(
     let path = stripped_path(destination.target(), route.strip_prefix.as_deref())?;
     let told = destination.form() == DestinationForm::Absolute && route.preserve_host;
     let origin = request.origin().filter(|_| told).map(ToString::to_string).unwrap_or_default();
-    let target = target(path, destination.target().query())?;
+    let target = rewritten(&mut Text::default(), path, destination.target().query())?;
     let value = HeaderValue::from_str(&format!("{origin}{target}"));
     headers.insert(DESTINATION, value.map_err(|_raw| Unforwardable::Target)?);
     Ok(())
-}
-
-fn write_identity(
-    headers: &mut HeaderMap,
-    route: &Route,
-    identity: &Identity,
-    profile: Option<&Profile>,
-) {
-    let names = &route.identity;
-    insert_all(headers, &names.user, identity_value(identity.username.as_str()));
-    for (name, separator) in &names.roles {
-        insert_all(headers, std::slice::from_ref(name), joined(&identity.roles, separator));
-    }
-    let told = |field: Option<&String>| field.and_then(|text| identity_value(text));
-    if names.wants_profile() {
-        insert_all(headers, &names.name, told(profile.and_then(|profile| profile.name.as_ref())));
-        insert_all(headers, &names.email, told(profile.and_then(|profile| profile.email.as_ref())));
-    }
-}
-
-fn insert_all(headers: &mut HeaderMap, names: &[HeaderName], value: Option<HeaderValue>) {
-    let Some(value) = value else { return };
-    for name in names {
-        headers.insert(name.clone(), value.clone());
-    }
-}
-
-fn write_host(headers: &mut HeaderMap, request: Asked<'_>, route: &Route, rules: &HeaderRules) {
-    if let (false, Target::Upstream(upstream)) = (route.preserve_host, &route.target)
-        && let Some(authority) = rules.authority(*upstream)
-    {
-        headers.insert(HOST, authority.clone());
-        return;
-    }
-    let mut text = Text::default();
-    text.authority(request.host.name.as_str(), request.host.port);
-    if headers.get(HOST).is_none_or(|sent| sent.as_bytes() != text.bytes()) {
-        set(headers, HOST, text.value());
-    }
-}
-
-/// Scheme, host and port are those of the served origin, never a header's.
-fn write_forwarding(headers: &mut HeaderMap, request: Asked<'_>, route: &Route) {
-    if let Some(origin) = request.origin {
-        let (scheme, default_port) = match origin.scheme() {
-            Scheme::Http => ("http", 80),
-            Scheme::Https => ("https", 443),
-        };
-        let shown = (origin.port() != default_port).then_some(origin.port());
-        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme));
-        headers.insert(X_FORWARDED_PORT, HeaderValue::from(origin.port()));
-        let mut text = Text::default();
-        text.authority(origin.host().as_str(), shown);
-        // Most often it is Host itself, whose bytes are there already.
-        let same = headers.get(HOST).filter(|host| host.as_bytes() == text.bytes()).cloned();
-        set(headers, X_FORWARDED_HOST, same.or_else(|| text.value()));
-    }
-    // By a Unix socket, from a proxy that does not say for whom: nobody's address.
-    if request.client != Peer::UNIX.address {
-        let mut text = Text::default();
-        text.display(request.client);
-        let address = text.value();
-        set(headers, X_FORWARDED_FOR, address.clone());
-        set(headers, X_REAL_IP, address);
-    }
-    if let Some(prefix) = &route.strip_prefix {
-        set(headers, X_FORWARDED_PREFIX, HeaderValue::from_str(prefix).ok());
-    }
-}
-
-/// A header of ours is what we say, or is absent.
-fn set(headers: &mut HeaderMap, name: HeaderName, value: Option<HeaderValue>) {
-    match value {
-        Some(value) => headers.insert(name, value),
-        None => headers.remove(name),
-    };
 }
 
 /// Cuts a prefix on a segment boundary. No reading of what is left may begin with `//`: URL parsers
@@ -320,23 +338,17 @@ fn names_host(path: &str, whole: &request::Target) -> bool {
     whole.is_ambiguous() && readings(path.as_bytes()).map_or(true, leads_away)
 }
 
-fn target(path: &str, query: Option<&str>) -> Result<Uri, Unforwardable> {
-    let length = path.len().saturating_add(query.map_or(0, |query| query.len().saturating_add(1)));
-    let mut text = BytesMut::with_capacity(length);
-    text.put_slice(path.as_bytes());
+fn rewritten(text: &mut Text, path: &str, query: Option<&str>) -> Result<Uri, Unforwardable> {
+    text.push(path);
     if let Some(query) = query {
-        text.put_u8(b'?');
-        text.put_slice(query.as_bytes());
+        text.push("?");
+        text.push(query);
     }
-    let target = PathAndQuery::from_maybe_shared(text.freeze());
-    let target = target.map_err(|_invalid| Unforwardable::Target)?;
-    // The parser cuts at `#` without a word.
-    if target.as_str().len() != length {
-        return Err(Unforwardable::Target);
-    }
-    Ok(Uri::from(target))
+    text.target().map(Uri::from).ok_or(Unforwardable::Target)
 }
 
+/// Headers that the gateway writes of its own, at most but for a route's.
+const MOST_WRITTEN: usize = 12;
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");

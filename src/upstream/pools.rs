@@ -83,7 +83,7 @@ impl Pools {
         let state = (!http_body::Body::is_end_stream(&upload)).then(|| upload.state());
         let terms = outbound.terms();
         let (head, rules, upgrade) = outbound.into_head();
-        let request = Sent::frame(head, upload, &rules);
+        let request = Box::new(Sent::frame(head, upload, &rules));
         let answer = exchange::carry(group, request, (state, upgrade, &terms)).await?;
         Ok(answer.map(|body| body.with_rules(rules)))
     }

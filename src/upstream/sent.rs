@@ -22,10 +22,14 @@ use crate::request::UploadTrailers::{Dropped, Passed};
 
 /// An upload, held back while the client waits for 100 (RFC 9110 section 10.1.1); or nothing.
 #[derive(Debug)]
-pub(super) struct Sent {
-    upload: Option<Upload<Incoming>>,
+pub(super) struct Sent(Option<Box<Load>>);
+
+/// On the heap, since most requests bring none.
+#[derive(Debug)]
+struct Load {
+    upload: Upload<Incoming>,
     /// What may be in its trailers.
-    rules: Option<HeaderRules>,
+    rules: HeaderRules,
     gate: Option<Gate>,
 }
 
@@ -39,17 +43,19 @@ struct Gate {
 impl Sent {
     /// Nothing to send.
     pub(super) fn nothing() -> Self {
-        Self { upload: None, rules: None, gate: None }
+        Self(None)
     }
 
     /// Whether there is nothing to send.
     pub(super) fn is_nothing(&self) -> bool {
-        self.upload.is_none()
+        self.0.is_none()
     }
 
     /// The upstream wants the body, of which it was told in another way than by hyper.
     pub(super) fn go(&mut self) {
-        self.gate = None;
+        if let Some(load) = &mut self.0 {
+            load.gate = None;
+        }
     }
 
     /// Frames a request anew: what had a length keeps one, what was chunked stays chunked, and an
@@ -72,12 +78,10 @@ impl Sent {
         }
         let waits = expects_continue(&head.headers);
         let passes = if is_grpc(&head.headers) { Passed } else { Dropped };
-        let upload = Some(upload.with_trailers(passes));
-        let sent = Self { upload, rules: Some(rules.clone()), gate: None };
-        let mut request = Request::from_parts(head, sent);
-        if waits {
-            request.body_mut().gate = Some(Gate::before(&mut request));
-        }
+        let mut request = Request::from_parts(head, Self::nothing());
+        let gate = waits.then(|| Gate::before(&mut request));
+        let upload = upload.with_trailers(passes);
+        *request.body_mut() = Self(Some(Box::new(Load { upload, rules: rules.clone(), gate })));
         request
     }
 }
@@ -114,15 +118,14 @@ impl Gate {
     }
 }
 
-impl Sent {
+impl Load {
     fn filter(&self, frame: Frame<Bytes>) -> Frame<Bytes> {
-        match (frame.into_trailers(), &self.rules) {
-            (Ok(mut trailers), Some(rules)) => {
-                rules.strip_trailers(&mut trailers);
+        match frame.into_trailers() {
+            Ok(mut trailers) => {
+                self.rules.strip_trailers(&mut trailers);
                 Frame::trailers(trailers)
             }
-            (Ok(_), None) => Frame::trailers(HeaderMap::new()),
-            (Err(data), _) => data,
+            Err(data) => data,
         }
     }
 }
@@ -135,23 +138,23 @@ impl Body for Sent {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        if let Some(gate) = &mut self.gate {
-            ready!(gate.poll_open(cx));
-            self.gate = None;
-        }
-        let Some(upload) = &mut self.upload else {
+        let Some(load) = &mut self.0 else {
             return Poll::Ready(None);
         };
-        let frame = ready!(Pin::new(upload).poll_frame(cx));
-        Poll::Ready(frame.map(|frame| frame.map(|frame| self.filter(frame))))
+        if let Some(gate) = &mut load.gate {
+            ready!(gate.poll_open(cx));
+            load.gate = None;
+        }
+        let frame = ready!(Pin::new(&mut load.upload).poll_frame(cx));
+        Poll::Ready(frame.map(|frame| frame.map(|frame| load.filter(frame))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.upload.as_ref().is_none_or(Upload::is_end_stream)
+        self.0.as_ref().is_none_or(|load| load.upload.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.upload.as_ref().map_or_else(|| SizeHint::with_exact(0), Upload::size_hint)
+        self.0.as_ref().map_or_else(|| SizeHint::with_exact(0), |load| load.upload.size_hint())
     }
 }
 

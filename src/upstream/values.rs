@@ -1,47 +1,119 @@
 //! Values of headers, made without a detour over strings.
 
-use std::fmt::Display;
-use std::io::Write as _;
+use std::fmt::Write as _;
+use std::net::IpAddr;
 
 use bytes::{BufMut, BytesMut};
 use http::HeaderValue;
+use http::uri::PathAndQuery;
 
 use crate::identity::Role;
 
-/// UTF-8 with `%` and every byte outside of 0x20-0x7E percent-encoded. None for nothing: a header
-/// that is there and empty would be taken for a nameless user.
-pub(super) fn identity_value(text: &str) -> Option<HeaderValue> {
-    if text.trim().is_empty() {
-        return None;
+/// Values in the making, one after the other, in one buffer that they all share: a value of its own
+/// would cost an allocation, and another one when it is cloned.
+pub(super) struct Text(BytesMut);
+
+impl Default for Text {
+    fn default() -> Self {
+        Self(BytesMut::with_capacity(USUAL))
     }
-    let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'%';
-    if text.bytes().all(is_plain) {
-        return HeaderValue::from_str(text).ok();
-    }
-    let mut encoded = BytesMut::with_capacity(text.len().saturating_mul(3));
-    for byte in text.bytes() {
-        if is_plain(byte) {
-            encoded.put_u8(byte);
-        } else {
-            encoded.put_slice(&[b'%', hex_digit(byte >> 4), hex_digit(byte & 0xf)]);
-        }
-    }
-    HeaderValue::from_maybe_shared(encoded.freeze()).ok()
 }
 
-/// Roles in their order. None for nobody's.
-pub(super) fn joined(roles: &[Role], separator: &str) -> Option<HeaderValue> {
-    let (first, rest) = roles.split_first()?;
-    if rest.is_empty() {
-        return HeaderValue::from_str(first.as_str()).ok();
+impl Text {
+    /// Goes on with this.
+    pub(super) fn push(&mut self, part: impl AsRef<[u8]>) {
+        self.0.put_slice(part.as_ref());
     }
-    let mut text = BytesMut::with_capacity(64);
-    text.put_slice(first.as_str().as_bytes());
-    for role in rest {
-        text.put_slice(separator.as_bytes());
-        text.put_slice(role.as_str().as_bytes());
+
+    /// `name`, or `name:port`.
+    pub(super) fn authority(&mut self, name: &str, port: Option<u16>) {
+        self.push(name);
+        if let Some(port) = port {
+            self.0.put_u8(b':');
+            self.number(port);
+        }
     }
-    HeaderValue::from_maybe_shared(text.freeze()).ok()
+
+    /// In decimal digits.
+    pub(super) fn number(&mut self, number: u16) {
+        let mut rest = number;
+        let mut digits = [0; 5];
+        let mut length = 0;
+        for digit in digits.iter_mut().rev() {
+            *digit = u8::try_from(rest % 10).unwrap_or_default().saturating_add(b'0');
+            length += 1;
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        let unused = digits.len().saturating_sub(length);
+        self.0.put_slice(digits.get(unused..).unwrap_or_default());
+    }
+
+    pub(super) fn address(&mut self, address: IpAddr) {
+        match address {
+            IpAddr::V4(address) => {
+                for (at, octet) in address.octets().into_iter().enumerate() {
+                    if at > 0 {
+                        self.0.put_u8(b'.');
+                    }
+                    self.number(octet.into());
+                }
+            }
+            // A buffer that grows takes all.
+            IpAddr::V6(address) => drop(write!(self.0, "{address}")),
+        }
+    }
+
+    /// UTF-8 with `%` and every byte outside of 0x20-0x7E percent-encoded. Nothing of blanks alone:
+    /// a header that is there and empty would be taken for a nameless user.
+    pub(super) fn identity(&mut self, text: &str) {
+        if text.trim().is_empty() {
+            return;
+        }
+        for byte in text.bytes() {
+            if matches!(byte, b' '..=b'~') && byte != b'%' {
+                self.0.put_u8(byte);
+            } else {
+                self.0.put_slice(&[b'%', hex_digit(byte >> 4), hex_digit(byte & 0xf)]);
+            }
+        }
+    }
+
+    /// Roles in their order.
+    pub(super) fn roles(&mut self, roles: &[Role], separator: &str) {
+        for (at, role) in roles.iter().enumerate() {
+            if at > 0 {
+                self.push(separator);
+            }
+            self.push(role.as_str());
+        }
+    }
+
+    /// What was written since the last value.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The same as a header's value; None if it is empty, or none.
+    pub(super) fn value(&mut self) -> Option<HeaderValue> {
+        let written = self.0.split().freeze();
+        if written.is_empty() { None } else { HeaderValue::from_maybe_shared(written).ok() }
+    }
+
+    /// The same as a target; None if it is none. The parser cuts at `#` without a word.
+    pub(super) fn target(&mut self) -> Option<PathAndQuery> {
+        let written = self.0.split().freeze();
+        let length = written.len();
+        let target = PathAndQuery::from_maybe_shared(written).ok();
+        target.filter(|target| target.as_str().len() == length)
+    }
+
+    /// Drops what was written since the last value.
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
 }
 
 fn hex_digit(nibble: u8) -> u8 {
@@ -51,47 +123,5 @@ fn hex_digit(nibble: u8) -> u8 {
     }
 }
 
-/// A short value in the making, on the stack: no authority is longer than a name of 253 bytes and
-/// a port.
-pub(super) struct Text {
-    bytes: [u8; 288],
-    len: usize,
-}
-
-impl Default for Text {
-    fn default() -> Self {
-        Self { bytes: [0; 288], len: 0 }
-    }
-}
-
-impl Text {
-    /// `name`, or `name:port`.
-    pub(super) fn authority(&mut self, name: &str, port: Option<u16>) {
-        self.display(name);
-        if let Some(port) = port {
-            self.display(":");
-            self.display(port);
-        }
-    }
-
-    /// What does not fit makes the whole too long to be a value.
-    pub(super) fn display(&mut self, part: impl Display) {
-        let room = self.bytes.get_mut(self.len..).unwrap_or_default();
-        let before = room.len();
-        let mut rest = room;
-        self.len = match write!(rest, "{part}") {
-            Ok(()) => self.len.saturating_add(before.saturating_sub(rest.len())),
-            Err(_) => usize::MAX,
-        };
-    }
-
-    /// What was written so far; nothing if it was too long.
-    pub(super) fn bytes(&self) -> &[u8] {
-        self.bytes.get(..self.len).unwrap_or_default()
-    }
-
-    /// As a header's value; None if it is empty or was too long.
-    pub(super) fn value(&self) -> Option<HeaderValue> {
-        Some(self.bytes()).filter(|bytes| !bytes.is_empty()).map(HeaderValue::from_bytes)?.ok()
-    }
-}
+/// Bytes that the values of most requests fit in.
+const USUAL: usize = 384;

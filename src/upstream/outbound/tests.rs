@@ -24,7 +24,7 @@ fn host(port: Option<u16>) -> Host {
 }
 
 fn facts<'a>(rules: &'a HeaderRules, profile: Option<&'a Profile>) -> Facts<'a> {
-    let request_id = HeaderValue::from_static("01J");
+    let request_id = "01J";
     Facts {
         rules,
         profile,
@@ -61,7 +61,8 @@ impl Case {
         let request = Asked { host: &host, origin: Some(&origin), client: self.client };
         let sender = Sender { request, caller: &self.caller };
         let rules = rules(&self.route);
-        write(&mut headers, &sender, &self.route, &facts(&rules, self.profile.as_ref()));
+        let facts = facts(&rules, self.profile.as_ref());
+        Writer::new(&mut headers, &self.route).write(&sender, &facts);
         headers
     }
 }
@@ -104,7 +105,9 @@ fn values_beyond_ascii_are_percent_encoded() {
     let headers = case.written();
     assert_eq!(text(&headers, "remote-name"), Some("Zo%C3%AB 100%25"));
     assert_eq!(text(&headers, "remote-email"), Some("z@x.org"));
-    assert_eq!(identity_value("a\r\nb\0\x7f").unwrap(), "a%0D%0Ab%00%7F");
+    let mut written = Text::default();
+    written.identity("a\r\nb\0\x7f");
+    assert_eq!(written.value().unwrap(), "a%0D%0Ab%00%7F");
 }
 
 #[test]
@@ -160,7 +163,7 @@ fn host_is_the_canonical_one_or_the_upstreams() {
     headers.append(HOST, HeaderValue::from_static("APPS.Example.com."));
     let request = Asked { host: &host(None), origin: None, client: CLIENT };
     let kept = route("/*");
-    write_host(&mut headers, request, &kept, &rules(&kept));
+    Writer::new(&mut headers, &kept).host(request, &rules(&kept));
     assert_eq!(text(&headers, "host"), Some("apps.example.com"));
     let mut replaced = route("/*");
     replaced.preserve_host = false;
@@ -168,7 +171,7 @@ fn host_is_the_canonical_one_or_the_upstreams() {
         let mut upstream = crate::upstream::tests::config(port);
         upstream.servers = vec![crate::upstream::tests::server(name, port)];
         let rules = HeaderRules::new([&replaced].into_iter(), &[upstream], &cookie_names());
-        write_host(&mut headers, request, &replaced, &rules);
+        Writer::new(&mut headers, &replaced).host(request, &rules);
         assert_eq!(text(&headers, "host"), Some(expected));
     }
 }
@@ -235,16 +238,29 @@ fn the_target_is_the_normal_path_and_the_query_byte_for_byte() {
         ("/a%20b", Some("x=1&y=?/%00"), "/a%20b?x=1&y=?/%00"),
         ("/a", Some(""), "/a?"),
     ];
+    let mut text = Text::default();
     for (path, query, expected) in cases {
-        assert_eq!(target(path, query).unwrap().to_string(), expected);
+        assert_eq!(rewritten(&mut text, path, query).unwrap().to_string(), expected);
     }
-    assert_eq!(target("/a#b", None), Err(Unforwardable::Target));
-    assert_eq!(target("/a b", None), Err(Unforwardable::Target));
+    assert_eq!(rewritten(&mut text, "/a#b", None), Err(Unforwardable::Target));
+    assert_eq!(rewritten(&mut text, "/a b", None), Err(Unforwardable::Target));
 }
 
 #[test]
-fn what_does_not_fit_is_no_value() {
+fn values_of_one_buffer_are_each_their_own() {
     let mut text = Text::default();
-    text.authority(&"a".repeat(300), Some(80));
-    assert_eq!(text.value(), None);
+    for (number, written) in [(0, "0"), (7, "7"), (80, "80"), (10_000, "10000"), (65_535, "65535")]
+    {
+        text.number(number);
+        assert_eq!(text.value().unwrap(), written);
+    }
+    let longer_than_the_buffer = "a".repeat(1000);
+    text.authority(&longer_than_the_buffer, Some(81));
+    let authority = text.value().unwrap();
+    for address in ["127.0.0.1", "255.10.0.99", "2001:db8::1"] {
+        text.address(address.parse().unwrap());
+        assert_eq!(text.value().unwrap(), address);
+    }
+    assert_eq!(authority, format!("{longer_than_the_buffer}:81"));
+    assert_eq!(text.value(), None, "nothing is no value");
 }
