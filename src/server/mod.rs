@@ -8,6 +8,7 @@ mod accept;
 mod activity;
 mod bare;
 mod closing;
+mod connect;
 mod connection;
 mod doors;
 mod h2;
