@@ -39,7 +39,8 @@ use crate::revocation::Cut;
 
 pub use accept::{Door, serve};
 pub use connection::{Settings, Tuning};
-pub use inherit::inherit;
+pub use doors::Lent;
+pub use inherit::{Handed, inherit};
 pub use listen::{ListenError, Listener, listen};
 pub use slots::Slots;
 pub use tls::Tls;
