@@ -42,7 +42,9 @@ pub(super) async fn carry(
             Err(lost) => lost,
         };
         tried = tried.with(at);
-        if call.blames_server(&lost.failure) {
+        // Whoever speaks HTTP/2 need not speak HTTP/1.1 too, which a tunnel asks of it.
+        let asks_for_more = call.upgrade.is_some() && pool.may_share();
+        if !asks_for_more && call.blames_server(&lost.failure) {
             group.failed(at);
         }
         let next = lost.request.zip(group.again(tried, terms.session));
