@@ -20,7 +20,7 @@ mod worker;
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -132,7 +132,10 @@ fn way_out(error: &server::ListenError) -> String {
             "; start the gateway by its unit, with a socket unit beside it, or name an address".to_owned()
         }
         server::ListenError::Handed { .. } => {
-            "; a socket unit of the gateway has ListenStream= alone, with an address and a port".to_owned()
+            "; a socket unit of the gateway has ListenStream= alone, with an address and a port or a path".to_owned()
+        }
+        server::ListenError::HandedUntrusted => {
+            "; add \"unix\" to server.trusted_proxies, or hand over an address and a port".to_owned()
         }
         server::ListenError::UnixInUse(_) => {
             "; stop the other one, or choose another file in server.listen".to_owned()
@@ -161,6 +164,8 @@ pub struct Running {
     workers: Vec<JoinHandle<()>>,
     office: Option<JoinHandle<()>>,
     unix_files: Vec<SocketFile>,
+    /// Those of a service manager.
+    lent_files: Vec<PathBuf>,
     _data_dir: Option<DataDir>,
 }
 
@@ -183,7 +188,8 @@ impl Running {
 
     /// The files of the Unix sockets listened on.
     pub fn unix_sockets(&self) -> impl Iterator<Item = &Path> {
-        self.unix_files.iter().map(SocketFile::path)
+        let lent = self.lent_files.iter().map(PathBuf::as_path);
+        self.unix_files.iter().map(SocketFile::path).chain(lent)
     }
 
     /// The address of `server.http_redirect`, as bound.
@@ -281,6 +287,7 @@ pub fn start_from(
     let admin = office::listen(config.server.admin)?;
     let telemetry = Telemetry::open(&config.log, clock).map_err(StartError::Log)?;
     let addresses: Vec<_> = sockets.addresses().collect();
+    let lent_files = sockets.lent_files();
     let auth = build(&config, clock, (&telemetry, issuer(&config, &addresses)))?;
     let users = block_on(settle(&auth, &config))??;
     let (phase, watching) = watch::channel(Phase::Serving);
@@ -300,6 +307,7 @@ pub fn start_from(
         workers: Vec::new(),
         office: None,
         unix_files,
+        lent_files,
         _data_dir: data_dir,
     };
     let lent =

@@ -2,10 +2,12 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
 
 use super::StartError;
 use crate::config::{Config, Environment, ListenAddress};
-use crate::server::{self, Listener, SocketFile, UnixDoor};
+use crate::request::TrustedProxy;
+use crate::server::{self, Handed, Lent, ListenError, Listener, SocketFile, UnixDoor};
 
 /// Where all workers listen.
 #[derive(Debug)]
@@ -13,6 +15,7 @@ pub(super) struct Sockets {
     ours: Vec<Listener>,
     /// Those of a service manager.
     lent: Vec<Listener>,
+    lent_unix: Vec<Vec<UnixListener>>,
     /// One socket for each worker of each file.
     unix: Vec<Vec<UnixListener>>,
     /// Of the plain listener that leads to https.
@@ -23,7 +26,7 @@ pub(super) struct Sockets {
 #[derive(Debug, Default)]
 pub(super) struct Own {
     pub(super) ours: Vec<TcpListener>,
-    pub(super) lent: Vec<TcpListener>,
+    pub(super) lent: Lent,
     pub(super) unix: Vec<UnixListener>,
     pub(super) redirect: Vec<TcpListener>,
 }
@@ -36,11 +39,18 @@ impl Sockets {
         environment: Option<&Environment>,
     ) -> Result<(Self, Vec<SocketFile>), StartError> {
         let workers = config.server.workers;
-        let lent = if config.server.listen.contains(&ListenAddress::Systemd) {
-            server::inherit(&names(environment), workers)?
-        } else {
-            Vec::new()
-        };
+        let (mut lent, mut lent_unix) = (Vec::new(), Vec::new());
+        if config.server.listen.contains(&ListenAddress::Systemd) {
+            for handed in server::inherit(&names(environment), workers)? {
+                match handed {
+                    Handed::Tcp(listener) => lent.push(listener),
+                    Handed::Unix(sockets) => lent_unix.push(sockets),
+                }
+            }
+        }
+        if !lent_unix.is_empty() && !config.server.trust.proxies.contains(&TrustedProxy::Unix) {
+            return Err(ListenError::HandedUntrusted.into());
+        }
         let ours = server::listen(&config.server.tcp_listeners(), workers)?;
         let paths = config.server.listen.iter().filter_map(ListenAddress::unix);
         let doors = paths
@@ -49,7 +59,7 @@ impl Sockets {
         let (unix, files) = doors.into_iter().unzip();
         let plain: Vec<_> = config.server.http_redirect.iter().map(|plain| plain.listen).collect();
         let redirect = server::listen(&plain, workers)?;
-        Ok((Self { ours, lent, unix, redirect }, files))
+        Ok((Self { ours, lent, lent_unix, unix, redirect }, files))
     }
 
     /// Every address, as bound.
@@ -62,6 +72,14 @@ impl Sockets {
         self.redirect.first().map(|listener| listener.address)
     }
 
+    /// The files of a service manager's sockets.
+    pub(super) fn lent_files(&self) -> Vec<PathBuf> {
+        let path = |sockets: &Vec<UnixListener>| {
+            sockets.first()?.local_addr().ok()?.as_pathname().map(Path::to_owned)
+        };
+        self.lent_unix.iter().filter_map(path).collect()
+    }
+
     /// The share of each worker.
     pub(super) fn by_worker(self, workers: usize) -> Vec<Own> {
         let mut all: Vec<Own> = Vec::new();
@@ -70,7 +88,12 @@ impl Sockets {
             all.iter_mut().zip(listener.sockets).for_each(|(own, socket)| own.ours.push(socket));
         }
         for listener in self.lent {
-            all.iter_mut().zip(listener.sockets).for_each(|(own, socket)| own.lent.push(socket));
+            all.iter_mut()
+                .zip(listener.sockets)
+                .for_each(|(own, socket)| own.lent.tcp.push(socket));
+        }
+        for sockets in self.lent_unix {
+            all.iter_mut().zip(sockets).for_each(|(own, socket)| own.lent.unix.push(socket));
         }
         for listener in self.redirect {
             let shares = all.iter_mut().zip(listener.sockets);

@@ -122,7 +122,7 @@ fn run(
         let Own { ours, lent, unix, redirect } = sockets;
         let plain = Door {
             sockets: redirect,
-            lent: Vec::new(),
+            lent: server::Lent::default(),
             unix: Vec::new(),
             slots: Arc::clone(&slots),
             tls: None,

@@ -13,7 +13,7 @@ use super::fixed;
 use super::open::Claim;
 use super::pages::{self, Look, Referrer};
 use super::refusal::{Refusal, Refused};
-use super::upgrade;
+use super::upgrade::{self, Way};
 use super::{Gateway, Snapshot};
 use crate::auth::{DecidedBy, Renewal};
 use crate::identity::{Caller, Why};
@@ -129,6 +129,7 @@ impl Gateway {
         }
         visit.audience = Audience::of(&request);
         visit.asked = Asked::of(&request);
+        let is_by_connect = request.is_by_connect();
         let matched = visit.snapshot.table().find(request).map_err(|(_, why)| why)?;
         visit.exchange.route(matched.route());
         if let Some(answer) = cors::preflight(&matched) {
@@ -146,6 +147,9 @@ impl Gateway {
                 self.proxy(visit, matched, upload).await?
             }
         };
+        if is_by_connect {
+            upgrade::check_success(&answer)?;
+        }
         self.renew(visit, &mut answer).await;
         Ok(answer)
     }
@@ -240,6 +244,7 @@ impl Gateway {
         let returning = Returning::of(&permitted);
         let has_body = !http_body::Body::is_end_stream(&upload);
         let upgrade = upgrade::wanted(&permitted, has_body)?;
+        let way = Way::of(permitted.request());
         let overridden = permitted.route().allow.method_override
             || permitted.request().headers().contains_key(DESTINATION);
         let (outbound, request, caller) = Outbound::split(permitted, &facts)?;
@@ -256,7 +261,7 @@ impl Gateway {
         upstream::clean_answer(answer.headers_mut(), keeper);
         returning.rewrite(answer.headers_mut(), visit.snapshot.header_rules(), keeper);
         if let (Some(protocol), Some(tunnel)) = (protocol, answer.body_mut().take_tunnel()) {
-            upgrade::tell(answer.headers_mut(), protocol);
+            upgrade::tell(&mut answer, way, protocol);
             return Ok(answer.map(|_none| Content::Tunnel(tunnel)));
         }
         if answer.headers().contains_key(header::SET_COOKIE) {

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use http::header::{CONNECTION, HeaderMap, SEC_WEBSOCKET_VERSION, UPGRADE};
-use http::{HeaderName, HeaderValue};
+use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_VERSION, UPGRADE};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
 
+use super::body::Content;
 use super::open::Claim;
 use super::refusal::{Refusal, Refused};
 use crate::policy::Permitted;
-use crate::request::{BadHandshake, Upgrade, is_websocket};
+use crate::request::{BadHandshake, Malformed, NormalRequest, Upgrade, is_websocket};
 use crate::revocation::Place;
 use crate::telemetry::Exchange;
 use crate::upstream::Upgraded;
@@ -75,6 +76,8 @@ pub(super) fn wanted(permitted: &Permitted, has_body: bool) -> Result<Option<Upg
         return if has_body { Err(Refusal::BadRequest.into()) } else { Ok(Some(websocket)) };
     }
     match asked[..] {
+        // As any other CONNECT.
+        _ if request.is_by_connect() => Err(Malformed::Method.into()),
         [protocol] if named(protocol) && !has_body => Ok(Upgrade::other(request)),
         _ => Ok(None),
     }
@@ -91,9 +94,44 @@ fn refused(bad: BadHandshake) -> Refused {
     }
 }
 
+/// How a client asks for a tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// By `Upgrade`, on a connection that is to change.
+    Connection,
+    /// By CONNECT, for a stream of HTTP/2.
+    Connect,
+}
+
+impl Way {
+    /// How this one asks, if it does.
+    pub(super) fn of(request: &NormalRequest) -> Self {
+        if request.is_by_connect() { Self::Connect } else { Self::Connection }
+    }
+}
+
 /// Tells the client of the change, in the place of what the upstream told.
-pub(super) fn tell(headers: &mut HeaderMap, protocol: HeaderValue) {
-    let named: [(HeaderName, _); 2] =
-        [(CONNECTION, HeaderValue::from_static("Upgrade")), (UPGRADE, protocol)];
-    headers.extend(named);
+pub(super) fn tell<B>(answer: &mut Response<B>, way: Way, protocol: HeaderValue) {
+    match way {
+        Way::Connection => {
+            let named: [(HeaderName, _); 2] =
+                [(CONNECTION, HeaderValue::from_static("Upgrade")), (UPGRADE, protocol)];
+            answer.headers_mut().extend(named);
+        }
+        // RFC 8441 section 5: it answers a key that the client has not sent.
+        Way::Connect => {
+            *answer.status_mut() = StatusCode::OK;
+            answer.headers_mut().remove(SEC_WEBSOCKET_ACCEPT);
+        }
+    }
+}
+
+/// Refuses a success that opens no tunnel: to whoever asked by CONNECT it would be one (RFC 9110
+/// section 9.3.6).
+pub(super) fn check_success(answer: &Response<Content>) -> Result<(), Refused> {
+    match answer.body() {
+        Content::Own(_) if answer.status().is_success() => Err(Malformed::Method.into()),
+        Content::Upstream(_) if answer.status().is_success() => Err(Refusal::BadGateway.into()),
+        Content::Own(_) | Content::Upstream(_) | Content::Tunnel(_) => Ok(()),
+    }
 }

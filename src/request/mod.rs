@@ -88,6 +88,7 @@ pub struct NormalRequest(Box<Read>);
 struct Read {
     method: Method,
     version: Version,
+    by_connect: bool,
     target: Target,
     host: Host,
     origin: Option<Origin>,
@@ -102,6 +103,11 @@ struct Read {
 impl NormalRequest {
     /// Reads the head of a request, or refuses it ([`Malformed`] says how). Extensions are dropped.
     pub fn read(mut head: Parts, peer: Peer, reader: &Reader) -> Result<Self, Malformed> {
+        let by_connect = upgrade::is_websocket_by_connect(&head);
+        if by_connect {
+            // The same request as over HTTP/1.1, where it is a GET.
+            head.method = Method::GET;
+        }
         headers::check_method(&head.method)?;
         if !matches!(head.version, Version::HTTP_10 | Version::HTTP_11 | Version::HTTP_2) {
             return Err(Malformed::Bad("not HTTP/1.0, HTTP/1.1 or HTTP/2"));
@@ -129,6 +135,7 @@ impl NormalRequest {
         Ok(Self(Box::new(Read {
             method: head.method,
             version: head.version,
+            by_connect,
             target,
             origin: if misdirected { None } else { reader.served.own(&host) },
             host,
@@ -203,9 +210,16 @@ impl NormalRequest {
         headers::bearer(&self.0.headers)
     }
 
-    /// Whether the request asks for a tunnel (`Connection: upgrade` naming an `Upgrade`).
+    /// Whether the request asks for a tunnel, by `Connection: upgrade` naming an `Upgrade` or by
+    /// HTTP/2's CONNECT.
     pub fn asks_upgrade(&self) -> bool {
-        headers::asks_upgrade(&self.0.headers)
+        self.0.by_connect || headers::asks_upgrade(&self.0.headers)
+    }
+
+    /// Whether it asks for a WebSocket by HTTP/2's CONNECT (RFC 8441). Then it is read as the GET
+    /// that it would be over HTTP/1.1.
+    pub fn is_by_connect(&self) -> bool {
+        self.0.by_connect
     }
 
     /// Forgets the cookies of ours, once they have had their say.

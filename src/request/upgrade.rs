@@ -1,14 +1,17 @@
 //! A change of protocol, as a client asks for it (RFC 9110 section 7.8), and the opening handshake
-//! of a WebSocket (RFC 6455 section 4.2.1).
+//! of a WebSocket (RFC 6455 section 4.2.1; over HTTP/2 RFC 8441 section 5).
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
+use http::request::Parts;
 use http::{HeaderValue, Method, Version};
+use hyper::ext::Protocol;
 use thiserror::Error;
 
 use super::NormalRequest;
 use super::headers::{asks_upgrade, only};
+use crate::secret;
 
 /// A protocol that a connection is to change to, well formed.
 #[derive(Clone, Debug)]
@@ -31,6 +34,9 @@ pub enum BadHandshake {
 impl Upgrade {
     /// The protocols that a request asks to change to; on nearly every request none.
     pub fn asked(request: &NormalRequest) -> Vec<&str> {
+        if request.0.by_connect {
+            return vec![WEBSOCKET];
+        }
         if !asks_upgrade(&request.0.headers) {
             return Vec::new();
         }
@@ -43,19 +49,14 @@ impl Upgrade {
 
     /// The opening handshake of a WebSocket.
     pub fn websocket(request: &NormalRequest) -> Result<Self, BadHandshake> {
-        let is_alone = matches!(Self::asked(request)[..], [one] if is_websocket(one));
-        let is_get = *request.method() == Method::GET && request.0.version == Version::HTTP_11;
-        let key = only(&request.0.headers, &SEC_WEBSOCKET_KEY).ok().flatten();
-        let key = key.filter(|key| is_nonce(key)).ok_or(BadHandshake::Malformed)?;
-        if !is_alone || !is_get {
-            return Err(BadHandshake::Malformed);
-        }
+        let key = if request.0.by_connect { own_nonce() } else { nonce_of(request) };
+        let key = key.ok_or(BadHandshake::Malformed)?;
         match only(&request.0.headers, &SEC_WEBSOCKET_VERSION) {
             Ok(Some(version)) if version == "13" => {}
             Ok(Some(_)) => return Err(BadHandshake::Version),
             Ok(None) | Err(_) => return Err(BadHandshake::Malformed),
         }
-        Ok(Self { protocol: HeaderValue::from_static(WEBSOCKET), key: Some(key.clone()) })
+        Ok(Self { protocol: HeaderValue::from_static(WEBSOCKET), key: Some(key) })
     }
 
     /// Another protocol, if it is all that is asked for; none on HTTP/1.0, where nobody may.
@@ -72,7 +73,7 @@ impl Upgrade {
         &self.protocol
     }
 
-    /// `Sec-WebSocket-Key`, of a WebSocket.
+    /// `Sec-WebSocket-Key`, of a WebSocket: the client's, or over HTTP/2, which has none, ours.
     pub fn key(&self) -> Option<&HeaderValue> {
         self.key.as_ref()
     }
@@ -81,6 +82,26 @@ impl Upgrade {
 /// Whether this names the WebSocket protocol, in any case.
 pub fn is_websocket(protocol: &str) -> bool {
     protocol.eq_ignore_ascii_case(WEBSOCKET)
+}
+
+/// Whether a head asks for a WebSocket by CONNECT (RFC 8441 section 4); by no other way does an
+/// extension of the kind come about.
+pub(super) fn is_websocket_by_connect(head: &Parts) -> bool {
+    let protocol = || head.extensions.get::<Protocol>();
+    head.version == Version::HTTP_2
+        && head.method == Method::CONNECT
+        && protocol().is_some_and(|protocol| is_websocket(protocol.as_str()))
+}
+
+fn nonce_of(request: &NormalRequest) -> Option<HeaderValue> {
+    let is_alone = matches!(Upgrade::asked(request)[..], [one] if is_websocket(one));
+    let is_get = *request.method() == Method::GET && request.0.version == Version::HTTP_11;
+    let key = only(&request.0.headers, &SEC_WEBSOCKET_KEY).ok().flatten()?;
+    (is_alone && is_get && is_nonce(key)).then(|| key.clone())
+}
+
+fn own_nonce() -> Option<HeaderValue> {
+    HeaderValue::try_from(STANDARD.encode(secret::random::<16>())).ok()
 }
 
 /// Sixteen bytes in base64.

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::bare::Bare;
 use super::connection::{self, Shared, Tuning, within};
-use super::doors::Doors;
+use super::doors::{Doors, Lent};
 use super::preamble::{self, Announced};
 use super::slots::{Slot, Slots};
 use super::tls::Tls;
@@ -26,8 +26,8 @@ use crate::request::{Peer, PeerKind};
 pub struct Door {
     /// This worker's socket for each address.
     pub sockets: Vec<TcpListener>,
-    /// Sockets that somebody else keeps open: who waits there is left to a successor.
-    pub lent: Vec<TcpListener>,
+    /// Sockets that somebody else keeps open.
+    pub lent: Lent,
     /// This worker's socket for each file.
     pub unix: Vec<UnixListener>,
     /// Bounds connections, of all workers together.
@@ -43,7 +43,7 @@ pub struct Door {
 /// sockets cannot be used.
 pub async fn serve<S: Service>(door: Door, service: Rc<S>, tuning: Tuning) -> io::Result<()> {
     let Door { sockets, lent, unix, slots, tls, drain } = door;
-    let doors = Doors::open(sockets, lent, unix)?;
+    let doors = Doors::open(sockets, unix, lent)?;
     let shared = Rc::new(Shared::new(Rc::clone(&service), tuning.clone(), tls));
     let mut connections = JoinSet::new();
     let mut begun = drain.clone();

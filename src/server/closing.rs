@@ -10,6 +10,7 @@ use std::future::poll_fn;
 use std::io;
 use std::net::Shutdown;
 use std::os::unix::net::UnixListener;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use socket2::SockRef;
@@ -46,7 +47,7 @@ impl Closing {
             return Some((stream.into(), Peer::UNIX));
         }
         while !self.tcp.is_empty() {
-            match timeout(HANDSHAKE, poll_fn(|cx| poll_tcp(&self.tcp, cx))).await {
+            match timeout(HANDSHAKE, poll_fn(|cx| self.poll_tcp(cx))).await {
                 Ok(Ok(accepted)) => return Some(accepted),
                 // One that left while it waited: the next may be there.
                 Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -54,6 +55,11 @@ impl Closing {
             }
         }
         None
+    }
+
+    fn poll_tcp(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Bare, Peer)>> {
+        let mut polled = self.tcp.iter().map(|socket| poll_tcp(socket, cx));
+        polled.find(Poll::is_ready).unwrap_or(Poll::Pending)
     }
 
     fn next_unix(&mut self) -> Option<UnixStream> {

@@ -11,7 +11,7 @@ use std::error::Error;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -28,6 +28,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::activity::{Activity, InFlight};
+use super::connect;
 use super::connection::Shared;
 use super::naming::Given;
 use super::socket::{Home, Socket};
@@ -45,7 +46,8 @@ pub(super) async fn serve<S: Service>(
     let settings = shared.settings();
     let (activity, home) = (Rc::new(Activity::default()), Home::default());
     let given = Given::of(&stream);
-    let streams = Streams::new(settings.idle_timeout);
+    let tasks = Tasks::default();
+    let streams = Streams::new(&tasks, settings.idle_timeout);
     let socket = Socket::new(stream, read, Rc::clone(&activity)).returning_to(&home);
     let handler = {
         let (activity, streams) = (Rc::clone(&activity), streams.clone());
@@ -54,14 +56,27 @@ pub(super) async fn serve<S: Service>(
             let (in_flight, flow) = (activity.begin(), streams.begin());
             given.mark(&mut request);
             tell_framing(&mut request);
+            let tunnel = connect::opening(&mut request)
+                .map(|opening| (opening, streams.clone(), Rc::clone(&activity)));
             let cut = Rc::clone(&flow.cut);
             let answer = Rc::clone(&service).serve(request, peer, cut);
-            let flowing = |body| Flowing { body, flow, _in_flight: in_flight };
-            async move { Ok::<_, Infallible>(answer.await.map(flowing)) }
+            async move {
+                let mut answer = answer.await;
+                if let Some((opening, streams, activity)) = tunnel
+                    && let Some(far) = S::tunnel(answer.body_mut())
+                {
+                    let sending = Rc::clone(&streams.begin().cut);
+                    let cuts = (Rc::clone(&flow.cut), sending);
+                    streams.run(connect::through(opening, far, cuts, activity.begin()));
+                }
+                let flowing = |body| Flowing { body, flow, _in_flight: in_flight };
+                Ok::<_, Infallible>(answer.map(flowing))
+            }
         })
     };
     let connection = builder(streams, &settings).serve_connection(TokioIo::new(socket), handler);
     let end = drive(connection, &activity, &shared).await;
+    drop(tasks);
     let stream = home.take();
     match (end, stream) {
         (End::Over(Err(error)), stream) if !is_io(&error) => {
@@ -106,6 +121,7 @@ fn builder(streams: Streams, settings: &Settings) -> http2::Builder<Streams> {
         .max_send_buf_size(SEND_BUFFER)
         .max_pending_accept_reset_streams(MOST_RESETS_UNSEEN)
         .max_local_error_reset_streams(MOST_FAULTS)
+        .enable_connect_protocol()
         .timer(TokioTimer::new())
         .keep_alive_interval(settings.idle_timeout)
         .keep_alive_timeout(settings.header_timeout);
@@ -232,11 +248,15 @@ fn passed(since: Instant, now: Instant, time: Duration) -> bool {
     now.saturating_duration_since(since) >= time
 }
 
-/// The streams of one connection: tasks that end with it.
+/// What goes on on one connection, ended with it.
+type Tasks = Rc<RefCell<JoinSet<()>>>;
+
+/// The streams of one connection. Weak, since hyper has each of them know the others.
 #[derive(Clone)]
 struct Streams {
-    tasks: Rc<RefCell<JoinSet<()>>>,
-    /// hyper asks the service for an answer, and at once has that answer's stream run.
+    tasks: Weak<RefCell<JoinSet<()>>>,
+    /// hyper asks the service for an answer, and at once has that answer's stream run; and what
+    /// sends on a tunnel's, at once when that answer is there.
     begun: Rc<Cell<Option<Rc<Flow>>>>,
     patience: Duration,
 }
@@ -252,8 +272,8 @@ struct Flow {
 }
 
 impl Streams {
-    fn new(patience: Duration) -> Self {
-        Self { tasks: Rc::default(), begun: Rc::default(), patience }
+    fn new(tasks: &Tasks, patience: Duration) -> Self {
+        Self { tasks: Rc::downgrade(tasks), begun: Rc::default(), patience }
     }
 
     fn begin(&self) -> Rc<Flow> {
@@ -261,14 +281,19 @@ impl Streams {
         self.begun.set(Some(Rc::clone(&flow)));
         flow
     }
+
+    fn run(&self, stream: impl Future<Output = ()> + 'static) {
+        let Some(tasks) = self.tasks.upgrade() else { return };
+        let mut tasks = tasks.borrow_mut();
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn_local(stream);
+    }
 }
 
 impl<F: Future<Output = ()> + 'static> Executor<F> for Streams {
     fn execute(&self, stream: F) {
         let flow = self.begun.take().unwrap_or_default();
-        let mut tasks = self.tasks.borrow_mut();
-        while tasks.try_join_next().is_some() {}
-        tasks.spawn_local(flowing(stream, flow, self.patience));
+        self.run(flowing(stream, flow, self.patience));
     }
 }
 

@@ -5,15 +5,26 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixListener;
 
 use listenfd::ListenFd;
 
 use super::listen::{ListenError, Listener};
 
+/// A socket that was handed over, once per worker.
+#[derive(Debug)]
+pub enum Handed {
+    /// By TCP.
+    Tcp(Listener),
+    /// By a file, which the service manager has made and removes.
+    Unix(Vec<UnixListener>),
+}
+
 /// Takes every socket over, once per worker. `names` are those of `LISTEN_FDNAMES`, in order, for
 /// messages. To be called once and before there are threads: it takes the variables away, so that no
 /// child finds them.
-pub fn inherit(names: &[String], workers: usize) -> Result<Vec<Listener>, ListenError> {
+pub fn inherit(names: &[String], workers: usize) -> Result<Vec<Handed>, ListenError> {
     let mut handed = ListenFd::from_env();
     if handed.len() == 0 {
         return Err(ListenError::NothingHanded);
@@ -29,22 +40,38 @@ pub fn inherit(names: &[String], workers: usize) -> Result<Vec<Listener>, Listen
     taken.collect()
 }
 
-fn take(handed: &mut ListenFd, number: usize, workers: usize) -> io::Result<Listener> {
+fn take(handed: &mut ListenFd, number: usize, workers: usize) -> io::Result<Handed> {
+    let before = || io::Error::other("it was taken before");
+    // What is of another kind is left in its place.
+    if let Ok(socket) = handed.take_unix_listener(number) {
+        return shared_unix(socket.ok_or_else(before)?, workers).map(Handed::Unix);
+    }
     let socket = handed.take_tcp_listener(number)?;
-    let socket = socket.ok_or_else(|| io::Error::other("it was taken before"))?;
-    shared(socket, workers)
+    shared(socket.ok_or_else(before)?, workers).map(Handed::Tcp)
 }
 
 /// One file description for all: whoever is free takes the next connection.
 fn shared(socket: TcpListener, workers: usize) -> io::Result<Listener> {
-    if !rustix::net::sockopt::socket_acceptconn(&socket)? {
-        return Err(io::Error::other("it does not listen; write Accept=no in its unit"));
-    }
+    check_listens(&socket)?;
     socket.set_nonblocking(true)?;
     let address: SocketAddr = socket.local_addr()?;
     let clones = (1..workers).map(|_| socket.try_clone()).collect::<io::Result<Vec<_>>>()?;
     let sockets = clones.into_iter().chain([socket]).collect();
     Ok(Listener { address, sockets })
+}
+
+fn shared_unix(socket: UnixListener, workers: usize) -> io::Result<Vec<UnixListener>> {
+    check_listens(&socket)?;
+    socket.set_nonblocking(true)?;
+    let clones = (1..workers).map(|_| socket.try_clone()).collect::<io::Result<Vec<_>>>()?;
+    Ok(clones.into_iter().chain([socket]).collect())
+}
+
+fn check_listens(socket: impl AsFd) -> io::Result<()> {
+    if rustix::net::sockopt::socket_acceptconn(socket)? {
+        return Ok(());
+    }
+    Err(io::Error::other("it does not listen; write Accept=no in its unit"))
 }
 
 #[cfg(test)]

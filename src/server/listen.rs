@@ -36,6 +36,11 @@ pub enum ListenError {
         /// Why not.
         cause: io::Error,
     },
+    /// Whoever comes by a file has no address, and is trusted or nobody.
+    #[error(
+        "systemd hands over a Unix socket, and server.trusted_proxies does not name \"unix\": whoever comes by it would be nobody"
+    )]
+    HandedUntrusted,
     /// Somebody else listens at the file.
     #[error("cannot listen on unix:{}: another process listens there, perhaps a gateway", .0.display())]
     UnixInUse(PathBuf),

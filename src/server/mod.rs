@@ -8,6 +8,7 @@ mod accept;
 mod activity;
 mod bare;
 mod closing;
+mod connect;
 mod connection;
 mod doors;
 mod h2;
@@ -38,7 +39,8 @@ use crate::revocation::Cut;
 
 pub use accept::{Door, serve};
 pub use connection::{Settings, Tuning};
-pub use inherit::inherit;
+pub use doors::Lent;
+pub use inherit::{Handed, inherit};
 pub use listen::{ListenError, Listener, listen};
 pub use slots::Slots;
 pub use tls::Tls;

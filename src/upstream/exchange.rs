@@ -37,14 +37,17 @@ pub(super) async fn carry(
             Ok(answer)
         }
         // In a box, as all here that is rare: what every request carries along stays small.
-        Err(lost) => Box::pin(elsewhere(group, (at, lost), (&call, terms.session))).await,
+        Err(lost) => {
+            let first = (at, pool, lost);
+            Box::pin(elsewhere(group, first, (&call, terms.session))).await
+        }
     }
 }
 
 /// Asks other servers, as long as that may be done.
-async fn elsewhere(
-    group: &Rc<Group>,
-    (mut at, mut lost): (usize, Box<Failed>),
+async fn elsewhere<'a>(
+    group: &'a Rc<Group>,
+    (mut at, mut pool, mut lost): (usize, &'a Rc<Pool>, Box<Failed>),
     (call, session): (&Call, Option<SessionId>),
 ) -> Result<Response<AnswerBody>, Failure> {
     let mut tried = Set::default();
@@ -52,14 +55,16 @@ async fn elsewhere(
     let mut _retry = None;
     loop {
         tried = tried.with(at);
-        if call.blames_server(&lost.failure) {
+        // Whoever speaks HTTP/2 need not speak HTTP/1.1 too, which a tunnel asks of it.
+        let asks_for_more = call.upgrade.is_some() && pool.may_share();
+        if !asks_for_more && call.blames_server(&lost.failure) {
             group.failed(at);
         }
         let next = lost.request.zip(group.again(tried, session));
-        let Some((request, (place, pool, retry))) = next else {
+        let Some((request, (place, server, retry))) = next else {
             return Err(call.blame(lost.failure));
         };
-        (at, _retry) = (place, Some(retry));
+        (at, pool, _retry) = (place, server, Some(retry));
         match attempt(pool, Box::new(request), call).await {
             Ok(answer) => {
                 group.succeeded(at);

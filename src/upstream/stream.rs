@@ -114,7 +114,12 @@ async fn ask(
             }
             Err(Lost::of(failure))
         }
-        Err(NoHead::Broken(cause)) => Err(stream.lost(&cause, head, call)),
+        Err(NoHead::Broken(cause)) => {
+            if cause.is_go_away() {
+                ticket.retire();
+            }
+            Err(stream.lost(&cause, head, call))
+        }
     }
 }
 
@@ -222,6 +227,7 @@ impl Stream {
     ) -> Result<Response<AnswerBody>, Failure> {
         let mut answer = answer;
         *answer.version_mut() = Version::HTTP_11;
+        ticket.hear();
         let length = length(answer.headers())?;
         let reuse = answer::reframe(&mut answer, call.method())?;
         if reuse == answer::Reuse::Never || call.binds_connection() {
@@ -301,6 +307,7 @@ impl StreamBody {
     }
 
     fn take(&mut self, data: Bytes) -> Result<Frame<Bytes>, h2::Error> {
+        self.ticket.hear();
         self.received.flow_control().release_capacity(data.len())?;
         let arrived = u64::try_from(data.len()).unwrap_or(u64::MAX);
         self.length = self.length.map(|left| left.saturating_sub(arrived));

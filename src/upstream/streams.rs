@@ -4,15 +4,18 @@
 //! connection; who holds a [`Ticket`] may open one stream on it.
 
 use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
+use std::future::pending;
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::{Builder, Connection, SendRequest};
+use h2::{Ping, PingPong};
 use http::uri::Scheme;
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use super::Failure;
 use super::link::Link;
@@ -57,6 +60,10 @@ struct Shared {
     /// None once no more requests may begin.
     sender: RefCell<Option<SendRequest<Bytes>>>,
     active: Cell<usize>,
+    /// How often it has come into use after none.
+    turns: Cell<usize>,
+    /// How often something came of its server.
+    heard: Cell<usize>,
     idle_since: Cell<Instant>,
     /// Tells the driver that a stream has ended.
     ended: Notify,
@@ -151,6 +158,27 @@ impl Shared {
                 return;
             }
             tokio::select! { () = ended => {}, () = sleep_until(end) => {} }
+        }
+    }
+
+    /// Waits until its server gives no sign of life: requests wait, nothing comes, and a ping has no
+    /// answer, each for as long as a connection may take. A silence is asked about once, since
+    /// servers of gRPC take several pings for a flood.
+    async fn fall_silent(&self, pings: &mut PingPong) {
+        let patience = self.lease.pool().waits().connect;
+        let mut asked = None;
+        loop {
+            let (heard, turns, waited) = (self.heard.get(), self.turns.get(), self.active.get());
+            sleep(patience).await;
+            let waits = waited > 0 && self.active.get() > 0 && self.turns.get() == turns;
+            if !waits || self.heard.get() != heard || asked == Some(heard) {
+                continue;
+            }
+            asked = Some(heard);
+            let answered = timeout(patience, pings.ping(Ping::opaque())).await;
+            if answered.is_err() && self.heard.get() == heard {
+                return;
+            }
         }
     }
 }
@@ -255,6 +283,8 @@ async fn connect(lease: Lease, end: Instant) -> Result<Option<Rc<Shared>>, Failu
     let shared = Rc::new(Shared {
         sender: RefCell::new(Some(sender)),
         active: Cell::new(0),
+        turns: Cell::new(0),
+        heard: Cell::new(0),
         idle_since: Cell::new(Instant::now()),
         ended: Notify::new(),
         lease,
@@ -277,17 +307,29 @@ fn client() -> Builder {
 }
 
 /// Runs until the connection breaks or nothing uses it.
-async fn drive(connection: Connection<Socket, Bytes>, shared: Rc<Shared>) {
+async fn drive(mut connection: Connection<Socket, Bytes>, shared: Rc<Shared>) {
+    let pings = connection.ping_pong();
     let mut connection = pin!(connection);
     let max_idle = shared.lease.pool().max_idle();
     let ended = tokio::select! {
         _ended = &mut connection => true,
         () = shared.wear_out(max_idle) => false,
+        never = watch(pings, &shared) => match never {},
     };
     shared.lease.pool().streams().retire(&shared);
     if !ended {
         let _either_way = timeout(FAREWELL, connection).await;
     }
+}
+
+/// Lets no request begin where the server gives no sign of life. Those under way keep their own
+/// time-outs: it may only be busy.
+async fn watch(pings: Option<PingPong>, shared: &Rc<Shared>) -> Infallible {
+    if let Some(mut pings) = pings {
+        shared.fall_silent(&mut pings).await;
+        shared.lease.pool().streams().retire(shared);
+    }
+    pending().await
 }
 
 /// One request's place on a connection.
@@ -309,6 +351,9 @@ impl Ticket {
     fn new(shared: &Rc<Shared>, age: Age) -> Self {
         let streams = shared.lease.pool().streams();
         streams.active.set(streams.active.get().saturating_add(1));
+        if shared.active.get() == 0 {
+            shared.turns.set(shared.turns.get().wrapping_add(1));
+        }
         shared.active.set(shared.active.get().saturating_add(1));
         Self { shared: Rc::clone(shared), age }
     }
@@ -330,6 +375,11 @@ impl Ticket {
 
     pub(super) fn age(&self) -> Age {
         self.age
+    }
+
+    /// Something came of the server.
+    pub(super) fn hear(&self) {
+        self.shared.heard.set(self.shared.heard.get().wrapping_add(1));
     }
 
     /// No further request begins on this connection.

@@ -1,5 +1,6 @@
 //! Whole exchanges over loopback sockets, raw bytes on both sides.
 
+mod farewells;
 mod kinds;
 mod places;
 mod shared;

@@ -14,8 +14,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{Buf, Bytes};
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, GetAll, HeaderMap, HeaderValue, SEC_WEBSOCKET_ACCEPT, TE,
-    TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, GetAll, HeaderMap, HeaderValue, SEC_WEBSOCKET_ACCEPT,
+    SEC_WEBSOCKET_KEY, TE, TRANSFER_ENCODING, UPGRADE,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -53,6 +53,9 @@ pub(super) fn ask(headers: &mut HeaderMap, upgrade: &Upgrade) {
     headers.remove(TE);
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(UPGRADE, upgrade.protocol().clone());
+    if let Some(key) = upgrade.key() {
+        headers.insert(SEC_WEBSOCKET_KEY, key.clone());
+    }
 }
 
 /// Whether a 101 answers what was asked.

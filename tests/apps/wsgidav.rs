@@ -89,6 +89,30 @@ fn a_file_moves_to_where_the_public_address_says() {
 }
 
 #[test]
+fn a_file_moves_within_a_prefix_that_the_share_knows_nothing_of() {
+    let share = Share::start();
+    let gateway = Gateway::start(&format!(
+        "[[routes]]\npath = \"/dav/*\"\nstrip_prefix = \"/dav\"\nupstream = \"{0}\"\n\
+         [[routes]]\npath = \"/other/*\"\nupstream = \"{0}\"\n",
+        share.url
+    ));
+    let desk = Desk::new(&gateway);
+    desk.ask("PUT /dav/tea.txt", &[], "tea").expect(201);
+    let to = gateway.url("http", "/dav/green%20tea.txt");
+    desk.ask("COPY /dav/tea.txt", &[("Destination", &to)], "").expect(201);
+    desk.ask("MOVE /dav/tea.txt", &[("Destination", "/dav/black.txt")], "").expect(201);
+    assert_eq!(share.read("tea.txt"), None);
+    assert_eq!(share.read("black.txt").as_deref(), Some("tea"));
+    assert_eq!(share.read("green tea.txt").as_deref(), Some("tea"));
+    // Outside of the prefix there is nothing that the share could mean.
+    for outside in ["/black.txt", "/other/black.txt", "/davos/black.txt"] {
+        let refused = desk.ask("MOVE /dav/black.txt", &[("Destination", outside)], "");
+        assert!((400..500).contains(&refused.status), "{outside}: {}", refused.status);
+    }
+    assert_eq!(share.read("black.txt").as_deref(), Some("tea"));
+}
+
+#[test]
 fn a_lock_keeps_others_out_until_it_is_given_back() {
     let share = Share::start();
     let gateway = Gateway::start(&share.routes());

@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -140,6 +140,45 @@ fn a_restart_with_handed_sockets_refuses_and_loses_nobody() {
     gateway.stop();
     let waiting = TcpStream::connect(house.address());
     assert!(waiting.is_ok(), "the manager's socket is open without a gateway");
+}
+
+#[test]
+fn a_handed_unix_socket_is_listened_on_and_left_to_the_manager() {
+    let upstream = Upstream::hello();
+    let mut house = activated(&upstream);
+    house.reconfigure("workers = 2", "workers = 2\ntrusted_proxies = [\"unix\"]");
+    let path = house.path("web.sock");
+    let socket = UnixListener::bind(&path).unwrap();
+    let hand = || Stdio::from(OwnedFd::from(socket.try_clone().unwrap()));
+    let start = || house.start_with(house.activated("web", &[]), SIGN, hand());
+    let forwarded = [("X-Forwarded-For", "203.0.113.7"), ("Connection", "close")];
+    let asked = house.request("GET /public/x", &forwarded, "");
+    let connect = || {
+        let mut stream = UnixStream::connect(&path).expect("the manager's socket is open");
+        stream.write_all(asked.as_bytes()).unwrap();
+        stream
+    };
+    let is_served = |mut stream: UnixStream| {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("hello"), "{answer}");
+        assert_eq!(upstream.last().header("x-forwarded-for"), Some("203.0.113.7"));
+    };
+    for _ in 0..2 {
+        // Who comes while no gateway runs waits for the next one.
+        let waiting = connect();
+        let gateway = start();
+        assert!(gateway.said().contains("unix:") && gateway.said().contains("web.sock"));
+        is_served(waiting);
+        (0..4).for_each(|_| is_served(connect()));
+        gateway.stop();
+        assert!(path.exists(), "it is not ours to remove");
+    }
+    house.reconfigure("trusted_proxies = [\"unix\"]", "");
+    let refused = house.activated("web", &[]).stdin(hand()).output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("server.trusted_proxies"), "{said}");
+    drop(connect());
 }
 
 #[test]

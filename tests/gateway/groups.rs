@@ -418,3 +418,50 @@ fn an_application_listens_on_a_socket_of_the_file_system() {
     let told = gateway.get("/public/x", &[]).expect(502);
     assert!(!told.text().contains("none.sock"), "{}", told.text());
 }
+
+/// A server of HTTP/2 and nothing else, that says its name.
+fn by_http_2(name: &'static str) -> String {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let url = format!("h2c://{}", listener.local_addr().unwrap());
+    let serve = async move {
+        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let Ok(mut connection) = h2::server::handshake(stream).await else { return };
+                while let Some(Ok((_, mut respond))) = connection.accept().await {
+                    let answer = respond.send_response(http::Response::new(()), false);
+                    answer
+                        .unwrap()
+                        .send_data(bytes::Bytes::from_static(name.as_bytes()), true)
+                        .unwrap();
+                }
+            });
+        }
+    };
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(serve);
+    });
+    url
+}
+
+#[test]
+fn servers_of_http_2_that_open_no_tunnel_are_not_left_out_for_it() {
+    let [one, two] = ["one", "two"].map(by_http_2);
+    let gateway = gateway(&format!(
+        "servers = [\"{one}\", \"{two}\"]\nbalance = \"round_robin\"\n\
+         eject = {{ failures = 1, for = \"1h\", at_most = \"50 %\" }}"
+    ));
+    let opening = [
+        ("Connection", "Upgrade"),
+        ("Upgrade", "websocket"),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ("Sec-WebSocket-Version", "13"),
+    ];
+    gateway.ask("GET /public/ws", &opening, "").expect(502);
+    let answer = |_| gateway.get("/public/x", &[]).expect(200).text();
+    let mut answered: Vec<String> = (0..4).map(answer).collect();
+    answered.sort();
+    assert_eq!(answered, ["one", "one", "two", "two"]);
+}

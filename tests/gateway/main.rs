@@ -30,6 +30,7 @@ mod assertions;
 mod caching;
 mod client_address;
 mod command_line;
+mod connect;
 mod cors;
 mod cutting;
 mod destination;

@@ -1,7 +1,7 @@
 //! What befell others: a test for each published advisory against a gateway, a proxy or a library
 //! that could concern this one, by its number, with the essence of its text.
 //!
-//! Elsewhere: CVE-2023-44487 (rapid reset) is HTTP/2's. GHSA-7x63-xv5r-3p2x is CVE-2026-40575.
+//! GHSA-7x63-xv5r-3p2x is CVE-2026-40575.
 //!
 //! None of our concern, for what they are about is not here:
 //! - CVE-2024-47616, a service account's token that opens another service's interface: there are no
@@ -10,6 +10,7 @@
 //!
 //! CVE-2026-44699 is known by number only; nobody here found its text, so no test and no guess.
 
+mod floods;
 mod framing;
 mod headers;
 mod paths;

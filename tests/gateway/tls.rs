@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rustls::version::{TLS12, TLS13};
 
-use crate::support::{Authority, Client, Gateway, Secure, Upstream, routes};
+use crate::support::{Authority, Client, Gateway, Secure, Upstream, eventually, request, routes};
 
 /// A gateway with certificates for `apps.example.com` (the first) and `*.wild.example`.
 struct Scene {
@@ -178,6 +178,30 @@ fn a_handshake_that_does_not_end_is_closed() {
     for client in &mut clients {
         assert!(client.is_closed());
     }
+}
+
+#[test]
+fn a_handshake_under_way_takes_a_place() {
+    let scene = Scene::with("max_connections_per_ip = 1");
+    let ask = request("GET /metrics", &[("Connection", "close")], "");
+    let metrics = || Client::connect(scene.gateway.admin_address()).ask(&ask).text();
+    let shake = || Secure::connect(scene.gateway.address(), &scene.config(), "apps.example.com");
+    let mut stalled = scene.gateway.connect();
+    stalled.send([0x16]);
+    eventually("its place", || {
+        metrics()
+            .contains(
+                "
+portcullis_connections 1
+",
+            )
+            .then_some(())
+    });
+    assert!(shake().is_err(), "the only place is taken");
+    drop(stalled);
+    let mut client = eventually("a place", || shake().ok());
+    client.send(get("apps.example.com"));
+    assert!(client.rest().ends_with("hello"));
 }
 
 #[test]

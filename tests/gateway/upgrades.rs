@@ -371,6 +371,37 @@ fn tunnels_count_among_the_connections_of_their_upstream_and_silent_ones_end() {
 }
 
 #[test]
+fn a_websocket_to_a_server_of_http_2_has_a_connection_of_http_1() {
+    let upstream = echo(good());
+    let url = upstream.url().replace("http://", "h2c://");
+    let gateway = Gateway::before(&url);
+    let count = |text: &str| {
+        upstream.seen().iter().filter(|seen: &&Seen| seen.head.starts_with(text)).count()
+    };
+    for turn in 1..=2 {
+        // Which this one does not speak.
+        gateway.get("/public/x", &[]).expect(502);
+        let (client, status, _) = ask(&gateway, "/public/ws", &OPENING);
+        assert_eq!(status, 101);
+        client.stream().write_all(b"x").unwrap();
+        expect(&client, b"x");
+        assert_eq!((count("PRI * HTTP/2.0"), count("GET /public/ws ")), (turn, turn));
+    }
+}
+
+#[test]
+fn the_routes_own_time_out_ends_a_silent_tunnel() {
+    let upstream = echo(good());
+    let gateway = Gateway::start(&format!(
+        "[[routes]]\npath = \"/*\"\naccess = \"public\"\nupstream = \"{}\"\ntimeouts = {{ idle = \"1s\" }}\n",
+        upstream.url()
+    ));
+    let (mut client, status, _) = ask(&gateway, "/ws", &OPENING);
+    assert_eq!(status, 101);
+    assert!(client.ended_by_reset(), "neither side has said a word");
+}
+
+#[test]
 fn a_drain_lets_a_tunnel_be_until_its_end() {
     let upstream = echo(good());
     let server = "[server]\nlisten = \"127.0.0.1:0\"\ndata_dir = \"FOLDER/data\"\nadmin = \"off\"\nworkers = 1\ntimeouts = { drain = \"1s\" }\n";

@@ -19,16 +19,21 @@ struct Secured {
 
 impl Secured {
     fn answering(answer: &'static str) -> Self {
+        Self::speaking(&[], answer)
+    }
+
+    fn speaking(protocols: &[&str], answer: &'static str) -> Self {
         let CertifiedKey { cert, signing_key } =
             generate_simple_self_signed(["app.internal".to_owned()]).unwrap();
         let key = PrivatePkcs8KeyDer::from(signing_key.serialize_der());
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
+        let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
             .with_single_cert(vec![cert.der().clone()], key.into())
             .unwrap();
+        config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let heads = Arc::<Mutex<Vec<String>>>::default();
@@ -91,6 +96,33 @@ fn an_application_is_reached_by_tls_with_a_certificate_that_is_known() {
     let heads = app.heads.lock().unwrap().clone();
     let host = format!("host: 127.0.0.1:{}\r\n", app.address.port());
     assert!(heads.iter().all(|head| head.contains(&host)), "{heads:?}");
+}
+
+#[test]
+fn a_websocket_to_a_server_that_agrees_to_http_2_has_a_connection_of_http_1() {
+    // The example of RFC 6455 section 1.3.
+    let app = Secured::speaking(
+        &["h2", "http/1.1"],
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
+    );
+    let gateway = app.gateway("127.0.0.1", "tls = { verify = \"off\" }");
+    let opening = [
+        ("Connection", "Upgrade"),
+        ("Upgrade", "websocket"),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ("Sec-WebSocket-Version", "13"),
+    ];
+    for _ in 0..2 {
+        let mut client = gateway.connect();
+        client.send(gateway.request("GET /public/ws", &opening, ""));
+        assert_eq!(client.head().expect("an answer").0, 101);
+        // Which it does not speak, whatever it has agreed to.
+        gateway.get("/public/x", &[]).expect(502);
+    }
+    let heads = app.heads.lock().unwrap().clone();
+    let first = |text: &str| heads.iter().filter(|head| head.starts_with(text)).count();
+    assert_eq!((first("GET /public/ws HTTP/1.1"), first("PRI * HTTP/2.0")), (2, 2), "{heads:?}");
 }
 
 #[test]

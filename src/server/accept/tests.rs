@@ -78,7 +78,7 @@ impl House {
         let (slots, (drain, draining)) = (Slots::new(100, 100), watch::channel(false));
         let door = Door {
             sockets: listener.sockets,
-            lent: Vec::new(),
+            lent: Lent::default(),
             unix,
             slots: Arc::clone(&slots),
             tls: None,

@@ -96,6 +96,22 @@ impl Frames {
         let _ = self.0.write_all(bytes.as_ref());
     }
 
+    /// Sends bytes again and again and reads nothing, until the gateway breaks off; how many it took.
+    #[track_caller]
+    pub fn flood(&mut self, bytes: &[u8]) -> usize {
+        self.0.set_write_timeout(Some(PATIENCE)).expect("a time-out can be set");
+        let mut taken = 0;
+        loop {
+            match self.0.write(bytes) {
+                Ok(count) => taken += count,
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    panic!("after {taken} bytes it takes nothing and does not break off either")
+                }
+                Err(_broken_off) => return taken,
+            }
+        }
+    }
+
     /// The next frame; None: the connection ended.
     pub fn next(&mut self) -> Option<FrameSeen> {
         let mut head = [0; 9];

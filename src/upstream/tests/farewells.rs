@@ -1,0 +1,192 @@
+//! Servers of HTTP/2 that say farewell to some requests (RFC 9113 section 6.8), or nothing at all:
+//! frame by frame, since no library says such things.
+
+use super::*;
+
+/// A server's end of a connection.
+struct Raw(Wire);
+
+struct Seen {
+    kind: u8,
+    flags: u8,
+    stream: u32,
+    payload: Vec<u8>,
+}
+
+const HEADERS: u8 = 1;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const GOAWAY: u8 = 7;
+const ACK: u8 = 1;
+const NO_ERROR: u32 = 0;
+const INTERNAL_ERROR: u32 = 2;
+/// With END_STREAM.
+const WHOLE: u8 = 5;
+/// `:status: 204` (RFC 7541 appendix A).
+const NO_CONTENT: [u8; 1] = [0x89];
+
+impl Raw {
+    async fn accepted(house: &House) -> Self {
+        Self::greeted(house.accepted().await).await
+    }
+
+    async fn greeted(mut wire: Wire) -> Self {
+        wire.0.read_exact(&mut [0; 24]).await.unwrap();
+        let mut raw = Self(wire);
+        raw.say(SETTINGS, (0, 0), &[]).await;
+        raw
+    }
+
+    async fn say(&mut self, kind: u8, (flags, stream): (u8, u32), payload: &[u8]) {
+        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        let head = [&length[1..], &[kind, flags], &stream.to_be_bytes()].concat();
+        self.0.0.write_all(&[&head, payload].concat()).await.unwrap();
+    }
+
+    async fn next(&mut self) -> Seen {
+        let mut head = [0; 9];
+        self.0.0.read_exact(&mut head).await.expect("a frame");
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let mut payload = vec![0; usize::try_from(length).unwrap()];
+        self.0.0.read_exact(&mut payload).await.unwrap();
+        let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+        Seen { kind: head[3], flags: head[4], stream, payload }
+    }
+
+    /// Reads on to a frame of a kind that acknowledges nothing.
+    async fn until(&mut self, kind: u8) -> Seen {
+        loop {
+            let seen = self.next().await;
+            if seen.kind == kind && (kind == HEADERS || seen.flags & ACK == 0) {
+                return seen;
+            }
+        }
+    }
+
+    async fn is_asked(&mut self, stream: u32) {
+        assert_eq!(self.until(HEADERS).await.stream, stream);
+    }
+
+    async fn answer(&mut self, stream: u32) {
+        self.say(HEADERS, (WHOLE, stream), &NO_CONTENT).await;
+    }
+
+    async fn say_farewell(&mut self, last: u32, reason: u32) {
+        self.say(GOAWAY, (0, 0), &[last.to_be_bytes(), reason.to_be_bytes()].concat()).await;
+    }
+}
+
+async fn house() -> House {
+    House::over(Kind::H2c, |upstream| upstream.retries = 0).await
+}
+
+async fn client(house: &House, request: &str) -> Wire {
+    let mut client = house.client().await;
+    client.send(request).await;
+    client
+}
+
+async fn is_answered(client: &mut Wire) {
+    let head = client.head().await;
+    assert!(head.starts_with("HTTP/1.1 204 "), "{head}");
+}
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+const POST: &str = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n";
+
+#[test]
+fn what_a_farewell_leaves_out_is_sent_once_more_and_the_rest_ends_where_it_is() {
+    run(async {
+        let house = house().await;
+        let mut first = client(&house, POST).await;
+        let mut leaving = Raw::accepted(&house).await;
+        leaving.is_asked(1).await;
+        let mut others = Vec::new();
+        for stream in [3, 5, 7] {
+            others.push(client(&house, POST).await);
+            leaving.is_asked(stream).await;
+        }
+        // First for what is to come, then for what it has seen: as it is mostly done.
+        leaving.say_farewell(0x7fff_ffff, NO_ERROR).await;
+        leaving.say_farewell(1, NO_ERROR).await;
+        let mut next = Raw::accepted(&house).await;
+        for stream in [1, 3, 5] {
+            next.is_asked(stream).await;
+            next.answer(stream).await;
+        }
+        for other in &mut others {
+            is_answered(other).await;
+        }
+        leaving.answer(1).await;
+        is_answered(&mut first).await;
+        first.send(POST).await;
+        next.is_asked(7).await;
+        assert_eq!(house.failures(), []);
+    });
+}
+
+#[test]
+fn what_a_farewell_includes_is_never_sent_once_more() {
+    run(async {
+        for reason in [NO_ERROR, INTERNAL_ERROR] {
+            let house = house().await;
+            let mut first = client(&house, POST).await;
+            let mut leaving = Raw::accepted(&house).await;
+            leaving.is_asked(1).await;
+            leaving.say_farewell(1, reason).await;
+            drop(leaving);
+            assert!(first.head().await.starts_with("HTTP/1.1 502 "), "{reason}");
+            // The next connection's first request is another one.
+            let _second = client(&house, GET).await;
+            let mut next = Raw::accepted(&house).await;
+            let head = next.until(HEADERS).await;
+            // `:method: GET` (RFC 7541 appendix A).
+            assert!(head.payload.contains(&0x82), "{:?}", head.payload);
+        }
+    });
+}
+
+#[test]
+fn a_server_without_a_sign_of_life_gets_no_more_requests_and_may_still_answer_the_others() {
+    run(async {
+        let patience = Duration::from_millis(100);
+        let house = House::over(Kind::H2c, |upstream| upstream.connect_timeout = patience).await;
+        let mut first = client(&house, GET).await;
+        let mut silent = Raw::accepted(&house).await;
+        silent.until(PING).await;
+        let mut waiting = Vec::new();
+        let next = loop {
+            waiting.push(client(&house, GET).await);
+            if let Ok(wire) = timeout(patience, house.accepted()).await {
+                break wire;
+            }
+            assert!(waiting.len() < 50, "every request goes to the silent one");
+        };
+        let mut next = Raw::greeted(next).await;
+        next.is_asked(1).await;
+        next.answer(1).await;
+        is_answered(waiting.last_mut().unwrap()).await;
+        silent.answer(1).await;
+        is_answered(&mut first).await;
+        assert_eq!(house.failures(), []);
+    });
+}
+
+#[test]
+fn a_server_that_answers_a_ping_keeps_its_connection() {
+    run(async {
+        let patience = Duration::from_secs(1);
+        let house = House::over(Kind::H2c, |upstream| upstream.connect_timeout = patience).await;
+        let mut first = client(&house, GET).await;
+        let mut busy = Raw::accepted(&house).await;
+        busy.is_asked(1).await;
+        let ping = busy.until(PING).await;
+        busy.say(PING, (ACK, 0), &ping.payload).await;
+        let mut second = client(&house, GET).await;
+        busy.is_asked(3).await;
+        for (stream, client) in [(3, &mut second), (1, &mut first)] {
+            busy.answer(stream).await;
+            is_answered(client).await;
+        }
+    });
+}
