@@ -99,6 +99,11 @@ impl Asked {
         self.on_denied.unwrap_or(OnDenied::Auto)
     }
 
+    /// Whether an application's route took it, not an endpoint.
+    pub(super) const fn is_for_application(&self) -> bool {
+        self.on_denied.is_some()
+    }
+
     /// `Accept-Language`.
     pub(super) fn languages(&self) -> &str {
         self.languages.as_ref().and_then(|value| value.to_str().ok()).unwrap_or_default()

@@ -56,7 +56,8 @@ fn page(answer: Answer, status: u16) -> String {
     framed_by(&answer, "'none'")
 }
 
-/// As every page, but for one header: with it WebKit takes a reload for another site's.
+/// In place of an application's form, without the header that its page has not either: where they
+/// differ, WebKit takes a reload for another site's.
 #[track_caller]
 fn page_in_place(answer: Answer, status: u16) -> String {
     let answer = answer.expect(status);
@@ -228,6 +229,48 @@ fn a_form_whose_session_is_over_is_answered_in_place() {
     assert!(html.contains(r#"href="/auth/login" target="_blank" rel="noopener""#), "{html}");
     assert!(!html.contains("much"), "{html}");
     assert_eq!(upstream.seen().len(), 0);
+}
+
+#[test]
+fn whatever_is_told_in_place_of_an_applications_form_can_be_reloaded() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let slow = silent.local_addr().unwrap();
+    let gateway = Gateway::start(&format!(
+        r#"
+[[routes]]
+path = "/gone"
+access = "public"
+upstream = "http://127.0.0.1:1"
+[[routes]]
+path = "/slow"
+access = "public"
+upstream = "http://{slow}"
+timeouts = {{ response = "10ms" }}
+[[routes]]
+path = "/small"
+access = "public"
+upstream = "http://{slow}"
+max_body = "1 B"
+[[routes]]
+path = "/known"
+upstream = "http://{slow}"
+"#
+    ));
+    let cookies = sign_in(&gateway);
+    let database = rusqlite::Connection::open(gateway.database()).unwrap();
+    database.execute_batch("ALTER TABLE sessions RENAME TO hidden").unwrap();
+    let unsure = cookies.split("; ").find(|cookie| cookie.contains("pc_rt")).unwrap();
+    for (path, cookies, status) in [
+        ("/gone", "a=b", 502),
+        ("/slow", "a=b", 504),
+        ("/small", "a=b", 413),
+        ("/known", unsure, 503),
+    ] {
+        page_in_place(submit(&gateway, path, &[("Cookie", cookies)], "text=typed"), status);
+    }
+    // What was opened by a link is not sent again; and the forms of our own pages have the header.
+    page(open(&gateway, "/gone"), 502);
+    page(submit(&gateway, "/auth/login", &[], GOOD), 503);
 }
 
 #[test]
@@ -668,7 +711,7 @@ fn ending_another_session_asks_for_a_recent_login_by_a_page() {
     let end = format!("/auth/sessions/{}/end", other.session);
     let refused = submit(&gateway, &end, &[("Cookie", &cookies)], "");
     assert!(refused.header("www-authenticate").is_some());
-    let html = page_in_place(refused, 401);
+    let html = page(refused, 401);
     let link = "/auth/login?prompt=login&#38;return_to=%2Fauth%2Faccount";
     assert!(html.contains("recent sign-in") && html.contains(link), "{html}");
     gateway.get_as("/auth/me", &other.access).expect(200);

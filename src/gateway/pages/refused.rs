@@ -13,6 +13,17 @@ use super::{CROSS_ORIGIN_OPENER_POLICY, Embedding, Look, Prompt, see_other};
 
 /// The answer of a refusal, for whoever asked.
 pub(in super::super) fn refused(visit: &Visit, refused: &Refused) -> Response<Content> {
+    let mut answer = told_to(visit, refused);
+    // In place of an application's form, which as a rule came from a page without that header.
+    // WebKit takes a page that differs from the form's into another browsing context group, and
+    // then the reload that sends the form again for another site's. Forms of ours have the header.
+    if visit.asked.is_for_application() && !visit.asked.is_read() {
+        answer.headers_mut().remove(CROSS_ORIGIN_OPENER_POLICY);
+    }
+    answer
+}
+
+fn told_to(visit: &Visit, refused: &Refused) -> Response<Content> {
     let status = refused.status();
     let audience = match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
@@ -29,7 +40,7 @@ pub(in super::super) fn refused(visit: &Visit, refused: &Refused) -> Response<Co
             see_other(&look.login_link(asked.way_back().as_ref(), prompt(refused.refusal())))
         }
         Audience::Navigation | Audience::Form if asks_login => {
-            in_place(page(look, refused, held(look, refused.refusal())))
+            page(look, refused, held(look, refused.refusal()))
         }
         Audience::Frame if asks_login => page(look, refused, framed(look)),
         Audience::Navigation | Audience::Form | Audience::Frame => {
@@ -37,14 +48,6 @@ pub(in super::super) fn refused(visit: &Visit, refused: &Refused) -> Response<Co
             page(look, refused, (told(visit, refused, place), embedding(audience)))
         }
     }
-}
-
-/// For a page that asks to be reloaded, so that the form before it is sent again. WebKit leaves the
-/// form's browsing context group for a page with that header, and takes the reload for another
-/// site's.
-fn in_place(mut answer: Response<Content>) -> Response<Content> {
-    answer.headers_mut().remove(CROSS_ORIGIN_OPENER_POLICY);
-    answer
 }
 
 fn page(
