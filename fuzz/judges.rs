@@ -74,19 +74,63 @@ pub fn headers(data: &[u8]) -> Option<()> {
     Some(())
 }
 
-/// The address of a client is that of its connection, whatever it says.
+/// The address of a client is that of its connection, whatever it says; behind trusted proxies it is
+/// the one that they vouch for, whatever stands beside it.
 pub fn forwarding(data: &[u8]) -> Option<()> {
-    let head = forwarded(data, "X-Forwarded-For: ")?;
-    once(&head.headers, "x-forwarded-for", "192.0.2.1");
-    once(&head.headers, "x-real-ip", "192.0.2.1");
-    once(&head.headers, "x-forwarded-proto", "https");
-    once(&head.headers, "x-forwarded-port", "443");
-    once(&head.headers, "x-forwarded-host", HOST_NAME);
-    let known = ["for", "proto", "port", "host"];
-    let further = head.headers.keys().filter_map(|name| name.as_str().strip_prefix("x-forwarded-"));
-    assert!(further.into_iter().all(|name| known.contains(&name)), "{:?}", head.headers);
-    assert!(!head.headers.contains_key("forwarded"), "{:?}", head.headers);
+    let headers = forwarded(data, "X-Forwarded-For: ")?.headers;
+    told(&headers, STRANGER);
+    // One of them for each input: neighbours of it come to the others.
+    let (source, list) = TRUSTING[data.len() % TRUSTING.len()];
+    behind_proxies(data, source, list);
     Some(())
+}
+
+/// The same when there are proxies whose word is taken in this header. One that lists appends to
+/// what its client said, in its line or after it; any other writes its own over it.
+fn behind_proxies(data: &[u8], source: &'static str, list: bool) {
+    let send = |peer: [u8; 4], says: &dyn Fn(&mut HeaderMap)| {
+        let mut head = head(data, &format!("{source}: ")).expect("it was read before");
+        says(&mut head.headers);
+        sent(head, peer, trusting(source)).map(|head| head.headers)
+    };
+    let holds = |says: &dyn Fn(&mut HeaderMap)| {
+        send(PROXY, says).inspect(|headers| told(headers, CLIENT));
+        send([192, 0, 2, 1], says).inspect(|headers| told(headers, STRANGER));
+    };
+    let word = |address: &str| match source {
+        "forwarded" => format!("for={address};proto=https"),
+        _ => address.to_owned(),
+    };
+    if list {
+        let (client, second) = (word(CLIENT), word("10.0.0.2"));
+        holds(&|headers| append(headers, source, &client));
+        holds(&|headers| extend(headers, source, &client));
+        holds(&|headers| extend(headers, source, &format!("{client}, {second}")));
+        holds(&|headers| {
+            extend(headers, source, &client);
+            append(headers, source, &second);
+        });
+    } else {
+        holds(&|headers| drop(headers.insert(source, HeaderValue::from_static(CLIENT))));
+        let twice = send(PROXY, &|headers| {
+            append(headers, source, CLIENT);
+            append(headers, source, CLIENT);
+        });
+        twice.inspect(|headers| told(headers, "10.0.0.1"));
+    }
+}
+
+fn told(headers: &HeaderMap, client: &str) {
+    once(headers, "x-forwarded-for", client);
+    once(headers, "x-real-ip", client);
+    once(headers, "x-forwarded-proto", "https");
+    once(headers, "x-forwarded-port", "443");
+    once(headers, "x-forwarded-host", HOST_NAME);
+    let known = ["for", "proto", "port", "host"];
+    let mut further = headers.keys().filter_map(|name| name.as_str().strip_prefix("x-forwarded-"));
+    assert!(further.all(|name| known.contains(&name)), "{headers:?}");
+    let single = ["forwarded", "cf-connecting-ip"];
+    assert!(!single.iter().any(|name| headers.contains_key(*name)), "{headers:?}");
 }
 
 /// No cookie of ours is left in any spelling, and every other stays as it was, in order.
@@ -194,14 +238,27 @@ pub fn toml(data: &[u8]) -> Option<()> {
 
 const PUBLIC: &str = "https://apps.example.com";
 const HOST_NAME: &str = "apps.example.com";
+/// Each source of a client's address, and whether it is a list.
+const TRUSTING: [(&str, bool); 4] = [
+    ("x-forwarded-for", true),
+    ("forwarded", true),
+    ("x-real-ip", false),
+    ("cf-connecting-ip", false),
+];
+const STRANGER: &str = "192.0.2.1";
+const PROXY: [u8; 4] = [10, 0, 0, 1];
+const CLIENT: &str = "198.51.100.7";
 const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef-and-more";
 
 /// The head that an upstream would get of what an anonymous sends: the first line is a method and
 /// a target, each other one a header, which begins with `name` where it has no colon.
 fn forwarded(data: &[u8], name: &str) -> Option<Parts> {
-    let snapshot = snapshot();
-    let peer = Peer { address: [192, 0, 2, 1].into(), port: 1 };
-    let request = NormalRequest::read(head(data, name)?, peer, snapshot.reader()).ok()?;
+    sent(head(data, name)?, [192, 0, 2, 1], snapshot())
+}
+
+fn sent(head: Parts, peer: [u8; 4], snapshot: &Snapshot) -> Option<Parts> {
+    let peer = Peer { address: peer.into(), port: 1 };
+    let request = NormalRequest::read(head, peer, snapshot.reader()).ok()?;
     let matched = snapshot.table().find(request).ok()?;
     let permitted = authorise(matched, Caller::Anonymous(Why::NoCredential), false).ok()?;
     let request_id = "01";
@@ -236,19 +293,53 @@ fn head(data: &[u8], name: &str) -> Option<Parts> {
     Some(head)
 }
 
+fn append(headers: &mut HeaderMap, name: &'static str, value: &str) {
+    headers.append(name, HeaderValue::from_str(value).expect("a value"));
+}
+
+/// Into the last line, where there is one.
+fn extend(headers: &mut HeaderMap, name: &'static str, value: &str) {
+    let mut lines: Vec<HeaderValue> = headers.get_all(name).iter().cloned().collect();
+    let longer = match lines.pop() {
+        Some(last) => [last.as_bytes(), value.as_bytes()].join(&b", "[..]),
+        None => value.as_bytes().to_vec(),
+    };
+    headers.remove(name);
+    lines.push(HeaderValue::from_bytes(&longer).expect("a value"));
+    for line in lines {
+        headers.append(name, line);
+    }
+}
+
+/// Nobody's word is taken.
 fn snapshot() -> &'static Snapshot {
     static SNAPSHOT: OnceLock<Snapshot> = OnceLock::new();
-    SNAPSHOT.get_or_init(|| {
-        let text = format!(
-            "[server]\npublic_url = \"{PUBLIC}\"\n\
-             [[routes]]\npath = \"/*\"\naccess = \"optional\"\nupstream = \"http://127.0.0.1:1\"\n\
-             [[routes]]\npath = \"/admin/*\"\nupstream = \"http://127.0.0.1:1\"\n"
-        );
-        let file = Path::new("/nonexistent/gateway.toml");
-        let loaded = config::read(&text, file, &Environment::fixed([]));
-        let loaded = loaded.unwrap_or_else(|report| panic!("{}", report.render(Style::Plain)));
-        Snapshot::compile(&Arc::new(loaded.config), &[]).expect("it compiles")
-    })
+    SNAPSHOT.get_or_init(|| compiled(""))
+}
+
+/// The word of a network is taken, in this header.
+fn trusting(source: &str) -> &'static Snapshot {
+    static SNAPSHOTS: OnceLock<Vec<Snapshot>> = OnceLock::new();
+    let all = SNAPSHOTS.get_or_init(|| {
+        let keys = |source: &str| {
+            format!("trusted_proxies = [\"10.0.0.0/8\"]\nclient_ip = \"{source}\"\n")
+        };
+        TRUSTING.iter().map(|(source, _)| compiled(&keys(source))).collect()
+    });
+    let at = TRUSTING.iter().position(|(name, _)| *name == source).expect("a source");
+    &all[at]
+}
+
+fn compiled(server: &str) -> Snapshot {
+    let text = format!(
+        "[server]\npublic_url = \"{PUBLIC}\"\n{server}\
+         [[routes]]\npath = \"/*\"\naccess = \"optional\"\nupstream = \"http://127.0.0.1:1\"\n\
+         [[routes]]\npath = \"/admin/*\"\nupstream = \"http://127.0.0.1:1\"\n"
+    );
+    let file = Path::new("/nonexistent/gateway.toml");
+    let loaded = config::read(&text, file, &Environment::fixed([]));
+    let loaded = loaded.unwrap_or_else(|report| panic!("{}", report.render(Style::Plain)));
+    Snapshot::compile(&Arc::new(loaded.config), &[]).expect("it compiles")
 }
 
 fn minted() -> &'static (KeyRing, AccessRules, String) {

@@ -16,16 +16,17 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Request;
-use http::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
+use http::header::{HeaderValue, TRANSFER_ENCODING};
+use http::{Method, Request};
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use super::activity::{Activity, InFlight};
 use super::connect;
@@ -55,14 +56,13 @@ pub(super) async fn serve<S: Service>(
         service_fn(move |mut request: Request<Incoming>| {
             let (in_flight, flow) = (activity.begin(), streams.begin());
             given.mark(&mut request);
-            tell_framing(&mut request);
-            let tunnel = connect::opening(&mut request)
-                .map(|opening| (opening, streams.clone(), Rc::clone(&activity)));
-            let cut = Rc::clone(&flow.cut);
-            let answer = Rc::clone(&service).serve(request, peer, cut);
+            let (service, streams) = (Rc::clone(&service), streams.clone());
+            let activity = Rc::clone(&activity);
             async move {
-                let mut answer = answer.await;
-                if let Some((opening, streams, activity)) = tunnel
+                tell_framing(&mut request, settings.header_timeout).await;
+                let opening = connect::opening(&mut request);
+                let mut answer = service.serve(request, peer, Rc::clone(&flow.cut)).await;
+                if let Some(opening) = opening
                     && let Some(far) = S::tunnel(answer.body_mut())
                 {
                     let sending = Rc::clone(&streams.begin().cut);
@@ -102,11 +102,31 @@ fn is_io(error: &hyper::Error) -> bool {
 
 /// A body whose length nobody told is what HTTP/1.1 calls chunked, and is judged as such: HTTP/2
 /// has no header that says so (RFC 9113 section 8.2.2).
-fn tell_framing(request: &mut Request<Incoming>) {
-    if !request.body().is_end_stream() && !request.headers().contains_key(CONTENT_LENGTH) {
-        let chunked = HeaderValue::from_static("chunked");
-        request.headers_mut().insert(TRANSFER_ENCODING, chunked);
+async fn tell_framing(request: &mut Request<Incoming>, patience: Duration) {
+    let length = request.body().size_hint().exact();
+    let seldom = length.is_none() && matches!(*request.method(), Method::GET | Method::HEAD);
+    let is_told = if request.body().is_end_stream() {
+        true
+    } else if length == Some(0) || seldom {
+        // Rare, and large: in a box, so that what every request carries along stays small.
+        Box::pin(timeout(patience, ends_empty(request.body_mut()))).await == Ok(true)
+    } else {
+        length.is_some()
+    };
+    if !is_told {
+        request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
+}
+
+/// Whether a body that should be empty is: its end may come in a frame of its own.
+async fn ends_empty(body: &mut Incoming) -> bool {
+    while !body.is_end_stream() {
+        match body.frame().await {
+            Some(Ok(frame)) if frame.data_ref().is_none_or(Bytes::is_empty) => {}
+            Some(_) | None => return false,
+        }
+    }
+    true
 }
 
 fn builder(streams: Streams, settings: &Settings) -> http2::Builder<Streams> {

@@ -45,6 +45,10 @@ impl Gateway {
         gateway
     }
 
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     pub fn connect(&self) -> Client {
         Client::connect(self.address)
     }

@@ -25,6 +25,9 @@ mod browser;
 mod client;
 mod differential;
 mod django;
+#[allow(dead_code, reason = "the tests that need no foreign program use more of it")]
+#[path = "../gateway/support/frames.rs"]
+mod frames;
 mod full_disk;
 mod gateway;
 mod heavy;

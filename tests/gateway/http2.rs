@@ -295,15 +295,59 @@ fn a_body_is_framed_anew_and_bounded() {
     // A GET whose body could be lost on the way is refused, as over HTTP/1.1.
     let mut client = door.connect();
     client.send(frame(HEADERS, END_HEADERS, 1, &door.get("/public/x", &[])));
+    client.send(frame(DATA, END_STREAM, 1, b"x"));
     assert_eq!(client.told(), Told::Status(400));
     // More or less than was told: reset, and the upstream has no whole request.
-    for (length, flags) in [("2", END_STREAM), ("9", END_STREAM), ("2", 0)] {
+    for (length, flags) in [("2", END_STREAM), ("9", END_STREAM), ("2", 0), ("0", END_STREAM)] {
         let mut client = door.connect();
         client.send(frame(HEADERS, END_HEADERS, 1, &post(&[("content-length", length)])));
         client.send(frame(DATA, flags, 1, b"abc"));
         assert_eq!(client.told(), Told::Reset(PROTOCOL), "{length} {flags}");
     }
     assert_eq!(door.upstream.seen().len(), 2);
+}
+
+/// Some clients say in a frame of its own that nothing follows (RFC 9113 section 8.1).
+#[test]
+fn an_end_in_a_frame_of_its_own_is_no_body() {
+    let door = Door::open();
+    let bare = door.get("/public/x", &[]);
+    let zero = door.get("/public/x", &[("content-length", "0")]);
+    for head in [&bare, &zero] {
+        for ends in [
+            vec![frame(DATA, END_STREAM, 1, b"")],
+            vec![
+                frame(DATA, 0, 1, b""),
+                frame(DATA, PADDED, 1, b"\x02\0\0"),
+                frame(HEADERS, END_STREAM | END_HEADERS, 1, &block(&[("x-sum", "1")])),
+            ],
+        ] {
+            let mut client = door.connect();
+            client.send(frame(HEADERS, END_HEADERS, 1, head));
+            ends.iter().for_each(|end| client.send(end));
+            assert_eq!(client.told(), Told::Status(200));
+            let seen = door.upstream.last();
+            assert!(seen.all("transfer-encoding").is_empty() && seen.body.is_empty(), "{seen:?}");
+        }
+    }
+    assert_eq!(door.upstream.seen().len(), 4);
+}
+
+#[test]
+fn an_end_that_does_not_come_is_waited_for_no_longer_than_a_head() {
+    let upstream = Upstream::hello();
+    let gateway = Gateway::start(&format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\ndata_dir = \"FOLDER/data\"\nadmin = \"off\"\nworkers = 1\n\
+         timeouts = {{ header = \"1s\", idle = \"60s\" }}\n{}",
+        routes(&upstream.url())
+    ));
+    let door = Door { gateway, upstream };
+    for fields in [&[][..], &[("content-length", "0")]] {
+        let mut client = door.connect();
+        client.send(frame(HEADERS, END_HEADERS, 1, &door.get("/public/x", fields)));
+        assert_eq!(client.told(), Told::Status(400));
+    }
+    assert_eq!(door.upstream.seen().len(), 0);
 }
 
 #[test]

@@ -17,6 +17,7 @@ use recorder::Recorder;
 use servers::{Reply, Server};
 
 use crate::client::Client;
+use crate::frames::Frames;
 use crate::gateway::Gateway;
 
 /// What only administrators may have; a gateway without them is one that fails.
@@ -42,6 +43,15 @@ fn six_servers_read_what_is_forwarded_as_it_was_decided_on() {
     house.judge(Case::of_head, 3_000, 1);
 }
 
+/// What comes by HTTP/2 goes on by HTTP/1.1, whose framing and syntax it never had.
+#[test]
+fn six_servers_read_what_came_by_http_2_as_it_was_decided_on() {
+    House::guarding().by(Protocol::Http2).judge(Case::of_target, 1_000, 2);
+    let house = House::opening().by(Protocol::Http2);
+    house.judge(Case::of_open_target, 1_000, 2);
+    house.judge(Case::of_head, 2_000, 2);
+}
+
 #[test]
 #[ignore = "120,000 requests through the gateway and to seven servers take minutes; `./test slow`"]
 fn six_servers_read_a_hundred_thousand_requests_as_they_were_decided_on() {
@@ -58,6 +68,10 @@ fn six_servers_read_a_hundred_thousand_requests_as_they_were_decided_on() {
 fn a_gateway_that_guards_nothing_is_found_out_by_every_server() {
     let house = House::new(OPEN, is_guarded);
     let found = house.run(&cases::many(Case::of_target, 1_500, 7), &mut house.tally());
+    let house = house.by(Protocol::Http2);
+    let by_http_2 = house.run(&cases::many(Case::of_target, 200, 7), &mut house.tally());
+    assert!(!by_http_2.is_empty(), "nothing is found by HTTP/2");
+    let house = house.by(Protocol::Http1);
     for server in &house.servers {
         let of_it = found.iter().find(|fault| fault.server == server.name);
         let fault = of_it.unwrap_or_else(|| panic!("{} read nothing as guarded", server.name));
@@ -75,8 +89,16 @@ struct House {
     recorder: Recorder,
     servers: Vec<Server>,
     numbers: AtomicU32,
+    protocol: Protocol,
     /// Whether a path is one that an anonymous may not have.
     forbids: fn(&str) -> bool,
+}
+
+/// How requests come to the gateway.
+#[derive(Clone, Copy, Debug)]
+enum Protocol {
+    Http1,
+    Http2,
 }
 
 /// What should not be.
@@ -108,7 +130,12 @@ impl House {
     fn new(routes: &str, forbids: fn(&str) -> bool) -> Self {
         let recorder = Recorder::start();
         let gateway = Gateway::start(&routes.replace("URL", &recorder.url()));
-        Self { gateway, recorder, servers: Server::all(), numbers: AtomicU32::new(1), forbids }
+        let (servers, numbers) = (Server::all(), AtomicU32::new(1));
+        Self { gateway, recorder, servers, numbers, protocol: Protocol::Http1, forbids }
+    }
+
+    fn by(self, protocol: Protocol) -> Self {
+        Self { protocol, ..self }
     }
 
     /// Fails with the smallest form of the first fault.
@@ -124,7 +151,8 @@ impl House {
         let read = self.servers.iter().zip(&tally.read);
         let told: Vec<_> = read.clone().map(|(s, n)| format!("{} {n}", s.name)).collect();
         println!(
-            "{count} of seed {seed}: {} forwarded; read by {}",
+            "{count} of seed {seed} by {:?}: {} forwarded; read by {}",
+            self.protocol,
             tally.forwarded,
             told.join(", ")
         );
@@ -147,7 +175,10 @@ impl House {
         let numbered: Vec<(u32, &Case)> = (first..).zip(cases).collect();
         thread::scope(|scope| {
             for part in numbered.chunks(cases.len().div_ceil(4)) {
-                scope.spawn(move || self.send(part));
+                scope.spawn(move || match self.protocol {
+                    Protocol::Http1 => self.send(part),
+                    Protocol::Http2 => self.send_frames(part),
+                });
             }
         });
         let mut faults = Vec::new();
@@ -193,6 +224,16 @@ impl House {
             }
         }
         faults
+    }
+
+    /// Sends cases to the gateway by HTTP/2, each over a connection of its own.
+    fn send_frames(&self, cases: &[(u32, &Case)]) {
+        let host = self.gateway.url("", "").trim_start_matches("://").to_owned();
+        for (number, case) in cases {
+            let mut client = Frames::connect(self.gateway.address());
+            client.send(case.frames(&host, *number));
+            client.told();
+        }
     }
 
     /// Sends cases to the gateway, over one connection as long as that is of use.
