@@ -86,9 +86,15 @@ impl Username {
         if typed.len() > 64 * 4 {
             return Err(BadUsername::TooLong);
         }
+        // Of these RFC 8265 would say less clearly what is wrong; none folds to another.
+        if let Some(stranger) = typed.chars().find(|c| c.is_ascii() && !may_hold(*c)) {
+            return Err(BadUsername::Character(stranger));
+        }
         let fold = |name: &str| {
             let folded = UsernameCaseMapped::new().enforce(name);
-            folded.map(String::from).map_err(|cause| BadUsername::Precis(cause.to_string()))
+            folded
+                .map(String::from)
+                .map_err(|cause| BadUsername::Precis(cause.to_string().trim_end().to_owned()))
         };
         let folded = fold(typed)?;
         // Some letters fold to one that RFC 8265 refuses: such a name could never be read again.
@@ -98,7 +104,7 @@ impl Username {
         if folded.chars().count() > 64 {
             return Err(BadUsername::TooLong);
         }
-        match folded.chars().find(|c| !c.is_alphanumeric() && !"._-@+".contains(*c)) {
+        match folded.chars().find(|c| !may_hold(*c)) {
             Some(stranger) => Err(BadUsername::Character(stranger)),
             None => Ok(Self(folded.into())),
         }
@@ -108,6 +114,10 @@ impl Username {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+fn may_hold(c: char) -> bool {
+    c.is_alphanumeric() || "._-@+".contains(c)
 }
 
 /// What RFC 8265 leaves as it is, and a username may hold.

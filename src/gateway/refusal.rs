@@ -3,6 +3,7 @@
 //! Programs get `application/problem+json` (RFC 9457) with OAuth's members in the same body. No
 //! text here tells a cause that would help an attacker.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -71,23 +72,23 @@ refusals! {
     /// 401: the session ended by itself.
     SessionExpired = "session_expired", UNAUTHORIZED, "Session expired", "This session has expired. Sign in again.", INVALID_GRANT;
     /// 401: no credential at all.
-    TokenMissing = "token_missing", UNAUTHORIZED, "Not signed in", "Sign in to see this.", None;
+    TokenMissing = "token_missing", UNAUTHORIZED, "Not signed in", "Sign in first: neither a token nor a cookie of a session came along.", None;
     /// 401: an access token that does not count.
-    TokenInvalid = "token_invalid", UNAUTHORIZED, "Access token not valid", "The access token is not valid.", INVALID_TOKEN;
+    TokenInvalid = "token_invalid", UNAUTHORIZED, "Access token not valid", "The access token is not valid. Refresh it, or sign in again.", INVALID_TOKEN;
     /// 401: an access token past its end.
     TokenExpired = "token_expired", UNAUTHORIZED, "Access token expired", "The access token has expired. Refresh it.", INVALID_TOKEN;
     /// 401: the login is too long ago.
     ReauthRequired = "reauth_required", UNAUTHORIZED, "Sign in again", "This asks for a recent login. Sign in again.", Some("insufficient_user_authentication");
     /// 403: known, and may not.
-    Forbidden = "forbidden", FORBIDDEN, "Forbidden", "You may not do this.", Some("insufficient_scope");
+    Forbidden = "forbidden", FORBIDDEN, "Forbidden", "This account may not do this. Sign in with another one, or ask an administrator.", Some("insufficient_scope");
     /// 403: from somewhere else than the route allows.
     AddressRefused = "address_refused", FORBIDDEN, "Not from here", "This cannot be reached from where you are.", None;
     /// 403: another site acts for the user.
-    CsrfRejected = "csrf_rejected", FORBIDDEN, "Cross-site request refused", "This request came from another site.", None;
+    CsrfRejected = "csrf_rejected", FORBIDDEN, "Cross-site request refused", "This request came from another site, for which cookies do not count. Send it from a page of this site, or with a Bearer token, or have the origin listed for CORS with credentials.", None;
     /// 404.
     NotFound = "not_found", NOT_FOUND, "Not found", "There is nothing here.", None;
     /// 405, with `Allow`.
-    MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, "Method not allowed", "This method is not allowed here.", None;
+    MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, "Method not allowed", "This method is not allowed here. `Allow` lists those that are.", None;
     /// 408.
     RequestTimeout = "request_timeout", REQUEST_TIMEOUT, "Request too slow", "The request's body came too slowly.", None;
     /// 409: it contradicts what is there.
@@ -99,7 +100,7 @@ refusals! {
     /// 415.
     UnsupportedMediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE, "Unsupported media type", "Send application/json or application/x-www-form-urlencoded.", None;
     /// 421.
-    Misdirected = "misdirected_request", MISDIRECTED_REQUEST, "Not a host of this gateway", "This gateway does not serve that host.", None;
+    Misdirected = "misdirected_request", MISDIRECTED_REQUEST, "Not a host of this gateway", "This gateway does not serve that host. A proxy before it must keep Host as the client wrote it.", None;
     /// 422, with `reasons`: a new password that is too weak.
     PasswordRejected = "password_rejected", UNPROCESSABLE_ENTITY, "Password refused", "This password cannot be set.", Some("invalid_request");
     /// 426, with the version that is known.
@@ -107,7 +108,7 @@ refusals! {
     /// 431; over HTTP/1.1 said before the gateway is asked, without a body.
     TooManyFields = "too_many_fields", REQUEST_HEADER_FIELDS_TOO_LARGE, "Too many header fields", "The request has more header fields than allowed.", None;
     /// 429.
-    Throttled = "throttled", TOO_MANY_REQUESTS, "Too many attempts", "Too many attempts. Try again later.", None;
+    Throttled = "throttled", TOO_MANY_REQUESTS, "Too many attempts", "Too many attempts. Try again after as many seconds as Retry-After says.", None;
     /// 500.
     Internal = "internal", INTERNAL_SERVER_ERROR, "Internal error", "Something is broken here.", Some("server_error");
     /// 502.
@@ -154,7 +155,7 @@ pub(super) struct Refused {
     refusal: Refusal,
     headers: Vec<(HeaderName, HeaderValue)>,
     max_age: Option<u64>,
-    detail: Option<String>,
+    detail: Option<Cow<'static, str>>,
     reasons: Vec<String>,
     closes: bool,
 }
@@ -210,7 +211,8 @@ impl Refused {
         if self.refusal.status() != StatusCode::UNAUTHORIZED {
             return self;
         }
-        let value = snapshot.challenge(self.refusal.entry().error.filter(|_| self.about_token()));
+        let error = self.refusal.entry().error.filter(|_| self.about_token());
+        let value = snapshot.challenge(error, self.max_age);
         self.header(WWW_AUTHENTICATE, value)
     }
 
@@ -221,8 +223,8 @@ impl Refused {
     }
 
     /// Says more than the table does: for callers who may know.
-    pub(super) fn detail(mut self, detail: String) -> Self {
-        self.detail = Some(detail);
+    pub(super) fn detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
+        self.detail = Some(detail.into());
         self
     }
 

@@ -114,10 +114,12 @@ impl Snapshot {
         self.config.sessions.reauth_max_age
     }
 
-    /// `Bearer realm="…"`, with the error of a token that was presented.
-    pub(super) fn challenge(&self, error: Option<&str>) -> HeaderValue {
+    /// `Bearer realm="…"`, with the error of a token that was presented, and how many seconds old a
+    /// login may be that is asked for (RFC 9470 section 3).
+    pub(super) fn challenge(&self, error: Option<&str>, max_age: Option<u64>) -> HeaderValue {
         let error = error.map(|error| format!(", error=\"{error}\"")).unwrap_or_default();
-        HeaderValue::from_str(&format!("Bearer realm=\"{}\"{error}", self.realm))
+        let age = max_age.map(|age| format!(", max_age=\"{age}\"")).unwrap_or_default();
+        HeaderValue::from_str(&format!("Bearer realm=\"{}\"{error}{age}", self.realm))
             .unwrap_or_else(|_| HeaderValue::from_static("Bearer"))
     }
 }

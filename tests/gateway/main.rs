@@ -75,6 +75,7 @@ mod stopping;
 mod storm;
 mod streams;
 mod support;
+mod telling;
 mod threats;
 mod throttling;
 mod tls;

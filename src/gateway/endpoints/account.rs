@@ -1,10 +1,11 @@
 //! A person's own page, and what its forms do that JSON does otherwise.
 
 use http::StatusCode;
+use http::header::WWW_AUTHENTICATE;
 use serde::Deserialize;
 
 use super::super::Gateway;
-use super::super::pages::screens::AccountPage;
+use super::super::pages::screens::{AccountPage, Fault};
 use super::super::pages::{Embedding, see_other};
 use super::super::refusal::{Refusal, Refused};
 use super::super::serve::{Arriving, Visit};
@@ -13,7 +14,6 @@ use super::logout::signed_out;
 use super::{Answer, no_content};
 use crate::auth::Revoke;
 use crate::identity::SessionId;
-use crate::password::Rejection;
 use crate::request::NormalRequest;
 use crate::telemetry::Counter;
 use crate::token::Verified;
@@ -24,15 +24,15 @@ struct Nothing {}
 impl Gateway {
     pub(super) async fn account(&self, visit: &mut Visit, request: &NormalRequest) -> Answer {
         let caller = self.known(visit, request).await?;
-        self.account_of(visit, &caller, &[]).await
+        self.account_of(visit, &caller, Fault::None).await
     }
 
-    /// The page of a caller; with reasons, after a new password that was refused.
+    /// The page of a caller; with what is wrong, after a change of the password that was refused.
     pub(super) async fn account_of(
         &self,
         visit: &mut Visit,
         caller: &Verified,
-        reasons: &[Rejection],
+        fault: Fault<'_>,
     ) -> Answer {
         let rows = self.auth.sessions(&caller.identity).await?.map_err(|wait| {
             self.telemetry.count(Counter::Throttled, wait.limit);
@@ -43,9 +43,18 @@ impl Gateway {
         let least = visit.snapshot.config().passwords.min_length;
         let look = visit.look();
         let page = AccountPage::new(look, caller.identity.username.as_str(), sessions, least);
-        let refused = Refusal::PasswordRejected.status();
-        let status = if reasons.is_empty() { StatusCode::OK } else { refused };
-        Ok(look.answer(status, &page.rejected(reasons), Embedding::Never))
+        let refusal = match fault {
+            Fault::None => None,
+            Fault::Wrong => Some(Refusal::InvalidCredentials),
+            Fault::Weak(_) => Some(Refusal::PasswordRejected),
+        };
+        let status = refusal.map_or(StatusCode::OK, Refusal::status);
+        let mut answer = look.answer(status, &page.after(fault), Embedding::Never);
+        if status == StatusCode::UNAUTHORIZED {
+            // Every 401 carries one (RFC 9110 section 11.6.1).
+            answer.headers_mut().insert(WWW_AUTHENTICATE, visit.snapshot.challenge(None, None));
+        }
+        Ok(answer)
     }
 
     /// Ends one of the caller's sessions, then shows what is left. A form cannot send DELETE.

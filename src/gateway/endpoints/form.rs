@@ -1,5 +1,7 @@
 //! Bodies of the endpoints: JSON or a form, at most 8 KiB.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use serde::de::DeserializeOwned;
@@ -11,6 +13,8 @@ use crate::request::{NormalRequest, collect};
 
 /// More than any login needs, less than would hurt.
 const MOST_BYTES: usize = 8 * 1024;
+
+const TWICE: &str = "A field comes twice.";
 
 /// The shape of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,8 +50,22 @@ pub(super) fn parse<T: DeserializeOwned>(
         Shape::Form => fields(body).and_then(serde_json::from_value),
         Shape::Empty => serde_json::from_value(Value::Object(Map::new())),
     };
-    // What is wrong with it could hold a password: the client knows what it sent.
-    read.map(|value| (value, shape)).map_err(|_unsaid| Refusal::InvalidRequest.into())
+    read.map(|value| (value, shape)).map_err(|fault| refused(&fault))
+}
+
+/// Says what is wrong with a body, and nothing of what it holds: that could be a password. Of what
+/// serde says, it is the names of fields of ours that are told.
+fn refused(fault: &serde_json::Error) -> Refused {
+    let text = fault.to_string();
+    let mut words = text.split('`');
+    let told: Cow<'static, str> = match (words.next(), words.next()) {
+        (Some("missing field "), Some(name)) => format!("The field `{name}` is missing.").into(),
+        (Some("duplicate field "), Some(name)) => format!("The field `{name}` comes twice.").into(),
+        (Some(TWICE), _) => TWICE.into(),
+        _ if fault.is_data() => "A field holds what it cannot hold.".into(),
+        _ => "The body is not valid JSON.".into(),
+    };
+    Refused::from(Refusal::InvalidRequest).detail(told)
 }
 
 fn shape(request: &NormalRequest) -> Result<Shape, Refused> {
@@ -68,7 +86,7 @@ fn fields(body: &[u8]) -> Result<Value, serde_json::Error> {
     for (name, value) in form_urlencoded::parse(body) {
         let before = fields.insert(name.into_owned(), Value::String(value.into_owned()));
         if before.is_some() {
-            return Err(serde::de::Error::custom("a field comes twice"));
+            return Err(serde::de::Error::custom(TWICE));
         }
     }
     Ok(Value::Object(fields))

@@ -79,7 +79,7 @@ impl Gateway {
                 let state = (Tried::Refused, remember.unwrap_or(false));
                 let mut answer = login_form(visit, &return_to(form.return_to.as_deref()), state);
                 // Every 401 carries one (RFC 9110 section 11.6.1).
-                answer.headers_mut().insert(WWW_AUTHENTICATE, visit.snapshot.challenge(None));
+                answer.headers_mut().insert(WWW_AUTHENTICATE, visit.snapshot.challenge(None, None));
                 Ok(answer)
             }
             Login::Refused => Err(Refusal::InvalidCredentials.into()),
@@ -99,7 +99,7 @@ impl Gateway {
         match asked {
             Some(Asked::Cookie) => Ok(Transport::Cookie),
             Some(Asked::Body) if browser && !visit.snapshot.config().cookies.allow_browser_body => {
-                Err(Refusal::InvalidRequest.into())
+                Err(Refused::from(Refusal::InvalidRequest).detail(BY_COOKIE))
             }
             Some(Asked::Body) => Ok(Transport::Body),
             None if browser => Ok(Transport::Cookie),
@@ -142,7 +142,12 @@ fn is_browser(request: &NormalRequest) -> bool {
 /// At most 64 printable characters.
 pub(super) fn device_name(given: String) -> Result<String, Refused> {
     let fits = given.chars().count() <= 64 && !given.chars().any(char::is_control);
-    if fits { Ok(given) } else { Err(Refusal::InvalidRequest.into()) }
+    if fits { Ok(given) } else { Err(no_device_name()) }
+}
+
+pub(super) fn no_device_name() -> Refused {
+    Refused::from(Refusal::InvalidRequest)
+        .detail("`device_name` must have 1 to 64 printable characters.")
 }
 
 #[derive(Serialize)]
@@ -195,4 +200,6 @@ impl<'a> CookieAnswer<'a> {
     }
 }
 
+const BY_COOKIE: &str = "Browsers sign in by cookie: leave `transport` out. With \
+    `cookies.allow_browser_body` they may ask for `body`.";
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::super::Gateway;
+use super::super::pages::screens::Fault;
 use super::super::refusal::{Refusal, Refused};
 use super::super::serve::{Arriving, Visit};
 use super::form;
@@ -41,9 +42,15 @@ impl Gateway {
                 Ok(welcome(visit, &tokens, &to))
             }
             Changed::Welcome(tokens) => Ok(self.pair(visit, &tokens)),
-            Changed::Wrong => Err(Refusal::InvalidCredentials.into()),
+            Changed::Wrong if visit.audience.is_form() => {
+                self.account_of(visit, &caller, Fault::Wrong).await
+            }
+            Changed::Wrong => {
+                Err(Refused::from(Refusal::InvalidCredentials)
+                    .detail("The current password is wrong."))
+            }
             Changed::Rejected(reasons) if visit.audience.is_form() => {
-                self.account_of(visit, &caller, &reasons).await
+                self.account_of(visit, &caller, Fault::Weak(&reasons)).await
             }
             Changed::Rejected(reasons) => Err(Refused::password(&reasons)),
             Changed::Wait(wait) => Err(wait.into()),

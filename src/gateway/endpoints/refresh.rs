@@ -65,7 +65,9 @@ impl Gateway {
     ) -> Result<(), Refused> {
         let session = |text| self.auth.session_of(Some(text), None);
         match (session(token), cookie.value().and_then(session)) {
-            (one, Some(other)) if one != Some(other) => Err(Refusal::InvalidRequest.into()),
+            (one, Some(other)) if one != Some(other) => {
+                Err(Refused::from(Refusal::InvalidRequest).detail(TWO_SESSIONS))
+            }
             (_, _) => Ok(()),
         }
     }
@@ -76,15 +78,22 @@ fn idempotency_key(request: &NormalRequest) -> Result<Option<&str>, Refused> {
     let mut keys = request.headers().get_all(IDEMPOTENCY_KEY).iter();
     let (Some(key), None) = (keys.next(), keys.next()) else {
         return if request.headers().contains_key(IDEMPOTENCY_KEY) {
-            Err(Refusal::InvalidRequest.into())
+            Err(bad_key())
         } else {
             Ok(None)
         };
     };
     match key.to_str() {
         Ok(key) if (16..=256).contains(&key.len()) => Ok(Some(key)),
-        Ok(_) | Err(_) => Err(Refusal::InvalidRequest.into()),
+        Ok(_) | Err(_) => Err(bad_key()),
     }
 }
 
+fn bad_key() -> Refused {
+    Refused::from(Refusal::InvalidRequest)
+        .detail("`Idempotency-Key` must come once, with 16 to 256 characters of ASCII.")
+}
+
+const TWO_SESSIONS: &str = "The refresh token in the body and the refresh cookie are of \
+    different sessions: send one of them.";
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");

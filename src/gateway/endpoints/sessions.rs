@@ -6,7 +6,7 @@ use super::super::Gateway;
 use super::super::leaving::sign_out;
 use super::super::refusal::{Refusal, Refused};
 use super::super::serve::{Arriving, Visit};
-use super::login::device_name;
+use super::login::{device_name, no_device_name};
 use super::{Answer, form, json, no_content};
 use crate::auth::Revoke;
 use crate::clock::Timestamp;
@@ -48,7 +48,7 @@ impl Gateway {
         let (form, _) = form::parse::<NameForm>(request, &body?)?;
         let name = device_name(form.device_name)?;
         if name.trim().is_empty() {
-            return Err(Refusal::InvalidRequest.into());
+            return Err(no_device_name());
         }
         let session = session_named(request)?;
         done(visit, self.auth.name_session(&caller, session, name).await?)

@@ -69,7 +69,7 @@ impl Gateway {
                 Ok(answer)
             }
             Setup::BadLink if page => Ok(bad_link(visit)),
-            Setup::BadLink => Err(Refusal::NotFound.into()),
+            Setup::BadLink => Err(Refused::from(Refusal::NotFound).detail(NO_LINK)),
             Setup::Rejected(user, reasons) if page => Ok(ask(visit, (&secret, &user), &reasons)),
             Setup::Rejected(_, reasons) => Err(Refused::password(&reasons)),
             Setup::Wait(wait) => Err(wait.into()),
@@ -102,3 +102,5 @@ fn bad_link(visit: &Visit) -> Response<Content> {
     let look = visit.look();
     look.answer(StatusCode::NOT_FOUND, &MessagePage::bad_link(look), Embedding::Never)
 }
+
+const NO_LINK: &str = "This link was used, is too old, or was never made. Ask for a new one.";

@@ -151,6 +151,17 @@ impl<'a> SetupPage<'a> {
     }
 }
 
+/// What was wrong with a change of the password.
+#[derive(Clone, Copy, Debug)]
+pub(in super::super) enum Fault<'a> {
+    /// Nothing, or there was none.
+    None,
+    /// The current password is another.
+    Wrong,
+    /// The new one is too weak.
+    Weak(&'a [Rejection]),
+}
+
 /// A person's own page: sessions and password.
 #[derive(Template)]
 #[template(path = "account.html")]
@@ -158,6 +169,8 @@ pub(in super::super) struct AccountPage<'a> {
     look: Look<'a>,
     username: &'a str,
     sessions: Vec<Session<'a>>,
+    /// The current password before was another.
+    wrong: bool,
     /// Why the new password before was refused.
     reasons: Vec<String>,
     /// Characters of a new password.
@@ -185,13 +198,17 @@ impl<'a> AccountPage<'a> {
     ) -> Self {
         let sessions = sessions.map(|(row, current)| Session::new(row, current)).collect();
         let hint = look.text.account.new_password_hint.replace("{least}", &least.to_string());
-        let reasons = Vec::new();
-        Self { look, username, sessions, reasons, least, new_password_hint: hint }
+        let (wrong, reasons) = (false, Vec::new());
+        Self { look, username, sessions, wrong, reasons, least, new_password_hint: hint }
     }
 
-    /// What was wrong with the new password before.
-    pub(in super::super) fn rejected(self, reasons: &[Rejection]) -> Self {
-        Self { reasons: self.look.text.why(reasons), ..self }
+    /// What was wrong with the change before.
+    pub(in super::super) fn after(self, fault: Fault<'_>) -> Self {
+        match fault {
+            Fault::None => self,
+            Fault::Wrong => Self { wrong: true, ..self },
+            Fault::Weak(reasons) => Self { reasons: self.look.text.why(reasons), ..self },
+        }
     }
 }
 

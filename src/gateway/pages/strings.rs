@@ -28,7 +28,8 @@ words! {
     Door { title, lead, link }
     Message { wait, again, other_account }
     Account {
-        title, signed_in_as, password, current_password, new_password, new_password_hint, change,
+        title, signed_in_as, password, current_password, wrong_password, new_password,
+        new_password_hint, change,
         sessions, this_device, unknown_device, network, since, last_seen, until, end, end_others,
         end_all,
     }

@@ -4,7 +4,7 @@ use super::*;
 
 /// What browsers, or servers that decode once more, could take for another origin; and what is no
 /// path in normal form.
-const ELSEWHERE: [&str; 59] = [
+const ELSEWHERE: [&str; 63] = [
     "",
     " ",
     "evil.example",
@@ -56,8 +56,12 @@ const ELSEWHERE: [&str; 59] = [
     "/caf\u{e9}",
     "/\u{ff0f}evil.example",
     "/\u{3002}evil",
-    "/x#y",
-    "/x?y#z",
+    "//evil.example#x",
+    "/x#y#z",
+    "/x#y\\",
+    "/x# y",
+    "/x#\u{e9}",
+    "/x#y\r\nSet-Cookie: a=b",
     "/x%",
     "/x%zz",
     "@evil.example",
@@ -81,6 +85,9 @@ fn paths_of_this_origin_are_kept_as_they_are() {
         "/.well-known/x",
         "/evil.example",
         "/?next=//evil.example",
+        "/#/inbox/7?sort=new",
+        "/app?x=1#y%20z",
+        "/x#//evil.example",
     ] {
         let read = LocalPath::read(path);
         assert_eq!(read.as_ref().map(LocalPath::as_str), Some(path), "{path}");
