@@ -11,9 +11,8 @@ use portcullis::session::Transport;
 use portcullis::store::{Added, Begun, NewSession, NewUser, Place, Store, User};
 use portcullis::token::{MasterKey, MasterKeys};
 use rusqlite::Connection;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::support::{Client, Door, House, Process, eventually};
+use crate::support::{Client, Door, House, Process, allow_descriptors, eventually};
 
 const LIMITS: &str = r#"
 [sessions]
@@ -307,10 +306,4 @@ fn new_session(user: &User, token: &portcullis::token::RefreshToken) -> NewSessi
         replaces: None,
         max_per_user: OF_ONE_USER,
     }
-}
-
-/// A thousand sockets here, and as many in the gateway, which inherits the limit.
-fn allow_descriptors() {
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).expect("up to the maximum");
 }

@@ -4,7 +4,7 @@
 //! What people do comes from a seed and is the same each time; the lives of access tokens and the
 //! races between requests are not.
 
-mod dice;
+pub mod dice;
 mod gate;
 mod jar;
 mod likeness;

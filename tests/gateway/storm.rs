@@ -1,6 +1,5 @@
 //! Many logins at once: memory stays bounded, and nobody else waits for them.
 
-use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -9,7 +8,7 @@ use crate::support::{House, Upstream, routes};
 const USERS: usize = 20;
 const LOGINS: usize = 200;
 const HASHES: usize = 2;
-const MEMORY_MIB: usize = 19;
+const MEMORY_MIB: u64 = 19;
 
 fn file(upstream: &str) -> String {
     let mut text = format!(
@@ -35,14 +34,6 @@ auth_per_ip = {{ burst = 1000000, every = "1ms" }}
     text
 }
 
-/// The most memory that the process ever had in RAM, in KiB.
-fn most_resident(process: u32) -> usize {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).expect("it runs");
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
-    let number = line.and_then(|line| line.split_whitespace().nth(1));
-    number.expect("VmHWM").parse().expect("a number of KiB")
-}
-
 #[test]
 fn a_storm_of_logins_stays_in_bounds_and_delays_nobody() {
     let upstream = Upstream::hello();
@@ -57,8 +48,8 @@ fn a_storm_of_logins_stays_in_bounds_and_delays_nobody() {
     assert!(good >= HASHES, "{good} of {LOGINS} logins were let in");
     assert!(busy > 0, "no login was surplus");
     let (slowest, proxied) = (storm.proxied.iter().max().unwrap(), storm.proxied.len());
-    let resident = most_resident(gateway.id());
-    let bound = (HASHES * MEMORY_MIB + 64) * 1024;
+    let resident = gateway.most_resident() / 1024;
+    let bound = (HASHES as u64 * MEMORY_MIB + 64) * 1024;
     println!(
         "{good} logins, {busy} told to come again; {proxied} proxied requests, the slowest took {slowest:?}; at most {resident} KiB of {bound} KiB"
     );

@@ -218,10 +218,15 @@ impl Client {
         }
     }
 
+    /// What was read beyond the answers so far, taken out.
+    pub fn take_read(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.read)
+    }
+
     /// Everything until the connection closes.
     pub fn rest(&mut self) -> Vec<u8> {
         while self.fill() {}
-        std::mem::take(&mut self.read)
+        self.take_read()
     }
 
     /// Whether the gateway has closed the connection, with nothing unread before.
