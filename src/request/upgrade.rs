@@ -87,10 +87,9 @@ pub fn is_websocket(protocol: &str) -> bool {
 /// Whether a head asks for a WebSocket by CONNECT (RFC 8441 section 4); by no other way does an
 /// extension of the kind come about.
 pub(super) fn is_websocket_by_connect(head: &Parts) -> bool {
-    let protocol = || head.extensions.get::<Protocol>();
     head.version == Version::HTTP_2
         && head.method == Method::CONNECT
-        && protocol().is_some_and(|protocol| is_websocket(protocol.as_str()))
+        && head.extensions.get::<Protocol>().is_some_and(|protocol| is_websocket(protocol.as_str()))
 }
 
 fn nonce_of(request: &NormalRequest) -> Option<HeaderValue> {

@@ -1,7 +1,7 @@
 //! WebSockets by HTTP/2's CONNECT (RFC 8441): which become tunnels, what reaches the upstream of
 //! them, how each side learns of an end, and that nothing else passes by that way.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -55,6 +55,11 @@ fn echo() -> (Upstream, Receiver<std::io::Result<usize>>) {
         }
     });
     (upstream, told)
+}
+
+/// How a tunnel has ended for the upstream.
+fn ended(told: &Receiver<std::io::Result<usize>>) -> Result<usize, ErrorKind> {
+    told.recv().unwrap().map_err(|error| error.kind())
 }
 
 /// An upstream that answers with these bytes.
@@ -315,8 +320,7 @@ fn a_tunnel_by_connect_is_reset_with_its_session_on_both_sides_and_others_go_on(
     door.gateway.post_json("/auth/logout", &[], &body).expect(200);
     let reset = client.until(RST_STREAM);
     assert_eq!((reset.stream, &reset.payload[..]), (1, &CANCEL.to_be_bytes()[..]));
-    let end = told.recv().unwrap().map_err(|error| error.kind());
-    assert_eq!(end, Err(std::io::ErrorKind::ConnectionReset));
+    assert_eq!(ended(&told), Err(ErrorKind::ConnectionReset));
     echoes(&mut client, 3, b"y");
 }
 
@@ -345,12 +349,11 @@ fn a_client_that_resets_its_tunnel_takes_the_upstreams_side_along() {
         opened(&door, &mut client, stream, &alice);
         echoes(&mut client, stream, b"x");
     }
-    let ended = || told.recv().unwrap().map_err(|error| error.kind());
     client.send(frame(RST_STREAM, 0, 1, &CANCEL.to_be_bytes()));
-    assert_eq!(ended(), Err(std::io::ErrorKind::ConnectionReset));
+    assert_eq!(ended(&told), Err(ErrorKind::ConnectionReset));
     echoes(&mut client, 3, b"y");
     drop(client);
-    assert_eq!(ended(), Err(std::io::ErrorKind::ConnectionReset));
+    assert_eq!(ended(&told), Err(ErrorKind::ConnectionReset));
 }
 
 #[test]
@@ -395,18 +398,28 @@ fn silent_tunnels_by_connect_end_and_outlast_the_time_out_of_their_connection() 
 }
 
 #[test]
-fn a_drain_breaks_off_a_tunnel_by_connect_at_its_end_and_not_before() {
-    let (mut door, told) = house("timeouts = { drain = \"1s\" }");
+fn a_tunnel_by_connect_goes_on_in_a_drain() {
+    let (mut door, told) = house("timeouts = { drain = \"100s\" }");
     let alice = door.gateway.login("alice");
     let mut client = door.connect();
     opened(&door, &mut client, 1, &alice);
     let stopping = std::thread::spawn(move || door.gateway.drain());
     client.until(GOAWAY);
     echoes(&mut client, 1, b"still");
+    drop(client);
+    assert_eq!(ended(&told), Err(ErrorKind::ConnectionReset));
     stopping.join().unwrap();
-    let end = told.recv().unwrap().map_err(|error| error.kind());
-    assert_eq!(end, Err(std::io::ErrorKind::ConnectionReset));
-    let clean = std::iter::from_fn(|| client.next())
+}
+
+#[test]
+fn a_tunnel_by_connect_is_broken_off_at_the_end_of_a_drain() {
+    let (mut door, told) = house("timeouts = { drain = \"1s\" }");
+    let alice = door.gateway.login("alice");
+    let mut client = door.connect();
+    opened(&door, &mut client, 1, &alice);
+    door.gateway.drain();
+    assert_eq!(ended(&told), Err(ErrorKind::ConnectionReset));
+    let is_clean = std::iter::from_fn(|| client.next())
         .any(|frame| frame.kind == DATA && frame.flags & END_STREAM != 0);
-    assert!(!clean, "what was broken off is not to look like an end");
+    assert!(!is_clean, "what was broken off is not to look like an end");
 }
