@@ -14,9 +14,9 @@ use super::{CROSS_ORIGIN_OPENER_POLICY, Embedding, Look, Prompt, see_other};
 /// The answer of a refusal, for whoever asked.
 pub(in super::super) fn refused(visit: &Visit, refused: &Refused) -> Response<Content> {
     let mut answer = told_to(visit, refused);
-    // In place of an application's form, which as a rule came from a page without that header. WebKit
-    // takes a page that differs from the form's into another browsing context group, and then the
-    // reload that sends the form again for another site's. Forms of ours have the header.
+    // In place of an application's form, which as a rule came from a page without that header.
+    // WebKit takes a page that differs from the form's into another browsing context group, and
+    // then the reload that sends the form again for another site's. Forms of ours have the header.
     if visit.asked.is_for_application() && !visit.asked.is_read() {
         answer.headers_mut().remove(CROSS_ORIGIN_OPENER_POLICY);
     }
