@@ -3,7 +3,7 @@
 import { execFile, spawn } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
 import { mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
+import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -12,13 +12,19 @@ import { promisify } from "node:util";
 const top = fileURLToPath(new URL("../..", import.meta.url));
 const program = join(resolve(top, process.env.CARGO_TARGET_DIR ?? "target"), "debug/portcullis");
 
-/** Starts the application of a folder and the gateway before it, its ports (`8010`, `8011`) replaced. */
-export async function start(from, change = (toml) => toml) {
+/**
+ * Starts the application of a folder and the gateway before it, its ports (`8010`, `8011`) replaced.
+ * With `tls` browsers are to come by https, and have to take a certificate that nobody vouches for.
+ */
+export async function start(from, { change = (toml) => toml, tls = false } = {}) {
   const folder = await mkdtemp(join(tmpdir(), "portcullis-browser-"));
   const [gate, app] = await freePorts(2);
-  const toml = await readFile(join(top, from, "gateway.toml"), "utf8");
+  const origin = `${tls ? "https" : "http"}://localhost:${gate}`;
+  const written = await readFile(join(top, from, "gateway.toml"), "utf8");
+  let toml = change(written.replaceAll("8010", gate).replaceAll("8011", app));
+  if (tls) toml = toml.replace("[server]\n", await certified(folder, origin));
   const file = join(folder, "gateway.toml");
-  await writeFile(file, change(toml.replaceAll("8010", gate).replaceAll("8011", app)));
+  await writeFile(file, toml);
   const clock = await Clock.at(join(folder, "clock"));
   const environment = { ...clock.environment, STATE_DIRECTORY: join(folder, "data") };
   const running = [
@@ -30,13 +36,13 @@ export async function start(from, change = (toml) => toml) {
     await rm(folder, { recursive: true });
   };
   try {
-    await Promise.all([answers(`http://127.0.0.1:${gate}/auth/ping`), answers(`http://127.0.0.1:${app}/`)]);
+    await Promise.all([gate, app].map(listens));
   } catch (error) {
     await stop();
     throw error;
   }
   return {
-    origin: `http://localhost:${gate}`,
+    origin,
     app: `http://localhost:${app}`,
     /** Moves the gateway's clock on by so many minutes. */
     later: (minutes) => clock.advance(minutes * 60),
@@ -45,6 +51,13 @@ export async function start(from, change = (toml) => toml) {
       const env = { ...process.env, ...environment };
       const { stdout } = await promisify(execFile)(program, ["-c", file, "user", "invite", name, "--role", "user"], { env });
       return stdout.match(/http\S+/)[0];
+    },
+    /** From elsewhere. */
+    async signIn(username, password) {
+      const headers = { "Content-Type": "application/json" };
+      const body = JSON.stringify({ username, password });
+      const { status } = await fetch(`${origin}/auth/login`, { method: "POST", headers, body });
+      if (status !== 200) throw new Error(`no login: ${status}`);
     },
     stop,
   };
@@ -55,6 +68,13 @@ export function insecure(toml) {
   const changed = toml.replace("[cookies]\n", "[cookies]\ninsecure = true\n");
   if (changed === toml) throw new Error("there is no [cookies]");
   return changed;
+}
+
+/** The head of `[server]` with a certificate that was made in that folder. */
+async function certified(folder, origin) {
+  await promisify(execFile)(program, ["cert", "self-signed", "localhost", "--folder", folder]);
+  const [cert, key] = ["crt", "key"].map((kind) => join(folder, `localhost.${kind}`));
+  return `[server]\npublic_url = "${origin}"\ntls = { cert = "${cert}", key = "${key}" }\n`;
 }
 
 /** The wall clock of one process, as a file tells it; durations are measured truly. */
@@ -104,16 +124,24 @@ function end(child) {
   return ended;
 }
 
-async function answers(url) {
-  const until = Date.now() + 20_000;
+/** Until somebody can be connected to there. */
+async function listens(port) {
+  const end = Date.now() + 120_000;
   for (;;) {
     try {
-      return await fetch(url, { signal: AbortSignal.timeout(2000) });
+      return await connected(port);
     } catch (error) {
-      if (Date.now() > until) throw error;
+      if (Date.now() > end) throw error;
       await new Promise((done) => setTimeout(done, 50));
     }
   }
+}
+
+function connected(port) {
+  return new Promise((done, failed) => {
+    const socket = connect(port, "127.0.0.1", () => done(void socket.end()));
+    socket.once("error", failed);
+  });
 }
 
 /** All held at once, so that they differ. */

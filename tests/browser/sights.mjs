@@ -1,100 +1,116 @@
-// Every page of the gateway: how a person comes to see it, before the desk.
+// Every page of the gateway: how a person comes to see it, before the desk, by keyboard alone and in
+// any language.
 //
-// A way is given a fresh page of Playwright and the house. It leaves the page where it is to be
-// looked at. What is then its heading in English is said below.
+// A way is given a fresh tab, the house and the person. It leaves the tab where it is to be looked
+// at. What is then the heading, in English, and what the page's first link leads to, is said below.
+import { until } from "./engines/tab.mjs";
+
+/** Many wrong passwords from one address, and few for one name. */
+export function unhurried(toml) {
+  const limits = 'login_per_ip = "1000/minute"\nlogin_per_username = { burst = 3, every = "1m" }';
+  return toml.replace("[cookies]", `[rate_limits]\n${limits}\n\n[cookies]`);
+}
 
 export const sights = {
-  login: (page, { origin }) => page.goto(`${origin}/auth/login`),
+  login: (tab, { origin }) => tab.goto(`${origin}/auth/login`),
 
-  async "login refused"(page, house) {
-    await sights.login(page, house);
-    await signIn(page, "alice", "wrong");
+  async "login refused"(tab, house) {
+    await sights.login(tab, house);
+    await tab.signIn("bob", "wrong");
   },
 
-  async "login once more"(page, house) {
-    await enter(page, house);
-    await page.goto(`${house.origin}/auth/login?prompt=login`);
+  async "login once more"(tab, house) {
+    await enter(tab, house);
+    await tab.goto(`${house.origin}/auth/login?prompt=login`);
   },
 
-  "no cookie kept": (page, { origin }) => page.goto(`${origin}/auth/done?to=%2F`),
-
-  async account(page, house) {
-    await enter(page, house);
-    await page.goto(`${house.origin}/auth/account`);
+  /** After as many wrong passwords as it takes. */
+  async "too many attempts"(tab, house) {
+    do {
+      await sights.login(tab, house);
+      await tab.signIn("mallory", "wrong");
+    } while (await tab.text("[role=alert]"));
   },
 
-  async "new password refused"(page, house) {
-    await sights.account(page, house);
-    await page.fill("[name=current_password]", PASSWORD);
-    await page.fill("[name=new_password]", "alicealicealice");
-    await page.click("form.narrow button");
+  "no cookie kept": (tab, { origin }) => tab.goto(`${origin}/auth/done?to=%2F`),
+
+  async account(tab, house) {
+    await enter(tab, house);
+    await tab.goto(`${house.origin}/auth/account`);
   },
 
-  async "sign out?"(page, house) {
-    await enter(page, house);
-    await page.goto(`${house.origin}/auth/logout`);
+  async "new password refused"(tab, house) {
+    await sights.account(tab, house);
+    await tab.reach("[name=current_password]");
+    await tab.type(PASSWORD);
+    await tab.press("Tab");
+    await tab.type("alicealicealice");
+    await tab.enter();
   },
 
-  "signed out": (page, { origin }) => page.goto(`${origin}/auth/logout`),
-
-  async denied(page, house) {
-    await enter(page, house);
-    await page.goto(`${house.origin}/admin`);
+  async "sign out?"(tab, house) {
+    await enter(tab, house);
+    await tab.goto(`${house.origin}/auth/logout`);
   },
 
-  async "form held"(page, house) {
-    await enter(page, house);
-    await page.context().clearCookies();
-    await page.fill("[name=note]", "text");
-    await page.keyboard.press("Enter");
-    await page.locator("main").waitFor();
+  "signed out": (tab, { origin }) => tab.goto(`${origin}/auth/logout`),
+
+  async denied(tab, house) {
+    await enter(tab, house);
+    await tab.goto(`${house.origin}/admin`);
   },
 
-  async framed(page, house) {
-    await enter(page, house);
-    await page.context().clearCookies();
-    await page.evaluate(() => {
-      const frame = document.createElement("iframe");
-      Object.assign(frame, { src: "/safe", title: "a part", style: "border:0;width:100%;height:20rem" });
-      const main = document.createElement("main");
-      main.append(document.querySelector("h1"), frame);
-      document.body.replaceChildren(main);
-      document.title = "A page around a frame";
-      return new Promise((done) => (frame.onload = done));
-    });
+  async "form held"(tab, house, person) {
+    await enter(tab, house);
+    await person.forget(/./);
+    await tab.reach("[name=note]");
+    await tab.type("text");
+    await tab.enter();
   },
 
-  async "sign in once more"(page, house) {
-    await enter(page, house);
+  framed: (tab, { origin }) => tab.goto(`${origin}/framing`),
+
+  async "sign in once more"(tab, house) {
+    await enter(tab, house);
     await house.later(30);
-    await page.goto(`${house.origin}/auth/account`);
-    await page.locator("form.end button").last().click();
+    await tab.goto(`${house.origin}/auth/account`);
+    await tab.reach("form.end button:last-child");
+    await tab.enter();
   },
 
-  async "first password"(page, house) {
-    await page.goto(await house.invitation(`new-${++invited}`));
+  "first password": async (tab, house) => tab.goto(await house.invitation(`new-${++invited}`)),
+
+  async "first password refused"(tab, house) {
+    await sights["first password"](tab, house);
+    await tab.focused("[type=password]");
+    await tab.type("password1234");
+    await tab.enter();
   },
 
-  async "first password refused"(page, house) {
-    await sights["first password"](page, house);
-    await page.fill("[type=password]", "password1234");
-    await page.click("main button");
-  },
+  "bad link": (tab, { origin }) => tab.goto(`${origin}/auth/setup?t=nothing`),
 
-  "bad link": (page, { origin }) => page.goto(`${origin}/auth/setup?t=nothing`),
+  "not found": (tab, { origin }) => tab.goto(`${origin}/auth/nothing`),
 
-  "not found": (page, { origin }) => page.goto(`${origin}/auth/nothing`),
+  "application gone": (tab, { origin }) => tab.goto(`${origin}/gone`),
 
-  "application gone": (page, { origin }) => page.goto(`${origin}/gone`),
+  /** Once it has been asked how it is. */
+  "application starting": (tab, { origin }) =>
+    until(
+      "the upstream to be found down",
+      async () => {
+        await tab.goto(`${origin}/asleep`);
+        return tab.text(".small");
+      },
+      (reference) => reference.includes("upstream_starting"),
+    ),
 
-  async "from elsewhere"(page, house) {
-    await page.goto(house.app.replace("localhost", "127.0.0.1"));
-    await page.evaluate((to) => {
-      const form = Object.assign(document.createElement("form"), { method: "post", action: to });
-      document.body.append(form);
-      form.submit();
-    }, `${house.origin}/auth/logout`);
-    await page.locator("main").waitFor();
+  "application slow": (tab, { origin }) => tab.goto(`${origin}/slow`),
+
+  async "from elsewhere"(tab, house) {
+    await tab.goto(house.app.replace("localhost", "127.0.0.1"));
+    const form = "Object.assign(document.createElement('form'), { method: 'post', action })";
+    const send = `(action) => { const form = ${form}; document.body.append(form); form.submit() }`;
+    await tab.next(() => tab.run(`void (${send})("${house.origin}/auth/logout")`));
   },
 };
 
@@ -102,6 +118,7 @@ export const headings = {
   login: "Sign in",
   "login refused": "Sign in",
   "login once more": "Sign in",
+  "too many attempts": "Too many attempts",
   "no cookie kept": "Sign-in did not work",
   account: "Your account",
   "new password refused": "Your account",
@@ -116,21 +133,30 @@ export const headings = {
   "bad link": "This link is not valid",
   "not found": "Nothing here",
   "application gone": "The application does not answer",
+  "application starting": "Starting",
+  "application slow": "The application is too slow",
   "from elsewhere": "Stopped for your safety",
+};
+
+/** Where the first link leads, if there is one. */
+export const leads = {
+  "no cookie kept": "Sign in",
+  "signed out": "Sign in",
+  denied: "Desk of alice",
+  framed: "Sign in",
+  "sign in once more": "Sign in",
+  "not found": "Sign in",
+  "application gone": "The application does not answer",
+  "application starting": "Starting",
+  "application slow": "The application is too slow",
+  "from elsewhere": "Sign in",
 };
 
 let invited = 0;
 const PASSWORD = "password123";
 
-async function enter(page, house) {
-  await page.goto(house.origin);
-  await signIn(page, "alice", PASSWORD);
-  await page.waitForURL(`${house.origin}/`);
-}
-
-async function signIn(page, name, password) {
-  await page.fill("[name=username]", name);
-  await page.fill("[name=password]", password);
-  await page.click("main button");
-  await page.waitForLoadState();
+async function enter(tab, house) {
+  await tab.goto(house.origin);
+  await tab.signIn("alice", PASSWORD);
+  await tab.seen("h1", /^Desk of alice$/);
 }

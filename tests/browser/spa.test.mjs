@@ -9,7 +9,7 @@ for (const engine of engines) {
     let house, program;
     before(async () => {
       const change = engine.insecure ? insecure : undefined;
-      [house, program] = await Promise.all([start("examples/spa-cookies", change), engine.launch()]);
+      [house, program] = await Promise.all([start("examples/spa-cookies", { change }), engine.launch()]);
     });
     after(async () => {
       await program?.close();

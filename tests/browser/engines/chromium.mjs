@@ -8,6 +8,7 @@ export const remembersOverHttp = false;
 
 export function browser() {
   return chromium.launch({
+    timeout: 120_000,
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
     args: [
       "--no-sandbox",
@@ -27,8 +28,8 @@ export async function launch() {
 }
 
 async function person(program, { scripts = true } = {}) {
-  const context = await program.newContext({ javaScriptEnabled: scripts, locale: "en" });
-  context.setDefaultTimeout(20_000);
+  const context = await program.newContext({ javaScriptEnabled: scripts, locale: "en", ignoreHTTPSErrors: true });
+  context.setDefaultTimeout(120_000);
   return {
     async open(url) {
       const tab = new ChromiumTab(await context.newPage());
@@ -42,13 +43,12 @@ async function person(program, { scripts = true } = {}) {
   };
 }
 
-class ChromiumTab extends Tab {
+export class ChromiumTab extends Tab {
   constructor(page) {
     super();
     this.page = page;
   }
   goto = (url) => this.page.goto(url);
-  url = async () => this.page.url();
   reload = () => this.page.reload({ waitUntil: "commit" });
   back = () => this.page.goBack({ waitUntil: "commit" });
   press = (key) => this.page.keyboard.press(key);

@@ -22,6 +22,8 @@ export async function launch() {
 function begin(scripts) {
   return puppeteer.launch({
     browser: "firefox",
+    acceptInsecureCerts: true,
+    timeout: 120_000,
     executablePath: process.env.FIREFOX ?? "/usr/bin/firefox-esr",
     extraPrefsFirefox: {
       "javascript.enabled": scripts,
@@ -54,11 +56,15 @@ class FirefoxTab extends Tab {
     super();
     this.page = page;
   }
-  goto = (url) => this.page.goto(url);
-  url = async () => this.page.url();
+  goto = (url) => this.next(() => unawaited(this.page.goto(url, BRIEFLY)));
   reload = () => unawaited(this.page.reload(BRIEFLY));
   back = () => unawaited(this.page.goBack(BRIEFLY));
-  press = (key) => this.page.keyboard.press(key);
+  async press(key) {
+    const [last, ...held] = key.split("+").reverse();
+    for (const each of held) await this.page.keyboard.down(each);
+    await this.page.keyboard.press(last);
+    for (const each of held) await this.page.keyboard.up(each);
+  }
   type = (text) => this.page.keyboard.type(text);
   click = (css) => this.page.click(css);
   run = (expression) => this.page.evaluate(expression);

@@ -1,9 +1,9 @@
 // The browsers to walk in: `PORTCULLIS_BROWSERS`, a list with commas, of which Chromium is the default.
 //
-// Each has `name`, `insecure` (it keeps no Secure cookie on http://localhost), 
-// `remembersOverHttp` (going back shows what was there, `no-store` or not) and `launch()`. What that gives has `close()` and
-// `person({ scripts })`: someone with cookies of their own, who has `open(url)`, `tabs()`,
-// `cookies()`, `forget(pattern)` and `close()`.
+// Each has `name`, `insecure` (it keeps no Secure cookie on http://localhost), `remembersOverHttp`
+// (going back over plain http shows what was there, `no-store` or not) and `launch()`. What that gives
+// has `close()` and `person({ scripts })`: someone with cookies of their own, who has `open(url)`,
+// `tabs()`, `cookies()`, `forget(pattern)` and `close()`.
 
 const named = (process.env.PORTCULLIS_BROWSERS ?? "chromium").split(",");
 

@@ -1,10 +1,10 @@
 // What a person sees and does in one tab, in whichever browser. A browser's own tab has `goto(url)`,
-// `url()`, `reload()`, `back()`, `press(key)`, `type(text)`, `click(css)` and `run(expression)`; none
-// but `goto` waits for what follows, so that a walk looks for it by `seen`.
+// `reload()`, `back()`, `press(key)` (but in WebKitGTK `Shift+Tab` too), `type(text)`, `click(css)` and
+// `run(expression)`; none but `goto` waits for what follows, so that a walk looks for it by `seen`.
 
 export class Tab {
-  async path() {
-    return new URL(await this.url()).pathname;
+  path() {
+    return this.run("location.pathname");
   }
 
   /** Waits until the path is this one. */
@@ -32,6 +32,57 @@ export class Tab {
     return until(`the focus on ${css}`, () => this.run(ask), Boolean);
   }
 
+  /** Does what leads to another page, and waits until that is whole. */
+  async next(step) {
+    await until("a page to leave", () => this.run("document.body.id = 'left'"), Boolean);
+    await step();
+    // On the way to it there may be an empty one, `about:blank`.
+    const state = "location.protocol + document.readyState + document.body.id";
+    await until("another page", () => this.run(state), (got) => /^https?:complete$/.test(got));
+  }
+
+  enter() {
+    return this.next(() => this.press("Enter"));
+  }
+
+  /** Presses Tab until such a one has the focus. */
+  async reach(css) {
+    for (let left = 100; !(await this.run(`${ACTIVE}.matches(${JSON.stringify(css)})`)); left--) {
+      if (!left) throw new Error(`${css} is not come to by Tab`);
+      await this.press("Tab");
+    }
+  }
+
+  /** Of the innermost page. */
+  heading() {
+    return this.run(`${PAGE}?.querySelector("h1")?.textContent`);
+  }
+
+  /** Waits for that. */
+  headed(like) {
+    return until(`the heading ${like}`, () => this.heading(), (got) => like.test(got ?? ""));
+  }
+
+  /** What of the innermost page a person can use, in order. */
+  usable() {
+    return this.run(`${USABLE}.map((at) => at.labels?.[0]?.textContent ?? at.textContent)`);
+  }
+
+  /** Which of them has the focus, counted from 0 (-1: none), and how well that is to be seen. */
+  focus() {
+    return this.run(`(() => {
+      const at = ${ACTIVE};
+      const { outlineStyle: style, outlineWidth: width, outlineColor: colour } = getComputedStyle(at);
+      const light = (colour) => {
+        const [red, green, blue] = colour.match(/[\\d.]+/g).map((part) => (part / 255) ** 2.2);
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue + 0.05;
+      };
+      const [ring, ground] = [colour, getComputedStyle(at.closest("main") ?? at).backgroundColor].map(light);
+      const contrast = Math.max(ring / ground, ground / ring);
+      return { at: ${USABLE}.indexOf(at), style, width: parseFloat(width), contrast };
+    })()`);
+  }
+
   async fill(css, text) {
     await this.run(`document.querySelector(${JSON.stringify(css)}).value = ""`);
     await this.click(css);
@@ -44,14 +95,14 @@ export class Tab {
     await this.type(name);
     await this.press("Tab");
     await this.type(password);
-    await this.press("Enter");
+    await this.enter();
   }
 
   /** On the page that asks whether to: its button has the focus. */
   async signOut(origin) {
     await this.goto(`${origin}/auth/logout`);
     await this.focused("main button");
-    await this.press("Enter");
+    await this.enter();
     await this.at("/auth/login");
   }
 }
@@ -72,4 +123,10 @@ export async function until(what, ask, isIt) {
   }
 }
 
-const PATIENCE = 30_000;
+/** Machines that test have much else to do. */
+const PATIENCE = 120_000;
+
+/** The innermost page: that of a frame, where there is one. */
+const PAGE = "(document.querySelector('iframe')?.contentDocument ?? document)";
+const ACTIVE = `(document.activeElement.contentDocument ?? document).activeElement`;
+const USABLE = `[...${PAGE}.querySelectorAll("a[href], button, input:not([type=hidden], [hidden])")]`;

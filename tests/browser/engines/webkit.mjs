@@ -1,5 +1,5 @@
 // WebKitGTK by the calls of W3C WebDriver, on a screen that nobody sees. A person is a session of
-// the driver, which has one at a time.
+// the driver, which has one at a time, so that each has a driver too.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readdirSync } from "node:fs";
@@ -8,7 +8,7 @@ import { Tab, until } from "./tab.mjs";
 
 export const name = "WebKitGTK";
 export const insecure = true;
-/** Pages over plain http come back as they were, whatever `no-store` says; over https they do not. */
+/** Only over https does it heed `no-store`; over plain http pages come back as they were. */
 export const remembersOverHttp = true;
 
 export async function launch() {
@@ -16,12 +16,19 @@ export async function launch() {
     stdio: ["ignore", "ignore", "ignore", "pipe"],
   });
   const [display] = await once(screen.stdio[3], "data");
+  return {
+    person: (how) => person(`:${String(display).trim()}`, how),
+    close: () => ended(screen),
+  };
+}
+
+async function driver(display) {
   const port = await freePort();
-  const driver = spawn("WebKitWebDriver", [`--port=${port}`], {
+  const program = spawn("WebKitWebDriver", [`--port=${port}`], {
     stdio: ["ignore", "ignore", "inherit"],
     env: {
       ...process.env,
-      DISPLAY: `:${String(display).trim()}`,
+      DISPLAY: display,
       LANGUAGE: "en",
       // Its sandbox wants rights that a container has not; nothing but our pages is opened.
       WEBKIT_DISABLE_SANDBOX_THIS_IS_DANGEROUS: "1",
@@ -29,22 +36,22 @@ export async function launch() {
   });
   const ask = (method, path, body) => call(`http://127.0.0.1:${port}${path}`, method, body);
   await until("WebKitWebDriver", () => ask("GET", "/status"), () => true);
-  return {
-    person: (how) => person(ask, how),
-    async close() {
-      for (const child of [driver, screen]) {
-        const ended = once(child, "exit");
-        child.kill();
-        await ended;
-      }
-    },
-  };
+  return [ask, () => ended(program)];
 }
 
-async function person(ask, { scripts = true } = {}) {
+async function ended(child) {
+  const exit = once(child, "exit");
+  child.kill();
+  await exit;
+}
+
+async function person(display, { scripts = true } = {}) {
+  const [ask, end] = await driver(display);
   const options = { binary: miniBrowser(), args: ["--automation", `--enable-javascript=${scripts}`] };
-  const asked = { capabilities: { alwaysMatch: { "webkitgtk:browserOptions": options } } };
-  const { sessionId } = await ask("POST", "/session", asked);
+  // The driver's own waiting never ends where going back is led elsewhere.
+  const pageLoadStrategy = "none";
+  const wanted = { acceptInsecureCerts: true, pageLoadStrategy, "webkitgtk:browserOptions": options };
+  const { sessionId } = await ask("POST", "/session", { capabilities: { alwaysMatch: wanted } });
   const session = (method, path, body) => ask(method, `/session/${sessionId}${path}`, body);
   // The driver looks at one tab at a time, so that steps in several must not mix.
   let last = Promise.resolve();
@@ -75,7 +82,7 @@ async function person(ask, { scripts = true } = {}) {
         if (pattern.test(name)) await session("DELETE", `/cookie/${name}`);
       }
     },
-    close: () => session("DELETE", ""),
+    close: () => session("DELETE", "").finally(end),
   };
 }
 
@@ -84,8 +91,7 @@ class WebKitTab extends Tab {
     super();
     this.step = step;
   }
-  goto = (url) => this.step((ask) => ask("POST", "/url", { url }));
-  url = () => this.step((ask) => ask("GET", "/url"));
+  goto = (url) => this.next(() => this.step((ask) => ask("POST", "/url", { url })));
   reload = () => this.step((ask) => ask("POST", "/refresh"));
   back = () => this.step((ask) => ask("POST", "/back"));
   press = (key) => this.type(KEYS[key]);
@@ -105,11 +111,14 @@ const idOf = (element) => Object.values(element)[0];
 /** As the standard numbers them. */
 const KEYS = { Tab: "\uE004", Enter: "\uE007" };
 
+/** What a page is asked while it goes away is now and then never answered; who waits asks again. */
+const LOST = 15_000;
+
 async function call(url, method, body) {
   const answer = await fetch(url, {
     method,
     body: method === "POST" ? JSON.stringify(body ?? {}) : undefined,
-    signal: AbortSignal.timeout(30_000),
+    signal: AbortSignal.timeout(url.endsWith("/execute/sync") ? LOST : 120_000),
   });
   const { value } = await answer.json();
   if (!answer.ok) throw new Error(`${method} ${url}: ${value.error}: ${value.message}`);
