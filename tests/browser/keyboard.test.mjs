@@ -79,7 +79,7 @@ for (const engine of engines.filter(({ name }) => name !== "WebKitGTK")) {
         await tab.seen("[role=alert]", /wrong/);
         await tab.focused("[name=username]");
         await tab.reach("[name=remember]");
-        await tab.press("Space");
+        await tab.type(" ");
         await tab.press("Shift+Tab");
         await tab.press("Shift+Tab");
         await tab.signIn(name, second);

@@ -34,9 +34,11 @@ export class Tab {
 
   /** Does what leads to another page, and waits until that is whole. */
   async next(step) {
-    await this.run("void (document.body.id = 'left')");
+    await until("a page to leave", () => this.run("document.body.id = 'left'"), Boolean);
     await step();
-    await until("another page", () => this.run("document.readyState + document.body.id"), (got) => got === "complete");
+    // On the way to it there may be an empty one, `about:blank`.
+    const state = "location.protocol + document.readyState + document.body.id";
+    await until("another page", () => this.run(state), (got) => /^https?:complete$/.test(got));
   }
 
   enter() {
