@@ -299,4 +299,5 @@ fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
 }
 
 /// Longer than anything takes that works, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Large applications make their first page for half a minute on a machine that is busy.
+const PATIENCE: Duration = Duration::from_secs(60);
