@@ -298,6 +298,6 @@ fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     haystack.windows(needle.len()).position(|window| window == needle)
 }
 
-/// Longer than anything takes that works, on a busy machine.
-/// Large applications make their first page for half a minute on a machine that is busy.
+/// Longer than anything takes that works, on a busy machine: there OctoPrint makes its first page
+/// for half a minute.
 const PATIENCE: Duration = Duration::from_secs(60);
