@@ -112,9 +112,11 @@ fn keep_cookies_of_site(headers: &mut HeaderMap) {
     }
 }
 
-/// Headers by which a shared cache is told to keep what is one user's.
+/// Headers by which a shared cache is told to keep what is one user's, whatever `Cache-Control` says:
+/// `x-accel-expires` is nginx's.
 pub(super) fn is_shared_cache_header(name: &str) -> bool {
-    name == "surrogate-control" || name.ends_with("cdn-cache-control")
+    matches!(name, "surrogate-control" | "edge-control" | "x-accel-expires")
+        || name.ends_with("cdn-cache-control")
 }
 
 /// RFC 9111 section 5.2.2: nothing that lets a shared cache store the answer, and `private`.

@@ -86,6 +86,8 @@ fn the_answer_to_a_known_caller_is_no_shared_caches_business() {
         ("Surrogate-Control", "x"),
         ("CDN-Cache-Control", "x"),
         ("Cloudflare-CDN-Cache-Control", "x"),
+        ("X-Accel-Expires", "600"),
+        ("Edge-Control", "max-age=600"),
         ("ETag", "x"),
     ];
     assert_eq!(cleaned(Keeper::Browser, &sent), ["cache-control: max-age=1, private", "etag: x"]);

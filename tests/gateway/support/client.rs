@@ -303,5 +303,6 @@ fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     haystack.windows(needle.len()).position(|window| window == needle)
 }
 
-/// Longer than anything takes that works, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Longer than anything takes that works, on a busy machine: there OctoPrint makes its first page
+/// for half a minute.
+const PATIENCE: Duration = Duration::from_secs(60);
