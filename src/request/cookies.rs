@@ -16,7 +16,8 @@ pub enum CookieValue {
     Absent,
     /// There once.
     One(String),
-    /// There twice or more, or in look-alike spellings: treated as none, and logged.
+    /// There twice or more, or in look-alike spellings: treated as none. The page after a login says
+    /// so, or its user would sign in again and again.
     Doubled,
 }
 

@@ -4,8 +4,8 @@ use std::fmt;
 
 use super::Target;
 
-/// Path, query and fragment of the origin that gives it out, whoever wrote it: no browser reads a host, a
-/// scheme or a line's end in it, not even one that decodes it once more or takes `\` for `/`.
+/// Path, query and fragment of the origin that gives it out, whoever wrote it: no browser reads a
+/// host, a scheme or a line's end in it, not even one that decodes it once more or takes `\` for `/`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalPath(String);
 

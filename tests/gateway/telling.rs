@@ -146,3 +146,15 @@ fn a_login_leads_back_to_the_fragment_that_it_was_asked_for() {
     let on = gateway.get("/auth/done?to=%2Fapp%23%2Finbox", &[("Cookie", &done.cookie_header())]);
     assert_eq!(on.expect(303).header("location"), Some("/app#/inbox"));
 }
+
+#[test]
+fn a_login_whose_cookie_came_back_twice_says_so() {
+    let gateway = Gateway::start("");
+    let cookies = gateway.login_by_cookie("alice").cookie_header();
+    let doubled = format!("{cookies}; {cookies}");
+    let page = gateway.get("/auth/done?to=%2F", &[("Cookie", &doubled), HTML]).expect(400).text();
+    assert!(page.contains("Two cookies of the same name came back"), "{page}");
+    assert!(!page.contains("Cookies are blocked"), "{page}");
+    let page = gateway.get("/auth/done?to=%2F", &[HTML]).expect(400).text();
+    assert!(page.contains("Cookies are blocked") && !page.contains("Two cookies"), "{page}");
+}

@@ -6,7 +6,7 @@ use super::super::Snapshot;
 use super::{Look, Prompt};
 use crate::clock::Timestamp;
 use crate::password::Rejection;
-use crate::request::{LocalPath, NormalRequest, Scheme};
+use crate::request::{CookieValue, LocalPath, NormalRequest, Scheme};
 use crate::session::Row;
 
 /// What came before a login form.
@@ -54,7 +54,12 @@ impl<'a> LostCookie<'a> {
             (false, true) if request.host().name.is_loopback() => Some(&text.localhost),
             (false, true) => Some(&text.plain_http),
         };
-        let reasons = likeliest.into_iter().chain([&text.blocked]).map(String::as_str).collect();
+        let twice = |cookie: &CookieValue| *cookie == CookieValue::Doubled;
+        let reasons = if twice(request.access_cookie()) || twice(request.refresh_cookie()) {
+            vec![text.doubled.as_str()]
+        } else {
+            likeliest.into_iter().chain([&text.blocked]).map(String::as_str).collect()
+        };
         Self { look, reasons, again: look.login_link(Some(to), Prompt::Always) }
     }
 }

@@ -22,7 +22,7 @@ macro_rules! words {
 words! {
     Common { lang, reference, home }
     Login { title, again, failed, username, password, remember, remember_hint, submit }
-    Done { title, lead, plain_http, localhost, not_https, blocked, again }
+    Done { title, lead, plain_http, localhost, not_https, blocked, doubled, again }
     SignedOut { title, lead, again }
     Logout { title, lead, submit }
     Door { title, lead, link }
