@@ -78,8 +78,14 @@ pub struct Clock(Source);
 
 #[derive(Clone, Debug)]
 enum Source {
-    System { started: Instant },
-    Manual(Arc<AtomicI64>),
+    System {
+        started: Instant,
+    },
+    /// The wall clock and the time since this clock was made, in milliseconds.
+    Manual {
+        wall: Arc<AtomicI64>,
+        uptime: Arc<AtomicI64>,
+    },
 }
 
 impl Clock {
@@ -89,9 +95,10 @@ impl Clock {
         Self(Source::System { started: Instant::now() })
     }
 
-    /// A clock that moves only by [`Clock::advance`], for tests.
+    /// A clock that moves only by [`Clock::advance`] and [`Clock::jump`], for tests.
     pub fn manual(start: Timestamp) -> Self {
-        Self(Source::Manual(Arc::new(AtomicI64::new(start.0))))
+        let hand = || Arc::new(AtomicI64::new(start.0));
+        Self(Source::Manual { wall: hand(), uptime: hand() })
     }
 
     /// Now, by the wall clock, which may jump.
@@ -103,7 +110,7 @@ impl Clock {
                     .duration_since(SystemTime::UNIX_EPOCH)
                     .map_or_else(|before| -millis(before.duration()), millis),
             ),
-            Source::Manual(now) => Timestamp(now.load(Ordering::SeqCst)),
+            Source::Manual { wall, .. } => Timestamp(wall.load(Ordering::SeqCst)),
         }
     }
 
@@ -111,16 +118,24 @@ impl Clock {
     pub fn uptime(&self) -> Duration {
         match &self.0 {
             Source::System { started } => started.elapsed(),
-            Source::Manual(now) => {
-                Duration::from_millis(u64::try_from(now.load(Ordering::SeqCst)).unwrap_or(0))
+            Source::Manual { uptime, .. } => {
+                Duration::from_millis(u64::try_from(uptime.load(Ordering::SeqCst)).unwrap_or(0))
             }
         }
     }
 
     /// Moves a manual clock forward; the machine's clock does not move.
     pub fn advance(&self, by: Duration) {
-        if let Source::Manual(now) = &self.0 {
-            now.fetch_add(millis(by), Ordering::SeqCst);
+        if let Source::Manual { wall, uptime } = &self.0 {
+            wall.fetch_add(millis(by), Ordering::SeqCst);
+            uptime.fetch_add(millis(by), Ordering::SeqCst);
+        }
+    }
+
+    /// Sets a manual clock so many milliseconds ahead or back, though no time passes.
+    pub fn jump(&self, millis: i64) {
+        if let Source::Manual { wall, .. } = &self.0 {
+            wall.fetch_add(millis, Ordering::SeqCst);
         }
     }
 }
@@ -151,5 +166,8 @@ mod tests {
         let twin = clock.clone();
         clock.advance(Duration::from_millis(1_500));
         assert_eq!(twin.now(), Timestamp::from_millis(101_500));
+        let uptime = twin.uptime();
+        clock.jump(-1_500);
+        assert_eq!((twin.now(), twin.uptime()), (Timestamp::from_secs(100), uptime));
     }
 }

@@ -102,7 +102,7 @@ impl Office {
             second.tick().await;
             self.auth().finish_logouts().await;
             if seconds % 60 == 0 {
-                self.auth().revocations().sweep(self.clock.now());
+                self.auth().revocations().sweep(self.clock.now(), self.clock.uptime());
             }
             if seconds % 60 == 0
                 && let Err(cause) = self.auth().keys().keep_house()

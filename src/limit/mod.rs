@@ -11,6 +11,8 @@ mod table;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use governor::clock::Clock as GovernorClock;
@@ -185,7 +187,8 @@ impl Limit {
         let quota = Quota::with_period(every)
             .unwrap_or(Quota::per_second(NonZeroU32::MIN))
             .allow_burst(burst);
-        let limiter = RateLimiter::new(quota, table.clone(), Uptime(clock.clone()));
+        let uptime = Uptime { clock: clock.clone(), begun: Arc::default() };
+        let limiter = RateLimiter::new(quota, table.clone(), uptime);
         Self { label, rate, every, limiter }
     }
 
@@ -197,15 +200,19 @@ impl Limit {
     }
 }
 
-/// Our clock's uptime, for governor.
+/// Our clock's uptime, for governor, which counts from its first answer. That is zero, so that all
+/// limiters over a table count from the same moment, also those of a later configuration.
 #[derive(Clone, Debug)]
-struct Uptime(Clock);
+struct Uptime {
+    clock: Clock,
+    begun: Arc<AtomicBool>,
+}
 
 impl GovernorClock for Uptime {
     type Instant = Duration;
 
     fn now(&self) -> Duration {
-        self.0.uptime()
+        if self.begun.swap(true, Ordering::Relaxed) { self.clock.uptime() } else { Duration::ZERO }
     }
 }
 

@@ -256,3 +256,15 @@ fn other_rates_begin_with_full_buckets_and_equal_ones_go_on() {
     assert_eq!(drain(&after, network), 7);
     assert_eq!(drain(&before, Bucket::LoginAddress(address)), 0, "one table for both");
 }
+
+#[test]
+fn a_renewal_takes_no_time_before_it_for_a_debt() {
+    let (mut limits, clock) = limits();
+    let address = Bucket::AuthAddress(ip("192.0.2.1"));
+    for _ in 0..3 {
+        clock.advance(60 * MINUTE);
+        assert_eq!(limits.take(address), Ok(()));
+        limits = limits.renewed(&rates(), &clock);
+        assert_eq!(drain(&limits, address), 599, "what was taken a moment before, and no more");
+    }
+}

@@ -5,18 +5,20 @@
 //! never becomes milder before its drop time, in whatever order news arrive.
 
 mod cut;
+mod jumps;
 mod news;
 mod streams;
 
 use std::collections::HashMap;
 use std::collections::hash_map;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 pub use cut::Cut;
 pub use news::{Concerned, News};
 pub use streams::{Fate, Place, Stream, Streams};
 
+use self::jumps::Jumps;
 use self::news::Letterbox;
 use crate::clock::Timestamp;
 use crate::identity::SessionId;
@@ -32,6 +34,7 @@ pub const KEPT: Duration = Duration::from_secs(62 * 60);
 pub struct Revocations {
     shards: [RwLock<Shard>; SHARDS],
     ears: RwLock<Vec<Arc<Letterbox>>>,
+    jumps: Mutex<Jumps>,
 }
 
 impl Revocations {
@@ -70,8 +73,13 @@ impl Revocations {
         }
     }
 
-    /// Forgets what is past its drop time.
-    pub fn sweep(&self, now: Timestamp) {
+    /// Forgets what is past its drop time; nothing while a jump of the clock may be undone. `uptime`
+    /// is the time that has passed in truth, since any moment.
+    pub fn sweep(&self, now: Timestamp, uptime: Duration) {
+        let mut jumps = self.jumps.lock().unwrap_or_else(PoisonError::into_inner);
+        if !jumps.none_lately(now, uptime) {
+            return;
+        }
         for shard in &self.shards {
             let mut shard = write(shard);
             shard.retain(|_, entry| entry.drop_at > now);
@@ -124,7 +132,8 @@ impl Revocations {
 
 impl Default for Revocations {
     fn default() -> Self {
-        Self { shards: std::array::from_fn(|_| RwLock::default()), ears: RwLock::default() }
+        let shards = std::array::from_fn(|_| RwLock::default());
+        Self { shards, ears: RwLock::default(), jumps: Mutex::default() }
     }
 }
 

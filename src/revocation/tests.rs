@@ -17,6 +17,54 @@ fn later(secs: u64) -> Timestamp {
     NOW.plus(Duration::from_secs(secs))
 }
 
+/// Sweeps when so many seconds have passed by a clock that goes right.
+fn sweep(set: &Revocations, secs: u64) {
+    set.sweep(later(secs), Duration::from_secs(secs));
+}
+
+#[test]
+fn a_clock_that_runs_ahead_and_is_put_right_revives_nothing() {
+    let set = Revocations::default();
+    let hour = 60 * 60;
+    sweep(&set, 0);
+    set.end(session(1), later(KEPT.as_secs()));
+    for minute in 1..=KEPT.as_secs() / 60 {
+        set.sweep(later(5 * hour + 60 * minute), Duration::from_secs(60 * minute));
+        assert_eq!(set.standing(session(1), 0), Standing::Ended, "{minute} minutes after the jump");
+    }
+    // Whatever the set knew before has run out in truth.
+    let truth = KEPT.as_secs() + 60;
+    set.sweep(later(5 * hour + truth), Duration::from_secs(truth));
+    assert!(set.is_empty());
+}
+
+#[test]
+fn what_was_minted_while_the_clock_ran_ahead_stays_ended_when_that_time_comes() {
+    let set = Revocations::default();
+    let hour = 60 * 60;
+    set.sweep(later(5 * hour), Duration::ZERO);
+    // Put right; a session that began in the time ahead is ended now.
+    set.end(session(1), later(KEPT.as_secs()));
+    for at in (60..6 * hour).step_by(60) {
+        sweep(&set, at);
+        assert_eq!(set.standing(session(1), 0), Standing::Ended, "{at} seconds later");
+    }
+    sweep(&set, 5 * hour + KEPT.as_secs() + 60);
+    assert!(set.is_empty());
+}
+
+#[test]
+fn a_clock_that_was_years_ahead_does_not_keep_the_set_for_years() {
+    let set = Revocations::default();
+    let week = 7 * 24 * 60 * 60;
+    set.sweep(later(5000 * week), Duration::ZERO);
+    set.end(session(1), later(60));
+    sweep(&set, week);
+    assert!(!set.is_empty());
+    sweep(&set, 2 * week + KEPT.as_secs() + 60);
+    assert!(set.is_empty());
+}
+
 #[test]
 fn an_ended_session_is_ended_for_every_version_and_its_neighbours_are_not() {
     let set = Revocations::default();
@@ -44,9 +92,9 @@ fn nothing_becomes_milder_in_whatever_order_news_arrive() {
     set.end(session(1), later(20));
     set.raise(session(1), 9, later(40));
     assert_eq!(set.standing(session(1), 9), Standing::Ended);
-    set.sweep(later(59));
+    sweep(&set, 59);
     assert_eq!(set.standing(session(1), 9), Standing::Ended);
-    set.sweep(later(60));
+    sweep(&set, 60);
     assert_eq!(set.standing(session(1), 9), Standing::Good);
     assert!(set.is_empty());
 }
@@ -56,7 +104,7 @@ fn a_sweep_forgets_what_is_past_and_nothing_else() {
     let set = Revocations::default();
     (0..1000).for_each(|n| set.end(session(n), later(u64::from(n))));
     assert_eq!(set.len(), 1000);
-    set.sweep(later(899));
+    sweep(&set, 899);
     assert_eq!(set.len(), 100);
     assert_eq!(set.standing(session(899), 0), Standing::Good);
     assert_eq!(set.standing(session(900), 0), Standing::Ended);

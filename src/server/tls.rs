@@ -72,6 +72,8 @@ fn config(certificates: Arc<Certificates>) -> Result<ServerConfig, rustls::Error
         .with_protocol_versions(&[&TLS13, &TLS12])?
         .with_no_client_auth()
         .with_cert_resolver(certificates);
+    // An order of our own is what scanners, and the rules that they check, ask a server for.
+    config.ignore_client_order = true;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     // Tickets, whose keys are replaced every six hours, instead of sessions in our memory.
     config.ticketer = Ticketer::new()?;

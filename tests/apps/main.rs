@@ -38,6 +38,7 @@ mod hush;
 mod mercurial;
 mod programs;
 mod radicale;
+mod slow_http;
 mod tls_scan;
 #[allow(dead_code, reason = "the tests that need no foreign program use more of it")]
 #[path = "../gateway/support/upstream.rs"]

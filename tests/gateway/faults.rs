@@ -1,11 +1,14 @@
-//! What used to go wrong quietly: at a stop, and when too much is said of a user.
+//! What used to go wrong quietly: at a stop, when too much is said of a user, when the store is away
+//! for a while and when the clock jumps.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
 
+use rusqlite::Connection;
 use serde_json::json;
 
-use crate::support::{Gateway, House};
+use crate::support::{Gateway, House, Upstream, eventually, routes};
 
 #[test]
 fn a_stop_leaves_one_file_of_the_store() {
@@ -79,4 +82,101 @@ fn a_data_folder_that_others_may_use_is_told_of_and_left_alone() {
     let mode = fs::metadata(&folder).unwrap().permissions().mode() & 0o7777;
     assert_eq!(mode, 0o750);
     gateway.stop();
+}
+
+/// Somebody else holds the store's lock for so long.
+fn away_for(how_long: Duration) {
+    let upstream = Upstream::hello();
+    let house = House::new(&routes(&upstream.url()));
+    let gateway = house.start();
+    let [alice, leaving] = [(); 2].map(|()| house.login("alice"));
+    let cookies = house.login_by_cookie("alice").cookie_header();
+    let logout = || {
+        let body = format!(r#"{{"refresh_token":"{}"}}"#, leaving.refresh);
+        house.post_json("/auth/logout", &[], &body)
+    };
+    let store = Connection::open(house.path("data/portcullis.db")).unwrap();
+    store.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let begun = Instant::now();
+    while begun.elapsed() < how_long {
+        for refused in [logout(), house.refresh(&alice.refresh), house.refresh_by_cookie(&cookies)]
+        {
+            let refused = refused.expect(503);
+            assert_eq!(refused.member("code"), "store_unavailable");
+            assert!(refused.header("retry-after").is_some(), "{:?}", refused.headers);
+            assert_eq!(refused.cookies(), [], "no cookie is touched");
+        }
+        house.get_as("/x", &alice.access).expect(200);
+        house.get("/x", &[("Cookie", &cookies)]).expect(200);
+        house.get_as("/x", &leaving.access).expect(401);
+        house.ask_admin("/readyz").expect(503);
+    }
+    store.execute_batch("ROLLBACK").unwrap();
+
+    // Nobody asks again for the logout that was refused.
+    eventually("it is finished", || {
+        let sql = "SELECT count(*) FROM sessions WHERE revoke_reason = 'logout'";
+        (store.query_row(sql, [], |row| row.get(0)) == Ok(1)).then_some(())
+    });
+    eventually("it is ready", || (house.ask_admin("/readyz").status == 200).then_some(()));
+    let next = house.refresh(&alice.refresh).expect(200).member("refresh_token");
+    let cookies = house.refresh_by_cookie(&cookies).expect(200).cookie_header();
+    gateway.stop();
+    let gateway = house.start();
+    house.refresh(&next).expect(200);
+    house.refresh_by_cookie(&cookies).expect(200);
+    house.refresh(&leaving.refresh).expect(401);
+    house.get_as("/x", &leaving.access).expect(401);
+    gateway.stop();
+}
+
+#[test]
+fn a_store_that_is_away_for_a_moment_loses_no_session_and_no_logout() {
+    away_for(Duration::from_secs(1));
+}
+
+#[test]
+#[ignore = "slow: half a minute"]
+fn a_store_that_is_away_for_half_a_minute_loses_no_session_and_no_logout() {
+    away_for(Duration::from_secs(30));
+}
+
+const HOUR: i64 = 60 * 60 * 1000;
+
+#[test]
+fn a_clock_that_jumps_for_hours_either_way_signs_nobody_out() {
+    let gateway = Gateway::start("");
+    let mut token = gateway.login("alice").refresh;
+    let mut cookies = gateway.login_by_cookie("alice").cookie_header();
+    for jump in [5 * HOUR, -5 * HOUR, -7 * HOUR, 7 * HOUR] {
+        gateway.clock.jump(jump);
+        let answer = gateway.refresh(&token).expect(200);
+        gateway.get_as("/auth/me", &answer.member("access_token")).expect(200);
+        token = answer.member("refresh_token");
+        let answer = gateway.refresh_by_cookie(&cookies).expect(200);
+        cookies = answer.cookie_header();
+        gateway.get("/auth/me", &[("Cookie", &cookies)]).expect(200);
+        gateway.login("admin");
+        gateway.advance(Duration::from_secs(60));
+    }
+}
+
+#[test]
+fn a_session_that_ended_stays_ended_when_the_clock_jumps_ahead_and_back() {
+    let gateway = Gateway::start("");
+    let alice = gateway.login("alice");
+    let body = format!(r#"{{"refresh_token":"{}"}}"#, alice.refresh);
+    gateway.post_json("/auth/logout", &[], &body).expect(200);
+    // As the office does every minute.
+    let sweep = || {
+        gateway.advance(Duration::from_secs(60));
+        gateway.auth().revocations().sweep(gateway.clock.now(), gateway.clock.uptime());
+    };
+    sweep();
+    gateway.clock.jump(5 * HOUR);
+    sweep();
+    gateway.clock.jump(-5 * HOUR);
+    sweep();
+    let refused = gateway.get_as("/auth/me", &alice.access).expect(401);
+    assert_eq!(refused.member("code"), "session_ended", "{}", refused.text());
 }

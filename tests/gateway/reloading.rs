@@ -148,6 +148,18 @@ fn what_is_kept_outside_of_the_routes_follows_too() {
 }
 
 #[test]
+fn a_reload_after_days_throttles_nobody() {
+    let gateway = Gateway::start("");
+    for _ in 0..3 {
+        gateway.advance(Duration::from_secs(3 * 24 * 60 * 60));
+        let tokens = gateway.login("alice");
+        gateway.reload().unwrap();
+        gateway.refresh(&tokens.refresh).expect(200);
+        gateway.login("alice");
+    }
+}
+
+#[test]
 fn a_shared_secret_is_rotated_by_two_reloads() {
     let (old, new) = ("an old secret of the gateway, long", "a new secret of the gateway, long");
     let upstream = Upstream::hello();
