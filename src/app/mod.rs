@@ -287,7 +287,7 @@ pub fn start_from(
     let admin = office::listen(config.server.admin)?;
     let telemetry = Telemetry::open(&config.log, clock).map_err(StartError::Log)?;
     let addresses: Vec<_> = sockets.addresses().collect();
-    let lent_files = sockets.lent_files();
+    let (lent_files, lends_unix) = (sockets.lent_files(), sockets.has_lent_unix());
     let auth = build(&config, clock, (&telemetry, issuer(&config, &addresses)))?;
     let users = block_on(settle(&auth, &config))??;
     let (phase, watching) = watch::channel(Phase::Serving);
@@ -316,7 +316,7 @@ pub fn start_from(
     let orders = hands.iter().map(|hand| hand.orders.clone()).collect();
     running.workers = hands.into_iter().map(|hand| hand.thread).collect();
     let clock = clock.clone();
-    let reloader = Reloader::of(source, lent, (addresses, orders), (clock, notifier));
+    let reloader = Reloader::of(source, lent, (addresses, lends_unix, orders), (clock, notifier));
     running.reloader = Some(Arc::clone(&reloader));
     let office = office::Office::of(reloader);
     running.office = Some(office::spawn(office, (admin, control), watching)?);

@@ -13,7 +13,7 @@ use tokio::task::spawn_blocking;
 
 use super::notify::Notifier;
 use super::worker::{Law, Lent, Order, Renewal};
-use super::{StartError, assertions, bootstrap, bounds, issuer, setup_url};
+use super::{StartError, assertions, bootstrap, bounds, issuer, setup_url, sockets};
 use crate::auth::{Auth, Parts};
 use crate::clock::Clock;
 use crate::config::{self, Config, Environment, Frozen, Loaded, Report, Style};
@@ -91,8 +91,10 @@ pub(super) struct Reloader {
     source: Option<Source>,
     in_force: Mutex<InForce>,
     auth: watch::Sender<Auth>,
-    workers: Vec<mpsc::UnboundedSender<Order>>,
+    workers: Orders,
     addresses: Vec<SocketAddr>,
+    /// Whether clients come by a Unix socket of a service manager.
+    lends_unix: bool,
     pub(super) telemetry: Telemetry,
     pub(super) slots: Arc<Slots>,
     pub(super) health: Health,
@@ -100,6 +102,9 @@ pub(super) struct Reloader {
     pub(super) clock: Clock,
     pub(super) notifier: Notifier,
 }
+
+/// Where each worker takes its orders.
+type Orders = Vec<mpsc::UnboundedSender<Order>>;
 
 /// The configuration in force.
 #[derive(Debug)]
@@ -124,7 +129,7 @@ impl Reloader {
     pub(super) fn of(
         source: Option<Source>,
         lent: Lent,
-        (addresses, workers): (Vec<SocketAddr>, Vec<mpsc::UnboundedSender<Order>>),
+        (addresses, lends_unix, workers): (Vec<SocketAddr>, bool, Orders),
         (clock, notifier): (Clock, Notifier),
     ) -> Arc<Self> {
         let reloader = Self {
@@ -133,6 +138,7 @@ impl Reloader {
             auth: watch::Sender::new(lent.auth),
             workers,
             addresses,
+            lends_unix,
             telemetry: lent.telemetry,
             slots: lent.slots,
             health: lent.health,
@@ -227,6 +233,9 @@ impl Reloader {
         let frozen = config::frozen(&now.config, &config);
         if !frozen.is_empty() {
             return Err(ReloadError::Frozen(frozen));
+        }
+        if self.lends_unix {
+            sockets::hears_unix(&config).map_err(StartError::from)?;
         }
         let snapshot = Snapshot::compile(&config, &self.addresses)
             .map_err(|_conflicts| ReloadError::Routes)?;

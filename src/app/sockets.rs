@@ -48,8 +48,8 @@ impl Sockets {
                 }
             }
         }
-        if !lent_unix.is_empty() && !config.server.trust.proxies.contains(&TrustedProxy::Unix) {
-            return Err(ListenError::HandedUntrusted.into());
+        if !lent_unix.is_empty() {
+            hears_unix(config)?;
         }
         let ours = server::listen(&config.server.tcp_listeners(), workers)?;
         let paths = config.server.listen.iter().filter_map(ListenAddress::unix);
@@ -70,6 +70,11 @@ impl Sockets {
     /// The address of the plain listener that leads to https, as bound.
     pub(super) fn redirect(&self) -> Option<SocketAddr> {
         self.redirect.first().map(|listener| listener.address)
+    }
+
+    /// Whether anybody may come by a Unix socket of a service manager.
+    pub(super) fn has_lent_unix(&self) -> bool {
+        !self.lent_unix.is_empty()
     }
 
     /// The files of a service manager's sockets.
@@ -104,6 +109,12 @@ impl Sockets {
         }
         all
     }
+}
+
+/// Whoever comes by a Unix socket that was lent has no address, and is trusted or nobody.
+pub(super) fn hears_unix(config: &Config) -> Result<(), ListenError> {
+    let heard = config.server.trust.proxies.contains(&TrustedProxy::Unix);
+    if heard { Ok(()) } else { Err(ListenError::HandedUntrusted) }
 }
 
 /// What the service manager calls its sockets.

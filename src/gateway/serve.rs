@@ -18,7 +18,7 @@ use super::{Gateway, Snapshot};
 use crate::auth::{DecidedBy, Renewal};
 use crate::identity::{Caller, Why};
 use crate::policy::{self, BearerPolicy, Matched, Permitted, Target};
-use crate::request::{DESTINATION, NormalRequest, Peer, Upload, UploadState};
+use crate::request::{DESTINATION, Malformed, NormalRequest, Peer, Upload, UploadState};
 use crate::revocation::{Cut, Place};
 use crate::telemetry::{Decision, Exchange};
 use crate::upstream::{self, Facts, Keeper, Outbound, Profile, Returning};
@@ -166,6 +166,10 @@ impl Gateway {
         upload.check_declared()?;
         match permitted.session_to_end() {
             None => self.forward(visit, (permitted, own_credential), upload).await,
+            // It would outlive its session, and nothing could cut it.
+            Some(_) if upgrade::wanted(&permitted, has_body(&upload))?.is_some() => {
+                Err(Malformed::Bad("a request that signs out opens no tunnel").into())
+            }
             Some(session) => {
                 let sent = (permitted, own_credential);
                 Box::pin(self.forward_logout((visit, session), sent, upload)).await
@@ -242,8 +246,7 @@ impl Gateway {
         }
         let state = upload.state();
         let returning = Returning::of(&permitted);
-        let has_body = !http_body::Body::is_end_stream(&upload);
-        let upgrade = upgrade::wanted(&permitted, has_body)?;
+        let upgrade = upgrade::wanted(&permitted, has_body(&upload))?;
         let way = Way::of(permitted.request());
         let overridden = permitted.route().allow.method_override
             || permitted.request().headers().contains_key(DESTINATION);
@@ -313,4 +316,8 @@ impl Gateway {
         }
         answer
     }
+}
+
+fn has_body(upload: &Arriving) -> bool {
+    !http_body::Body::is_end_stream(upload)
 }

@@ -174,7 +174,11 @@ fn a_handed_unix_socket_is_listened_on_and_left_to_the_manager() {
         gateway.stop();
         assert!(path.exists(), "it is not ours to remove");
     }
+    let gateway = start();
     house.reconfigure("trusted_proxies = [\"unix\"]", "");
+    house.run(&["reload"]).expect(1).tells(&["server.trusted_proxies"]);
+    is_served(connect());
+    gateway.stop();
     let refused = house.activated("web", &[]).stdin(hand()).output().unwrap();
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(!refused.status.success() && said.contains("server.trusted_proxies"), "{said}");

@@ -218,3 +218,25 @@ fn an_applications_logout_over_https_clears_what_the_browser_cached() {
     assert!(signs_out(&out), "{out:?}");
     assert_eq!(out.all("clear-site-data").collect::<Vec<_>>(), ["\"storage\"", "\"cache\""]);
 }
+
+#[test]
+fn a_logout_that_asks_for_a_tunnel_is_refused_and_ends_nothing() {
+    let upstream = Upstream::hello();
+    let gateway = house(&upstream);
+    let cookies = gateway.login_by_cookie("alice").cookie_header();
+    let opening = [
+        ("Cookie", &*cookies),
+        SAME_ORIGIN,
+        ("Connection", "Upgrade"),
+        ("Upgrade", "websocket"),
+        ("Sec-WebSocket-Version", "13"),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+    let refused = gateway.get("/cal/.web/logout", &opening).expect(400);
+    assert!(!signs_out(&refused), "{refused:?}");
+    assert!(upstream.seen().is_empty(), "{:?}", upstream.seen());
+    gateway.get("/x", &[("Cookie", &cookies)]).expect(200);
+    // What opens no tunnel goes on as a logout.
+    let other = [&opening[..2], &[("Connection", "Upgrade"), ("Upgrade", "h2c")]].concat();
+    assert!(signs_out(&gateway.get("/cal/.web/logout", &other).expect(200)));
+}
