@@ -21,7 +21,7 @@ use crate::clock::Clock;
 use crate::config::{Rate, RateLimits};
 use crate::identity::{SessionId, UserId};
 
-use table::{Key, Kind, Table};
+use table::{Key, Kind, Since, Table};
 
 /// Every bucket. Shared by all workers.
 #[derive(Debug)]
@@ -174,7 +174,7 @@ struct Limit {
     label: &'static str,
     rate: Rate,
     every: Duration,
-    limiter: RateLimiter<Key, Table, Uptime, NoOpMiddleware<Duration>>,
+    limiter: RateLimiter<Key, Since, Uptime, NoOpMiddleware<Duration>>,
 }
 
 impl Limit {
@@ -185,7 +185,8 @@ impl Limit {
         let quota = Quota::with_period(every)
             .unwrap_or(Quota::per_second(NonZeroU32::MIN))
             .allow_burst(burst);
-        let limiter = RateLimiter::new(quota, table.clone(), Uptime(clock.clone()));
+        let store = Since::new(table.clone(), clock.uptime());
+        let limiter = RateLimiter::new(quota, store, Uptime(clock.clone()));
         Self { label, rate, every, limiter }
     }
 
