@@ -156,9 +156,9 @@ impl Telemetry {
         lock(&self.0.apart).count(counter, label);
     }
 
-    /// Notes a duration that is no request's.
-    pub fn time(&self, timing: Timing, took: Duration) {
-        lock(&self.0.apart).time(timing, took);
+    /// Notes a duration that is no request's. A timing without a label ignores it.
+    pub fn time(&self, timing: Timing, label: &'static str, took: Duration) {
+        lock(&self.0.apart).time(timing, label, took);
     }
 
     /// Writes out all that is queued, then returns: before the process ends. Gives up after two

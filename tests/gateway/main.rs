@@ -32,6 +32,7 @@ mod client_address;
 mod command_line;
 mod cors;
 mod cutting;
+mod deeds;
 mod destination;
 mod explaining;
 mod faults;
