@@ -12,6 +12,7 @@ use crate::identity::{Caller, Identity, SessionId, UserId, Username, Why};
 use crate::session::Transport;
 
 mod lines;
+mod monitoring;
 mod scrape;
 
 /// An output that a test can read.
