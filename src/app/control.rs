@@ -123,7 +123,7 @@ pub async fn run(auth: &Auth, command: Command) -> Answer {
 async fn carry_out(auth: &Auth, command: Command) -> Result<Answer, String> {
     let users = auth.users();
     match command {
-        Command::UserAdd(new) => add(users, new).await,
+        Command::UserAdd(new) => add(&users, new).await,
         Command::UserList => {
             let all = users.list().await.map_err(told)?;
             Ok(Answer::Users(all.iter().map(UserView::of).collect()))
@@ -139,18 +139,25 @@ async fn carry_out(auth: &Auth, command: Command) -> Result<Answer, String> {
         }
         Command::UserRoles { user, roles } => {
             let (name, roles) = (named(&user)?, read_roles(&roles)?);
-            users.set_roles(&name, roles).await.map_err(told)?;
-            done(format!("{name} has new roles, from the next request on"))
+            let wanted = if roles.is_empty() { "no roles".to_owned() } else { listed(&roles) };
+            done(match users.set_roles(&name, roles).await.map_err(told)? {
+                true => format!("{name} has {wanted} from the next request on"),
+                false => format!("{name} has {wanted} already; nothing was changed"),
+            })
         }
         Command::UserDisable { user } => {
             let name = named(&user)?;
-            users.disable(&name).await.map_err(told)?;
-            done(format!("{name} is disabled; every session of {name} has ended"))
+            done(match users.disable(&name).await.map_err(told)? {
+                true => format!("{name} is disabled; every session of {name} has ended"),
+                false => format!("{name} was disabled before; nothing was changed"),
+            })
         }
         Command::UserEnable { user } => {
             let name = named(&user)?;
-            users.enable(&name).await.map_err(told)?;
-            done(format!("{name} may log in again"))
+            done(match users.enable(&name).await.map_err(told)? {
+                true => format!("{name} may log in again"),
+                false => format!("{name} was not disabled; nothing was changed"),
+            })
         }
         Command::UserDelete { user, free_name } => {
             let name = named(&user)?;
@@ -165,19 +172,19 @@ async fn carry_out(auth: &Auth, command: Command) -> Result<Answer, String> {
             let url = invitation.url.expose_str().unwrap_or_default();
             done(format!("{url}\nlets {name} set a password once, until {}", invitation.expires))
         }
-        Command::UserImport { text, dry_run } => import(users, &text, dry_run).await,
+        Command::UserImport { text, dry_run } => import(&users, &text, dry_run).await,
         Command::SessionList { user } => {
             let name = user.as_deref().map(named).transpose()?;
             let rows = users.sessions(name.as_ref()).await.map_err(told)?;
             Ok(Answer::Sessions(rows.iter().map(SessionView::of).collect()))
         }
-        Command::SessionRevoke(which) => revoke(users, which).await,
+        Command::SessionRevoke(which) => revoke(&users, which).await,
         Command::Reload => Err("no gateway runs here that could reload".to_owned()),
         Command::Key(order) => keys::carry_out(auth.keys(), &order),
     }
 }
 
-async fn add(users: Users<'_>, new: NewUser) -> Result<Answer, String> {
+async fn add(users: &Users, new: NewUser) -> Result<Answer, String> {
     let name = named(&new.user)?;
     let newcomer = Newcomer {
         name: name.clone(),
@@ -191,25 +198,32 @@ async fn add(users: Users<'_>, new: NewUser) -> Result<Answer, String> {
 }
 
 /// The users of a file, a line each, or everything that stands in the way.
-async fn import(users: Users<'_>, text: &str, dry_run: bool) -> Result<Answer, String> {
+async fn import(users: &Users, text: &str, dry_run: bool) -> Result<Answer, String> {
     let mode = if dry_run { Mode::DryRun } else { Mode::ForGood };
     let import = users.import(text, mode).await.map_err(told)?;
     let count = import.users.len();
     let names: String = import.users.iter().map(|name| format!("{name}\n")).collect();
     if import.faults.is_empty() {
-        let would = if dry_run { "would be" } else { "are" };
-        return done(format!("{names}{count} users {would} added"));
+        if count == 0 {
+            return done("the file names no users: there is nothing to add".to_owned());
+        }
+        let told = match mode {
+            Mode::DryRun => counted(count, "user would be added", "users would be added"),
+            Mode::ForGood => counted(count, "user is added", "users are added"),
+        };
+        return done(format!("{names}{told}"));
     }
     let fault = |(line, why): &(usize, String)| format!("line {line}: {why}\n");
     let faults: String = import.faults.iter().map(fault).collect();
-    let fine = if dry_run { format!("{names}{count} users are fine; ") } else { String::new() };
-    Err(format!(
-        "{} lines cannot be taken over\n{faults}{fine}nothing was added",
-        import.faults.len()
-    ))
+    let fine = match mode {
+        Mode::DryRun => format!("{names}{}; ", counted(count, "user is fine", "users are fine")),
+        Mode::ForGood => String::new(),
+    };
+    let lines = counted(import.faults.len(), "line", "lines");
+    Err(format!("{lines} cannot be taken over\n{faults}{fine}nothing was added"))
 }
 
-async fn revoke(users: Users<'_>, which: Which) -> Result<Answer, String> {
+async fn revoke(users: &Users, which: Which) -> Result<Answer, String> {
     match which {
         Which::One(id) => {
             let session: SessionId = id.parse().map_err(|bad| format!("{id}: {bad}"))?;
@@ -219,16 +233,22 @@ async fn revoke(users: Users<'_>, which: Which) -> Result<Answer, String> {
         Which::User(user) => {
             let name = named(&user)?;
             let count = users.end_sessions(&name).await.map_err(told)?;
-            done(format!("{count} sessions of {name} have ended"))
+            let one = format!("session of {name} has ended");
+            done(counted(count, &one, &format!("sessions of {name} have ended")))
         }
         Which::All => {
             let mut count = 0_usize;
             for user in users.list().await.map_err(told)? {
                 count += users.end_sessions(&user.username).await.map_err(told)?;
             }
-            done(format!("{count} sessions have ended"))
+            done(counted(count, "session has ended", "sessions have ended"))
         }
     }
+}
+
+/// A number with its noun and verb.
+pub(super) fn counted(count: usize, one: &str, many: &str) -> String {
+    if count == 1 { format!("1 {one}") } else { format!("{count} {many}") }
 }
 
 fn done(text: String) -> Result<Answer, String> {
@@ -242,6 +262,13 @@ fn told(error: UserError) -> String {
 
 fn named(user: &str) -> Result<Username, String> {
     Username::new(user).map_err(|bad| bad.to_string())
+}
+
+/// `the roles admin, user`.
+fn listed(roles: &[Role]) -> String {
+    let names: Vec<_> = roles.iter().map(Role::as_str).collect();
+    let word = if names.len() == 1 { "role" } else { "roles" };
+    format!("the {word} {}", names.join(", "))
 }
 
 fn read_roles(roles: &[String]) -> Result<Vec<Role>, String> {

@@ -40,11 +40,11 @@ use crate::config::{Config, Loaded, Passwords, StoreUrl};
 use crate::gateway;
 use crate::identity::Username;
 use crate::limit::Limits;
-use crate::password::{Bounds, Hasher};
+use crate::password::{Bounds, Hasher, Meter};
 use crate::secret::{self, Secret};
 use crate::server::{self, Slots, SocketFile, Tls};
 use crate::store::{OpenError, Place, Store, Unavailable};
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Telemetry, Timing};
 use crate::token::{Algorithm, KeyError, KeyRing, MasterKey, MasterKeys};
 use crate::upstream::Health;
 
@@ -371,7 +371,7 @@ pub(crate) fn build(
         assertions: Arc::new(assertions),
         rotate_every: config.tokens.rotate_every,
         masters: Arc::new(masters),
-        hasher: Hasher::start(passwords.cost, bounds(passwords))?,
+        hasher: Hasher::start(passwords.cost, bounds(passwords), &meter(telemetry, clock))?,
         limits: Arc::new(Limits::new(&config.rate_limits, clock)),
         telemetry: telemetry.clone(),
         clock: clock.clone(),
@@ -400,7 +400,7 @@ async fn settle(auth: &Auth, config: &Config) -> Result<usize, StartError> {
 
 async fn bootstrap(auth: &Auth, config: &Config) -> Result<usize, StartError> {
     for user in &config.bootstrap {
-        let created = auth.users().bootstrap(user).await;
+        let created = auth.users().by_configuration().bootstrap(user).await;
         created.map_err(|error| {
             if let UserError::Store(cause) = error {
                 return unavailable(config)(cause);
@@ -418,6 +418,13 @@ fn bounds(passwords: &Passwords) -> Bounds {
         queue: passwords.queue,
         queue_per_network: passwords.queue_per_network,
     }
+}
+
+fn meter(telemetry: &Telemetry, clock: &Clock) -> Meter {
+    let telemetry = telemetry.clone();
+    Meter::new(clock, move |algorithm, took| {
+        telemetry.time(Timing::PasswordHash, algorithm, took);
+    })
 }
 
 /// The page of the links that set a password.

@@ -13,12 +13,12 @@ use tokio::task::spawn_blocking;
 
 use super::notify::Notifier;
 use super::worker::{Law, Lent, Order, Renewal};
-use super::{StartError, assertions, bootstrap, bounds, issuer, setup_url, sockets};
+use super::{StartError, assertions, bootstrap, bounds, issuer, meter, setup_url, sockets};
 use crate::auth::{Auth, Parts};
 use crate::clock::Clock;
 use crate::config::{self, Config, Environment, Frozen, Loaded, Report, Style};
 use crate::gateway::{self, Snapshot};
-use crate::password::Hasher;
+use crate::password::{Hasher, Meter};
 use crate::server::{Slots, Tls};
 use crate::store::User;
 use crate::telemetry::{Counter, Diagnostics, Gauge, Outputs, Telemetry};
@@ -263,7 +263,7 @@ impl Reloader {
         };
         assertions::prepare(&kept.assertions, config, &self.clock)?;
         let hasher = match hashing_changed(&now.config, config) {
-            true => hasher(Arc::clone(config)).await?,
+            true => hasher(Arc::clone(config), meter(&self.telemetry, &self.clock)).await?,
             false => kept.hasher,
         };
         Ok(Auth::new(Parts {
@@ -378,10 +378,10 @@ fn hashing_changed(before: &Config, after: &Config) -> bool {
 }
 
 /// Hashing threads of other measures; those before end with their last job.
-async fn hasher(config: Arc<Config>) -> Result<Hasher, ReloadError> {
+async fn hasher(config: Arc<Config>, meter: Meter) -> Result<Hasher, ReloadError> {
     let start = move || {
         let passwords = &config.passwords;
-        Hasher::start(passwords.cost, bounds(passwords))
+        Hasher::start(passwords.cost, bounds(passwords), &meter)
     };
     Ok(spawn_blocking(start).await.map_err(io::Error::other)??)
 }

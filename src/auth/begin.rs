@@ -17,8 +17,14 @@ pub(super) struct Wish<'a> {
 }
 
 impl Parts {
-    /// A new session for a user, as the user stands, and its first token.
-    pub(super) fn new_session(&self, user: &User, wish: Wish<'_>) -> (NewSession, RefreshToken) {
+    /// A new session for a user, as the user stands, and its first token. Its access token is
+    /// tried before anything is written: a login that cannot have one leaves nothing behind.
+    pub(super) fn new_session(
+        &self,
+        user: &User,
+        wish: Wish<'_>,
+    ) -> Result<(NewSession, RefreshToken), KeyError> {
+        self.try_token(user)?;
         let token = self.masters.first(SessionId::from_bytes(secret::random()));
         let (idle, absolute) = lifetimes(&self.sessions, wish.remember);
         let session = NewSession {
@@ -38,7 +44,7 @@ impl Parts {
             replaces: wish.replaces,
             max_per_user: self.sessions.max_per_user,
         };
-        (session, token)
+        Ok((session, token))
     }
 
     /// Who signed in before on the device that sends this cookie; to be asked before the epoch of

@@ -4,6 +4,7 @@
 use super::{Parts, UserError};
 use crate::identity::{Identity, Role, SessionId, UserId, Username};
 use crate::revocation::KEPT;
+use crate::store::User;
 use crate::token::{AccessClaims, KeyError};
 
 /// Characters of a full name, and of an e-mail address.
@@ -28,6 +29,17 @@ impl Parts {
         let Some(username) = longest_name.filter(|_| length > FITS_SURELY) else {
             return true;
         };
+        !matches!(self.try_mint(username, roles), Err(KeyError::TooLong { .. }))
+    }
+
+    /// Whether an access token can be made for a user; tells the operator why not.
+    pub(super) fn try_token(&self, user: &User) -> Result<(), KeyError> {
+        let tried = self.try_mint(user.username.clone(), &user.roles);
+        tried.inspect_err(|cause| no_token(&user.username, cause))
+    }
+
+    /// Makes a token that says the most which one of this user can say.
+    fn try_mint(&self, username: Username, roles: &[Role]) -> Result<(), KeyError> {
         let now = self.clock.now();
         let identity = Identity {
             user: UserId::from_bytes([0; 16]),
@@ -42,9 +54,13 @@ impl Parts {
             session_end: now.plus(KEPT),
             client: "web",
         };
-        let minted = self.ring.mint(&claims, &self.rules, now);
-        !matches!(minted, Err(KeyError::TooLong { .. }))
+        self.ring.mint(&claims, &self.rules, now).map(drop)
     }
+}
+
+/// For the operator: nobody else can do anything about it.
+pub(super) fn no_token(username: &Username, cause: &KeyError) {
+    tracing::error!("{username} cannot be signed in: {cause}");
 }
 
 /// Characters of a username.

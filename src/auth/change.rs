@@ -1,6 +1,9 @@
 //! A password changed by its owner: the old one proves who asks, and one session goes on.
 
+use std::sync::Arc;
+
 use super::begin::Wish;
+use super::finish::once_begun;
 use super::{Auth, Client, Failure, Parts, Tokens};
 use crate::identity::Username;
 use crate::limit::{Bucket, Wait};
@@ -8,7 +11,7 @@ use crate::password::{self, Asker, Busy, Demands, Password, Rejection, Typed};
 use crate::secret::Secret;
 use crate::session::Row;
 use crate::store::{Begun, Renewal, RenewedBy, User};
-use crate::telemetry::Counter;
+use crate::telemetry::{AuditEvent, Counter};
 use crate::token::Verified;
 
 /// A wish for another password.
@@ -44,7 +47,7 @@ impl Auth {
     /// Changes the caller's password. Wrong tries count like those of a known client's login, right
     /// ones like the user's logins: each costs hashes, and no other limit is in their way.
     pub async fn change_password(&self, change: Change<'_>) -> Result<Changed, Failure> {
-        let parts = &*self.parts;
+        let parts = &self.parts;
         let identity = &change.caller.identity;
         let key = parts.name_key(identity.username.as_str());
         let (failure, success) = (Bucket::LoginNameKnown(key), Bucket::LoginUser(key));
@@ -54,9 +57,10 @@ impl Auth {
         }
         let changed = parts.change(&change).await;
         match &changed {
-            Ok(Changed::Wrong) => parts.tell_change(&change, "failure"),
-            Ok(Changed::Welcome(_)) => parts.tell_change(&change, "success"),
-            Ok(Changed::Rejected(_) | Changed::Wait(_) | Changed::Busy) | Err(_) => {}
+            Ok(Changed::Wrong) => parts.audit().write(parts.event_of(&change).outcome("failure")),
+            // Success was told when it was done.
+            Ok(Changed::Welcome(_) | Changed::Rejected(_) | Changed::Wait(_) | Changed::Busy)
+            | Err(_) => {}
         }
         if !matches!(changed, Ok(Changed::Wrong)) {
             parts.limits.give_back(failure);
@@ -69,7 +73,7 @@ impl Auth {
 }
 
 impl Parts {
-    async fn change(&self, change: &Change<'_>) -> Result<Changed, Failure> {
+    async fn change(self: &Arc<Self>, change: &Change<'_>) -> Result<Changed, Failure> {
         let identity = &change.caller.identity;
         let row = self.store.peek(identity.session).await?.filter(|row| row.revoked.is_none());
         let user = self.store.user_by_id(identity.user).await?;
@@ -85,7 +89,7 @@ impl Parts {
     }
 
     async fn renew_by_password(
-        &self,
+        self: &Arc<Self>,
         change: &Change<'_>,
         (row, user): (&Row, &User),
     ) -> Result<Changed, Failure> {
@@ -103,16 +107,21 @@ impl Parts {
             replaces: None,
             client: &change.client,
         };
-        let (session, token) = self.new_session(user, wish);
+        let (session, token) = self.new_session(user, wish)?;
         let renewal = Renewal { by: RenewedBy::OldPassword, hash, session };
-        Ok(match self.store.renew(renewal).await? {
-            Begun::Yes { row, ended } => {
-                let epoch = user.password_epoch.saturating_add(1);
-                Changed::Welcome(self.began((&row, ended), &token, epoch)?)
-            }
-            // Somebody else was faster: the old password is not the current one any more.
-            Begun::Refused => Changed::Wrong,
+        let epoch = user.password_epoch.saturating_add(1);
+        let (parts, event) = (Arc::clone(self), self.event_of(change));
+        once_begun(|asker| async move {
+            Ok(match parts.store.for_asker(asker).renew(renewal).await? {
+                Begun::Yes { row, ended } => {
+                    parts.audit().write(event.outcome("success"));
+                    Changed::Welcome(parts.began((&row, ended), &token, epoch)?)
+                }
+                // Somebody else was faster: the old password is not the current one any more.
+                Begun::Refused => Changed::Wrong,
+            })
         })
+        .await
     }
 
     /// Prepares a new password, or tells its owner everything that is wrong with it.
@@ -126,11 +135,10 @@ impl Parts {
         password::judge(typed, name, demands)
     }
 
-    fn tell_change(&self, change: &Change<'_>, outcome: &'static str) {
+    fn event_of(&self, change: &Change<'_>) -> AuditEvent {
         let identity = &change.caller.identity;
-        let event = change.client.event("auth.password.change").outcome(outcome);
-        let event = event.user(identity.user).username(identity.username.clone());
-        let event = self.with_address(event, change.client.address);
-        self.audit().write(event.session(identity.session));
+        let event = change.client.event("auth.password.change").user(identity.user);
+        let event = event.username(identity.username.clone()).session(identity.session);
+        self.with_address(event, change.client.address)
     }
 }

@@ -7,12 +7,12 @@
 use std::collections::HashMap;
 
 use super::bounds::check_texts;
+use super::finish::to_its_end;
 use super::{UserError, Users};
 use crate::identity::{Role, UserId, Username};
 use crate::password::PasswordHash;
 use crate::secret;
 use crate::store::{Added, NewUser};
-use crate::telemetry::AuditEvent;
 
 /// Whether an import is done or only tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub struct Import {
     pub faults: ByLine<String>,
 }
 
-impl Users<'_> {
+impl Users {
     /// Takes users over from a file's text.
     pub async fn import(&self, text: &str, mode: Mode) -> Result<Import, UserError> {
         let (records, mut faults) = self.read(text);
@@ -54,17 +54,21 @@ impl Users<'_> {
         Ok(Import { users: names, faults })
     }
 
-    async fn add_all(&self, users: Vec<NewUser>) -> Result<(), UserError> {
-        let told: Vec<_> = users.iter().map(|user| (user.id, user.username.clone())).collect();
-        if self.parts.store.add_users(users).await? == Added::NameTaken {
-            return Err(UserError::Raced);
-        }
-        self.parts.changes.happened();
-        for (id, name) in told {
-            let event = AuditEvent::new("auth.user.added").user(id).username(name);
-            self.parts.audit().write(event.outcome("success").reason("import"));
-        }
-        Ok(())
+    async fn add_all(&self, new: Vec<NewUser>) -> Result<(), UserError> {
+        let users = self.clone();
+        to_its_end(async move {
+            let told: Vec<_> = new.iter().map(|user| (user.id, user.username.clone())).collect();
+            if users.parts.store.add_users(new).await? == Added::NameTaken {
+                return Err(UserError::Raced);
+            }
+            users.parts.changes.happened();
+            for (id, name) in told {
+                let event = users.event("auth.user.added").user(id).username(name);
+                users.parts.audit().write(event.outcome("success").reason("import"));
+            }
+            Ok(())
+        })
+        .await
     }
 
     /// Every user that can be read, with its line, and everything that cannot.

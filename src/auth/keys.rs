@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::Parts;
-use crate::telemetry::{Audit, AuditEvent};
-use crate::token::{KeyEntry, KeyError, KeyState, OldKeys, Upkeep};
+use super::users::COMMAND_LINE;
+use crate::telemetry::AuditEvent;
+use crate::token::{KeyEntry, KeyError, KeyState, OldKeys, Rotated};
 
 /// The administration of the signing keys.
 #[derive(Clone, Copy, Debug)]
@@ -12,56 +13,100 @@ pub struct Keys<'a> {
     parts: &'a Parts,
 }
 
+/// What keys sign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Access tokens.
+    Access,
+    /// What applications are told of a caller.
+    Assertion,
+}
+
+/// What a rotation came to. Each kind of keys rotates whatever becomes of the other.
+#[derive(Debug)]
+pub struct RotatedKeys {
+    /// Those of access tokens.
+    pub access: Result<Rotated, KeyError>,
+    /// Those of assertions; None: there are none.
+    pub assertions: Result<Option<Rotated>, KeyError>,
+}
+
 impl<'a> Keys<'a> {
     pub(super) fn new(parts: &'a Parts) -> Self {
         Self { parts }
     }
 
-    /// Every key, in the order in which they sign.
-    pub fn list(&self) -> Vec<KeyEntry> {
-        self.parts.ring.list(self.parts.clock.now())
+    /// Every key with its purpose, in the order in which they sign.
+    pub fn list(&self) -> Vec<(Purpose, KeyEntry)> {
+        let of = |purpose| self.of(purpose).into_iter().map(move |key| (purpose, key));
+        of(Purpose::Access).chain(of(Purpose::Assertion)).collect()
     }
 
-    /// How long the active key has signed; None: it always did.
+    /// How long the active key has signed access tokens; None: it always did.
     pub fn age(&self) -> Option<Duration> {
-        let active = self.list().into_iter().find(|key| key.state == KeyState::Active)?;
+        let active = self.of(Purpose::Access).into_iter();
+        let active = active.into_iter().find(|key| key.state == KeyState::Active)?;
         Some(active.from?.until(self.parts.clock.now()))
     }
 
-    /// Brings a new key, true for every worker at once; gives the one that is to sign.
-    pub fn rotate(&self, old: OldKeys) -> Result<KeyEntry, KeyError> {
-        let now = self.parts.clock.now();
-        let next = self.parts.ring.rotate(old, now)?;
-        self.parts.assertions.rotate(old, now)?;
+    /// Brings new keys, true for every worker at once.
+    pub fn rotate(&self, old: OldKeys) -> RotatedKeys {
+        let Parts { ring, assertions, clock, .. } = self.parts;
         let reason = match old {
             OldKeys::Overlap => "overlap",
             OldKeys::Revoked => "old_keys_revoked",
         };
-        let actor = "command line".to_owned();
-        self.audit().write(event("auth.key.rotated").reason(reason).actor(actor));
-        Ok(next)
+        let line = |name| event(name).reason(reason).actor(COMMAND_LINE.to_owned());
+        let now = clock.now();
+        RotatedKeys {
+            access: self.told(Purpose::Access, line, || ring.rotate(old, now)),
+            assertions: self.told(Purpose::Assertion, line, || assertions.rotate(old, now)),
+        }
     }
 
     /// Makes the next key when it is time, and removes those that nobody needs any more.
     pub fn keep_house(&self) -> Result<(), KeyError> {
-        let (every, now) = (self.parts.rotate_every, self.parts.clock.now());
-        let of_assertions = self.parts.assertions.keep_house(every, now);
-        self.tell(&self.parts.ring.keep_house(every, now)?);
-        self.tell(&of_assertions?);
-        Ok(())
+        let Parts { ring, assertions, clock, .. } = self.parts;
+        let (every, now) = (self.parts.rotate_every, clock.now());
+        let line = |name| event(name).reason("age");
+        let kept = [
+            self.told(Purpose::Access, line, || ring.keep_house(every, now).map(drop)),
+            self.told(Purpose::Assertion, line, || assertions.keep_house(every, now).map(drop)),
+        ];
+        kept.into_iter().collect()
     }
 
-    fn tell(&self, upkeep: &Upkeep) {
-        if upkeep.made.is_some() {
-            self.audit().write(event("auth.key.rotated").reason("age"));
+    /// Does something to the keys of one purpose, and tells which have come and gone by it, also
+    /// where it failed half-way.
+    fn told<T>(
+        &self,
+        purpose: Purpose,
+        line: impl Fn(&'static str) -> AuditEvent,
+        act: impl FnOnce() -> T,
+    ) -> T {
+        let kids = || self.of(purpose).into_iter().map(|key| key.kid).collect::<Vec<_>>();
+        let before = kids();
+        let outcome = act();
+        let after = kids();
+        let (made, removed) = match purpose {
+            Purpose::Access => ("auth.key.rotated", "auth.key.removed"),
+            Purpose::Assertion => ("auth.assertion_key.rotated", "auth.assertion_key.removed"),
+        };
+        let lines = [(made, &after, &before), (removed, &before, &after)];
+        for (name, some, others) in lines {
+            for kid in some.iter().filter(|kid| !others.contains(kid)) {
+                self.parts.audit().write(line(name).key(kid.clone()));
+            }
         }
-        for _removed in &upkeep.removed {
-            self.audit().write(event("auth.key.removed").reason("age"));
-        }
+        outcome
     }
 
-    fn audit(&self) -> Audit {
-        self.parts.audit()
+    fn of(&self, purpose: Purpose) -> Vec<KeyEntry> {
+        let now = self.parts.clock.now();
+        match purpose {
+            Purpose::Access => self.parts.ring.list(now),
+            Purpose::Assertion => self.parts.assertions.list(now),
+        }
     }
 }
 

@@ -1,16 +1,19 @@
 //! Login: limit, one hash whatever the name, one transaction, tokens, an audit line.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::begin::Wish;
+use super::finish::once_begun;
 use super::{Auth, Client, Failure, Parts, Tokens, device};
+use crate::config::Level;
 use crate::identity::{SessionId, Username};
 use crate::limit::{self, Bucket, Wait};
 use crate::password::{Asker, Busy, PasswordHash, Typed};
 use crate::secret::{self, Secret};
 use crate::session::Transport;
-use crate::store::{Applicant, Begun, Unavailable, User};
+use crate::store::{Applicant, Begun, Store, Unavailable, User};
 use crate::telemetry::{AuditEvent, Counter};
 
 /// One try to log in.
@@ -90,7 +93,7 @@ enum Verdict {
 }
 
 impl Parts {
-    async fn login(&self, attempt: Attempt) -> Result<Login, Failure> {
+    async fn login(self: &Arc<Self>, attempt: Attempt) -> Result<Login, Failure> {
         let name = Username::new(&attempt.username).ok();
         let applicant = match self.applicant(name.as_ref(), &attempt.client).await {
             Ok(applicant) => applicant,
@@ -107,7 +110,14 @@ impl Parts {
         }
         let asker = standing.asker(&attempt.client);
         match self.verify(applicant.user, &attempt.password, asker).await {
-            Verdict::Good(user) => self.welcome(*user, attempt, permits).await,
+            Verdict::Good(user) => {
+                let parts = Arc::clone(self);
+                let welcome = |asker| async move {
+                    let arrival = Arrival { user: *user, attempt, permits };
+                    parts.welcome(arrival, parts.store.for_asker(asker)).await
+                };
+                once_begun(welcome).await
+            }
             Verdict::Bad(user) => {
                 permits.failed(self);
                 self.tell_failure(&attempt, user.as_deref());
@@ -157,12 +167,8 @@ impl Parts {
         }
     }
 
-    async fn welcome(
-        &self,
-        user: User,
-        attempt: Attempt,
-        permits: Permits,
-    ) -> Result<Login, Failure> {
+    async fn welcome(&self, arrival: Arrival, store: Store) -> Result<Login, Failure> {
+        let Arrival { user, attempt, permits } = arrival;
         let wish = Wish {
             transport: attempt.transport,
             remember: attempt.remember.unwrap_or(self.sessions.remember_default),
@@ -170,14 +176,15 @@ impl Parts {
             replaces: attempt.replaces,
             client: &attempt.client,
         };
-        let (session, token) = self.new_session(&user, wish);
-        let begun = match self.store.begin(session).await {
-            Ok(begun) => begun,
-            Err(unavailable) => {
+        let begun = match self.new_session(&user, wish) {
+            Ok((session, token)) => store.begin(session).await.map(|begun| (begun, token)),
+            Err(no_token) => {
                 permits.give_back(self);
-                return Err(unavailable.into());
+                self.tell_no_token(&attempt.client, &user);
+                return Err(no_token.into());
             }
         };
+        let (begun, token) = begun.inspect_err(|_unavailable| permits.give_back(self))?;
         match begun {
             Begun::Yes { row, ended } => {
                 permits.succeeded(self);
@@ -203,13 +210,14 @@ impl Parts {
         let (Some(old), Some(password)) = (foreign, Typed::new(password).successor()) else {
             return;
         };
+        let from = old.algorithm();
         let (store, hasher) = (self.store.clone(), self.hasher.clone());
         let telemetry = self.telemetry.clone();
         tokio::spawn(async move {
             if let Ok(new) = hasher.hash(password).await
                 && store.rehash(user.id, old, new).await.is_ok()
             {
-                telemetry.count(Counter::Rehash, "bcrypt");
+                telemetry.count(Counter::Rehash, from);
             }
         });
     }
@@ -230,6 +238,14 @@ impl Parts {
             // People type passwords into the name's field: only a keyed hash is told.
             None => event.name_hmac(self.name_key(&attempt.username)),
         });
+    }
+
+    /// The password was right; what stands in the way is the gateway's.
+    pub(super) fn tell_no_token(&self, client: &Client, user: &User) {
+        self.telemetry.count(Counter::Login, "no_token");
+        let event = client.event("auth.login.failure").level(Level::Error).user(user.id);
+        let event = event.username(user.username.clone()).outcome("failure").reason("no_token");
+        self.audit().write(self.with_address(event, client.address));
     }
 
     pub(super) fn tell_throttled(&self, client: &Client, wait: Wait) {
@@ -273,6 +289,13 @@ impl Acquaintance {
             Self::Stranger => Asker::Stranger(limit::network(client.address)),
         }
     }
+}
+
+/// A user whose password was right.
+struct Arrival {
+    user: User,
+    attempt: Attempt,
+    permits: Permits,
 }
 
 /// The permits of one try.

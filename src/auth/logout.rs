@@ -8,6 +8,7 @@ use super::{Auth, Client, Failure};
 use crate::identity::SessionId;
 use crate::revocation::KEPT;
 use crate::session::EndReason;
+use crate::telemetry::AuditEvent;
 use crate::token::BadToken;
 
 /// What came along with a logout. Unknown tokens are no error (RFC 7009 section 2.2).
@@ -78,7 +79,12 @@ impl Auth {
     pub async fn finish_logouts(&self) {
         for session in self.parts.unfinished.take() {
             match self.parts.store.end(session, EndReason::Logout).await {
-                Ok(_) => self.parts.ended([(session, EndReason::Logout)]),
+                // False: over before. By the logout itself, most likely, whose answer was lost.
+                Ok(_) => {
+                    self.parts.ended([(session, EndReason::Logout)]);
+                    let event = AuditEvent::new("auth.logout").session(session);
+                    self.parts.audit().write(event.outcome("success").reason("late"));
+                }
                 Err(_unavailable) => self.parts.unfinished.add(session),
             }
         }

@@ -35,7 +35,7 @@ pub use change::{Change, Changed};
 pub use companion::Companion;
 pub use device::DEVICE_LIFE;
 pub use import::{ByLine, Import, Mode};
-pub use keys::Keys;
+pub use keys::{Keys, Purpose, RotatedKeys};
 pub use login::{Attempt, Login};
 pub use logout::{Logout, Unfinished};
 pub use profile::{Changes, Profile, Profiles};
@@ -175,8 +175,8 @@ impl Auth {
     }
 
     /// What is administered by people: users and their sessions.
-    pub fn users(&self) -> Users<'_> {
-        Users::new(&self.parts)
+    pub fn users(&self) -> Users {
+        Users::new(Arc::clone(&self.parts))
     }
 
     /// The public keys, as a JWKS.
@@ -268,15 +268,23 @@ impl Parts {
         }
     }
 
-    /// Tells of sessions that have ended. Every worker knows of it since the store committed it,
-    /// also when whoever asked for it has left and nothing is told here.
+    /// Tells of sessions that have ended. Every worker knows of it since the store committed it.
     fn ended(&self, ended: impl IntoIterator<Item = (SessionId, EndReason)>) {
+        self.ended_by(&AuditEvent::new(SESSION_ENDED), ended);
+    }
+
+    /// The same, with what more is known: whose they were, and who ended them.
+    fn ended_by(
+        &self,
+        known: &AuditEvent,
+        ended: impl IntoIterator<Item = (SessionId, EndReason)>,
+    ) {
         let drop_at = self.clock.now().plus(KEPT);
         for (session, reason) in ended {
             self.revocations.end(session, drop_at);
             self.telemetry.count(Counter::SessionRevoked, reason.as_str());
-            let event = AuditEvent::new("auth.session.revoked").level(level(reason));
-            self.audit().write(event.session(session).outcome("revoked").reason(reason.as_str()));
+            let event = known.clone().level(level(reason)).session(session);
+            self.audit().write(event.outcome("revoked").reason(reason.as_str()));
         }
     }
 
@@ -294,7 +302,9 @@ impl Parts {
             session_end: row.absolute_end,
             client: if row.transport == Transport::Cookie { "web" } else { "api" },
         };
-        let (access, expires) = self.ring.mint(&claims, &self.rules, now)?;
+        let minted = self.ring.mint(&claims, &self.rules, now);
+        let (access, expires) =
+            minted.inspect_err(|cause| bounds::no_token(&row.identity.username, cause))?;
         Ok(Tokens {
             identity: row.identity.clone(),
             access,
@@ -338,6 +348,9 @@ impl Client {
         event.network(self.network()).agent(self.agent_hash())
     }
 }
+
+/// The name of the audit line of a session's end.
+const SESSION_ENDED: &str = "auth.session.revoked";
 
 /// How grave an ending is: some mean a thief, or a store that lost something.
 const fn level(reason: EndReason) -> Level {

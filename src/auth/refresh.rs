@@ -1,7 +1,10 @@
 //! Refresh: tag, permit, one compare-and-swap, and the verdict of the state machine.
 
+use std::sync::{Arc, Weak};
+
 use sha2::{Digest, Sha256};
 
+use super::finish::once_begun;
 use super::renewal::MayEnd;
 use super::{Auth, Client, Failure, Parts, Tokens};
 use crate::config::Level;
@@ -14,13 +17,13 @@ use crate::token::{BadRefreshToken, RefreshToken};
 
 /// One try to refresh.
 #[derive(Debug)]
-pub struct RefreshAttempt<'a> {
+pub struct RefreshAttempt {
     /// The refresh token as presented.
-    pub token: &'a str,
+    pub token: String,
     /// How it came: by cookie or in the body.
     pub transport: Transport,
     /// At least 16 characters; counts for tokens in the body alone.
-    pub idempotency_key: Option<&'a str>,
+    pub idempotency_key: Option<String>,
     /// Who tries.
     pub client: Client,
 }
@@ -53,13 +56,13 @@ pub enum RefusedRefresh {
 impl Auth {
     /// Refreshes. Permits are taken first; that of the session is given back when nothing rotated,
     /// that of the address when the token was good.
-    pub async fn refresh(&self, attempt: RefreshAttempt<'_>) -> Result<Refresh, Failure> {
-        let parts = &*self.parts;
+    pub async fn refresh(&self, attempt: RefreshAttempt) -> Result<Refresh, Failure> {
+        let parts = &self.parts;
         let address = Bucket::RefreshAddress(attempt.client.address);
         if let Err(wait) = parts.limits.take(address) {
             return Ok(parts.throttled(&attempt.client, wait));
         }
-        let outcome = parts.refresh(&attempt).await;
+        let outcome = parts.refresh(attempt).await;
         if !matches!(outcome, Ok(Refresh::Refused(_))) {
             parts.limits.give_back(address);
         }
@@ -68,35 +71,36 @@ impl Auth {
 }
 
 impl Parts {
-    async fn refresh(&self, attempt: &RefreshAttempt<'_>) -> Result<Refresh, Failure> {
-        let token = match self.masters.read(attempt.token) {
+    async fn refresh(self: &Arc<Self>, attempt: RefreshAttempt) -> Result<Refresh, Failure> {
+        let token = match self.masters.read(&attempt.token) {
             Ok(token) => token,
             Err(BadRefreshToken::Invalid) => {
                 self.telemetry.count(Counter::Refresh, "invalid");
                 return Ok(Refresh::Refused(RefusedRefresh::Invalid));
             }
-            Err(BadRefreshToken::UnknownKey) => return Err(self.key_missing(attempt, None)),
+            Err(BadRefreshToken::UnknownKey) => return Err(self.key_missing(&attempt, None)),
         };
         let permit = Bucket::RefreshSession(token.session);
         if let Err(wait) = self.limits.take(permit) {
             return Ok(self.throttled(&attempt.client, wait));
         }
-        let rotation = self.rotate(&token, attempt, MayEnd::Yes).await;
-        if !matches!(&rotation, Ok((Rotation { verdict: Verdict::Rotate, .. }, _))) {
-            self.limits.give_back(permit);
-        }
-        let (rotation, next) = rotation.inspect_err(|_| {
-            self.telemetry.count(Counter::Refresh, "unavailable");
-        })?;
-        self.conclude(attempt, &token, (rotation, next))
+        let parts = Arc::clone(self);
+        once_begun(|asker| async move {
+            let rotation = parts.rotate((&token, &attempt), MayEnd::Yes, asker).await;
+            if !matches!(&rotation, Ok((Rotation { verdict: Verdict::Rotate, .. }, _))) {
+                parts.limits.give_back(permit);
+            }
+            parts.conclude(&attempt, &token, rotation?)
+        })
+        .await
     }
 
     /// The compare-and-swap, with the successor that it would make current.
     pub(super) async fn rotate(
         &self,
-        token: &RefreshToken,
-        attempt: &RefreshAttempt<'_>,
+        (token, attempt): (&RefreshToken, &RefreshAttempt),
         may_end: MayEnd,
+        asker: Weak<()>,
     ) -> Result<(Rotation, RefreshToken), Unavailable> {
         let salt = secret::random();
         let key = self.masters.active();
@@ -112,12 +116,16 @@ impl Parts {
             windows: self.sessions.windows,
             may_end: may_end == MayEnd::Yes,
         };
-        Ok((self.store.rotate(rotate).await?, next))
+        let rotated = self.store.for_asker(asker.clone()).rotate(rotate).await;
+        if rotated.is_err() && asker.strong_count() > 0 {
+            self.telemetry.count(Counter::Refresh, "unavailable");
+        }
+        Ok((rotated?, next))
     }
 
     fn conclude(
         &self,
-        attempt: &RefreshAttempt<'_>,
+        attempt: &RefreshAttempt,
         token: &RefreshToken,
         (rotation, next): (Rotation, RefreshToken),
     ) -> Result<Refresh, Failure> {
@@ -164,8 +172,8 @@ impl Parts {
 
     /// Measures a replay that was given its successor: whether windows are wide enough, and whether
     /// it came from where the rotation did.
-    pub(super) fn measure_replay(&self, attempt: &RefreshAttempt<'_>, row: &Row) {
-        self.telemetry.time(Timing::ReplayAge, row.rotated.until(self.clock.now()));
+    pub(super) fn measure_replay(&self, attempt: &RefreshAttempt, row: &Row) {
+        self.telemetry.time(Timing::ReplayAge, "", row.rotated.until(self.clock.now()));
         let (network, agent) = (attempt.client.network(), attempt.client.agent_hash());
         let what = match (network == row.network, agent == row.agent_hash) {
             (true, true) => return,
@@ -198,7 +206,7 @@ impl Parts {
         Refresh::Wait(wait)
     }
 
-    fn key_missing(&self, attempt: &RefreshAttempt<'_>, row: Option<&Row>) -> Failure {
+    fn key_missing(&self, attempt: &RefreshAttempt, row: Option<&Row>) -> Failure {
         let told = Told { attempt, presented: 0, row };
         self.tell(told.event("key_missing"));
         Unavailable("a refresh token was made under a master key that is not known here".to_owned())
@@ -211,7 +219,7 @@ pub(super) struct Outcome(&'static str, AuditEvent);
 
 /// What an audit line of a refresh is made of.
 pub(super) struct Told<'a> {
-    pub(super) attempt: &'a RefreshAttempt<'a>,
+    pub(super) attempt: &'a RefreshAttempt,
     pub(super) presented: u64,
     pub(super) row: Option<&'a Row>,
 }
@@ -245,8 +253,8 @@ fn level(outcome: &str) -> Level {
     }
 }
 
-pub(super) fn presented(token: &RefreshToken, attempt: &RefreshAttempt<'_>) -> Presented {
-    let keyed = attempt.idempotency_key.filter(|_| attempt.transport == Transport::Body);
+pub(super) fn presented(token: &RefreshToken, attempt: &RefreshAttempt) -> Presented {
+    let keyed = attempt.idempotency_key.as_ref().filter(|_| attempt.transport == Transport::Body);
     Presented {
         session: token.session,
         generation: token.generation,

@@ -5,20 +5,20 @@
 //! The second step never ends a session and never fails an answer.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
-use super::refresh::{Told, presented};
+use super::finish::{once_begun, to_its_end};
+use super::refresh::{Outcome, Told, presented};
 use super::{Auth, Client, Failure, Parts, RefreshAttempt, Tokens};
 use crate::clock::Timestamp;
-use crate::identity::{Identity, Why};
+use crate::identity::{Identity, SessionId, Why};
 use crate::revocation::Standing;
-use crate::session::{Row, Transport, Verdict, classify};
+use crate::session::{EndReason, Row, Transport, Verdict, classify};
 use crate::store::{Rotation, Unavailable};
-use crate::telemetry::Counter;
 use crate::token::{BadRefreshToken, RefreshToken, SecretHash};
 
 /// A refresh token that made a caller known, to be rotated when the answer's head is in hand.
@@ -84,13 +84,13 @@ enum What {
 impl Auth {
     /// The first step. An outage is an error and never "anonymous".
     pub async fn peek(&self, token: &str, client: Client) -> Result<Peek, Failure> {
-        let parts = &*self.parts;
+        let parts = &self.parts;
         let read = match parts.masters.read(token) {
             Ok(read) => read,
             Err(BadRefreshToken::Invalid) => return Ok(Peek::Anonymous(Why::Invalid)),
             Err(BadRefreshToken::UnknownKey) => return Err(key_missing().into()),
         };
-        let attempt = attempt(token, &client);
+        let attempt = attempt(token.to_owned(), client.clone());
         let what = match parts.found(&read, &attempt).await {
             // From before a change of roles: the row knows better by now.
             Found { what: What::Known { version, .. }, .. }
@@ -119,14 +119,16 @@ impl Auth {
 
     /// The second step: the pair to be set, or nothing. A store that is slow costs an answer one
     /// second at most, and the client keeps its token.
-    pub async fn renew(&self, renewal: &Renewal) -> Option<Tokens> {
-        let renewing = self.parts.renew(renewal);
-        timeout(LONGEST_WAIT, renewing).await.ok().flatten()
+    pub async fn renew(&self, renewal: Renewal) -> Option<Tokens> {
+        let parts = Arc::clone(&self.parts);
+        let renewing =
+            once_begun(|asker| async move { Ok::<_, Failure>(parts.renew(renewal, asker).await) });
+        timeout(LONGEST_WAIT, renewing).await.ok()?.ok().flatten()
     }
 }
 
 impl Parts {
-    async fn found(&self, token: &RefreshToken, attempt: &RefreshAttempt<'_>) -> Found {
+    async fn found(self: &Arc<Self>, token: &RefreshToken, attempt: &RefreshAttempt) -> Found {
         let cell = self.peeks.cell(key(token, attempt), self.clock.uptime());
         let look = || async {
             let found = self.look(token, attempt).await;
@@ -137,9 +139,9 @@ impl Parts {
 
     /// One read, the verdict of the state machine, and the ending that it may ask for.
     async fn look(
-        &self,
+        self: &Arc<Self>,
         token: &RefreshToken,
-        attempt: &RefreshAttempt<'_>,
+        attempt: &RefreshAttempt,
     ) -> Result<Found, Unavailable> {
         let row = self.store.peek(token.session).await?;
         if row.as_ref().is_some_and(|row| row.transport != Transport::Cookie) {
@@ -155,10 +157,8 @@ impl Parts {
             }
             (Verdict::Replayed { .. }, _) => return Err(key_missing()),
             (Verdict::End(reason), _) => {
-                if self.store.end(token.session, reason).await? {
-                    self.ended([(token.session, reason)]);
-                }
-                self.tell(told.event(reason.as_str()));
+                let event = told.event(reason.as_str());
+                self.end_for(token.session, reason, event).await?;
                 self.until(What::Anonymous(Why::Revoked), LONG)
             }
             (Verdict::Expired, _) => self.until(What::Anonymous(Why::Expired), LONG),
@@ -169,21 +169,33 @@ impl Parts {
         })
     }
 
+    /// Ends a session for what was presented of it, and tells it.
+    async fn end_for(
+        self: &Arc<Self>,
+        session: SessionId,
+        reason: EndReason,
+        event: Outcome,
+    ) -> Result<(), Unavailable> {
+        let parts = Arc::clone(self);
+        to_its_end(async move {
+            if parts.store.end(session, reason).await? {
+                parts.ended([(session, reason)]);
+            }
+            parts.tell(event);
+            Ok(())
+        })
+        .await
+    }
+
     fn until(&self, what: What, life: Duration) -> Found {
         Found { what, until: self.clock.uptime().saturating_add(life) }
     }
 
-    async fn renew(&self, renewal: &Renewal) -> Option<Tokens> {
+    async fn renew(&self, renewal: Renewal, asker: Weak<()>) -> Option<Tokens> {
         let token = self.masters.read(&renewal.token).ok()?;
-        let attempt = attempt(&renewal.token, &renewal.client);
-        let rotated = self.rotate(&token, &attempt, MayEnd::No).await;
-        let (Rotation { verdict, row }, next) = match rotated {
-            Ok(rotated) => rotated,
-            Err(_unavailable) => {
-                self.telemetry.count(Counter::Refresh, "unavailable");
-                return None;
-            }
-        };
+        let attempt = attempt(renewal.token, renewal.client);
+        let rotated = self.rotate((&token, &attempt), MayEnd::No, asker).await;
+        let (Rotation { verdict, row }, next) = rotated.ok()?;
         let row = row?;
         let (outcome, current) = match verdict {
             Verdict::Rotate => ("rotated", next),
@@ -236,12 +248,11 @@ impl Peeks {
     }
 }
 
-fn attempt<'a>(token: &'a str, client: &Client) -> RefreshAttempt<'a> {
-    let client = client.clone();
+fn attempt(token: String, client: Client) -> RefreshAttempt {
     RefreshAttempt { token, transport: Transport::Cookie, idempotency_key: None, client }
 }
 
-fn key(token: &RefreshToken, attempt: &RefreshAttempt<'_>) -> Key {
+fn key(token: &RefreshToken, attempt: &RefreshAttempt) -> Key {
     Key {
         token: token.hash(),
         agent: attempt.client.agent_hash(),

@@ -103,7 +103,9 @@ impl Auth {
                 |session: &&SessionId| live.iter().any(|row| row.identity.session == **session);
             let count = ended.iter().filter(lived).count();
             parts.ended(ended.into_iter().map(|session| (session, EndReason::Logout)));
-            parts.audit().write(event.outcome("success").reason("all"));
+            if count > 0 {
+                parts.audit().write(event.outcome("success").reason("all"));
+            }
             Ok(LogoutAll::Ended(count))
         })
         .await

@@ -3,6 +3,7 @@
 //! The secret of a link is 32 random bytes, kept as SHA-256. Whoever holds the link may set the
 //! password, so it is shown once, to the administrator who asked for it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
@@ -10,6 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
 use super::begin::Wish;
+use super::finish::{once_begun, to_its_end};
 use super::{Auth, Client, Failure, Parts, Tokens, UserError, Users};
 use crate::clock::Timestamp;
 use crate::identity::{Role, SessionId, UserId, Username};
@@ -60,7 +62,7 @@ pub enum Setup {
     Busy,
 }
 
-impl Users<'_> {
+impl Users {
     /// A link for a user, who is made if there is none of that name; only then there are roles.
     pub async fn invite(
         &self,
@@ -79,14 +81,22 @@ impl Users<'_> {
         };
         let link = secret::random::<32>();
         let expires = self.parts.clock.now().plus(life);
-        let kept = NewLink { hash: Sha256::digest(link).into(), user, expires };
-        if !self.parts.store.add_link(kept).await? {
-            return Err(UserError::Disabled(name.clone()));
-        }
-        let event = self.event("auth.user.invited").user(user).username(name.clone());
-        self.parts.audit().write(event.outcome("success"));
+        self.keep_link(name, NewLink { hash: Sha256::digest(link).into(), user, expires }).await?;
         let url = format!("{}?t={}", self.parts.setup_url, URL_SAFE_NO_PAD.encode(link));
         Ok(Invitation { url: url.into(), expires })
+    }
+
+    async fn keep_link(&self, name: &Username, link: NewLink) -> Result<(), UserError> {
+        let (users, name, user) = (self.clone(), name.clone(), link.user);
+        to_its_end(async move {
+            if !users.parts.store.add_link(link).await? {
+                return Err(UserError::Disabled(name));
+            }
+            let event = users.event("auth.user.invited").user(user).username(name);
+            users.parts.audit().write(event.outcome("success"));
+            Ok(())
+        })
+        .await
     }
 
     async fn add_without_password(
@@ -110,7 +120,7 @@ impl Auth {
 
     /// Sets a password by a link and signs in. Bad links count as failed logins of the address.
     pub async fn setup(&self, link: SetupLink) -> Result<Setup, Failure> {
-        let parts = &*self.parts;
+        let parts = &self.parts;
         let address = link.client.address;
         let permits = [Bucket::LoginAddress(address), Bucket::LoginNetwork(address)];
         if let Err(wait) = parts.limits.take_all(&permits) {
@@ -128,7 +138,7 @@ impl Auth {
 }
 
 impl Parts {
-    async fn setup(&self, link: &SetupLink) -> Result<Setup, Failure> {
+    async fn setup(self: &Arc<Self>, link: &SetupLink) -> Result<Setup, Failure> {
         let Some(by) = hash(&link.secret) else { return Ok(Setup::BadLink) };
         let Some(user) = self.store.link(by).await? else { return Ok(Setup::BadLink) };
         match self.judge(&user.username, &link.password) {
@@ -141,7 +151,7 @@ impl Parts {
     }
 
     async fn renew_by_link(
-        &self,
+        self: &Arc<Self>,
         link: &SetupLink,
         (by, user): (RenewedBy, &User),
         hash: crate::password::PasswordHash,
@@ -153,20 +163,32 @@ impl Parts {
             replaces: link.replaces,
             client: &link.client,
         };
-        let (session, token) = self.new_session(user, wish);
-        Ok(match self.store.renew(Renewal { by, hash, session }).await? {
-            Begun::Yes { row, ended } => {
-                self.tell_success(&link.client, user, token.session);
-                let event = link.client.event("auth.password.setup").user(user.id);
-                let event = event.username(user.username.clone()).session(token.session);
-                self.audit().write(event.outcome("success"));
-                let epoch = user.password_epoch.saturating_add(1);
-                let mut tokens = self.began((&row, ended), &token, epoch)?;
-                tokens.before = self.predecessor(link.device.as_deref(), user);
-                Setup::Welcome(tokens)
-            }
-            Begun::Refused => Setup::BadLink,
+        let (session, token) = self
+            .new_session(user, wish)
+            .inspect_err(|_no_token| self.tell_no_token(&link.client, user))?;
+        let before = self.predecessor(link.device.as_deref(), user);
+        let (parts, user, client) = (Arc::clone(self), user.clone(), link.client.clone());
+        once_begun(|asker| async move {
+            let renewal = Renewal { by, hash, session };
+            Ok(match parts.store.for_asker(asker).renew(renewal).await? {
+                Begun::Yes { row, ended } => {
+                    parts.tell_setup(&client, &user, token.session);
+                    let epoch = user.password_epoch.saturating_add(1);
+                    let mut tokens = parts.began((&row, ended), &token, epoch)?;
+                    tokens.before = before;
+                    Setup::Welcome(tokens)
+                }
+                Begun::Refused => Setup::BadLink,
+            })
         })
+        .await
+    }
+
+    fn tell_setup(&self, client: &Client, user: &User, session: SessionId) {
+        self.tell_success(client, user, session);
+        let event = client.event("auth.password.setup").user(user.id);
+        let event = event.username(user.username.clone()).session(session);
+        self.audit().write(event.outcome("success"));
     }
 
     fn tell_bad_link(&self, client: &Client) {

@@ -2,10 +2,13 @@
 //! running or not, for the bootstrap of a configuration, and for administrators over HTTP. The
 //! last can take the administrators' role from everybody but the last who has it.
 
+use std::sync::Arc;
+
 use thiserror::Error;
 
 use super::bounds::{LONGEST_TEXT, check_texts};
-use super::{Client, Parts};
+use super::finish::to_its_end;
+use super::{Client, Parts, SESSION_ENDED};
 use crate::config::{Bootstrap, BootstrapPassword};
 use crate::identity::{Role, SessionId, UserId, Username};
 use crate::password::{Busy, Password, PasswordHash, Rejection};
@@ -15,12 +18,22 @@ use crate::session::{EndReason, Row};
 use crate::store::{Added, Changed, NewUser, Taking, Unavailable, User};
 use crate::telemetry::AuditEvent;
 
-/// The administration of users.
-#[derive(Clone, Copy, Debug)]
-pub struct Users<'a> {
-    pub(super) parts: &'a Parts,
-    /// None: whoever may use the machine.
-    by: Option<&'a Administrator>,
+/// The administration of users. What it changes is told, also when whoever asked for it has left.
+#[derive(Clone, Debug)]
+pub struct Users {
+    pub(super) parts: Arc<Parts>,
+    by: By,
+}
+
+/// Who administers.
+#[derive(Clone, Debug)]
+enum By {
+    /// Whoever may use the machine.
+    CommandLine,
+    /// Whoever wrote the configuration.
+    Configuration,
+    /// Somebody over HTTP.
+    Administrator(Arc<Administrator>),
 }
 
 /// Who administers over HTTP.
@@ -99,15 +112,21 @@ pub struct Newcomer {
     pub password: Option<Secret>,
 }
 
-impl<'a> Users<'a> {
-    pub(super) fn new(parts: &'a Parts) -> Self {
-        Self { parts, by: None }
+impl Users {
+    pub(super) fn new(parts: Arc<Parts>) -> Self {
+        Self { parts, by: By::CommandLine }
     }
 
     /// The same, done by an administrator.
     #[must_use]
-    pub const fn by(self, administrator: &'a Administrator) -> Self {
-        Self { by: Some(administrator), ..self }
+    pub fn by(self, administrator: Administrator) -> Self {
+        Self { by: By::Administrator(Arc::new(administrator)), ..self }
+    }
+
+    /// The same, done since the configuration says so.
+    #[must_use]
+    pub fn by_configuration(self) -> Self {
+        Self { by: By::Configuration, ..self }
     }
 
     /// Adds a user.
@@ -169,56 +188,68 @@ impl<'a> Users<'a> {
         let user = self.show(name).await?;
         let password = self.judge(name, password)?;
         let hash = self.parts.hasher.hash(password).await?;
-        let changed = self.parts.store.set_password(user.id, hash).await?;
-        self.carry_out(name, changed, EndReason::Password)?;
-        self.tell("auth.user.password", &user);
-        Ok(())
+        let (users, id) = (self.clone(), user.id);
+        let change = async move { Ok(users.parts.store.set_password(id, hash).await?) };
+        let deed = ("auth.user.password", EndReason::Password);
+        self.carry_out(user, deed, change).await.map(drop)
     }
 
-    /// Sets the roles; true on the next request, and nobody is signed out.
-    pub async fn set_roles(&self, name: &Username, roles: Vec<Role>) -> Result<(), UserError> {
+    /// Sets the roles; true on the next request, and nobody is signed out. False: the user had
+    /// these.
+    pub async fn set_roles(&self, name: &Username, roles: Vec<Role>) -> Result<bool, UserError> {
         self.check_roles(&roles)?;
         let user = self.show(name).await?;
-        let changed = match self.by {
-            Some(by) => self.take(&user, Taking::Roles(roles), by).await?,
-            None => self.parts.store.set_roles(user.id, roles).await?,
+        let (users, whose) = (self.clone(), user.clone());
+        let change = async move {
+            match &users.by {
+                By::Administrator(by) => users.take(&whose, Taking::Roles(roles), by).await,
+                By::CommandLine | By::Configuration => {
+                    Ok(users.parts.store.set_roles(whose.id, roles).await?)
+                }
+            }
         };
-        self.carry_out(name, changed, EndReason::User)?;
-        self.tell("auth.user.roles", &user);
-        Ok(())
+        self.carry_out(user, ("auth.user.roles", EndReason::User), change).await
     }
 
-    /// Disables a user and ends its sessions.
-    pub async fn disable(&self, name: &Username) -> Result<(), UserError> {
+    /// Disables a user and ends its sessions. False: it was disabled before.
+    pub async fn disable(&self, name: &Username) -> Result<bool, UserError> {
         let user = self.show(name).await?;
-        let changed = match self.by {
-            Some(by) => self.take(&user, Taking::Disable, by).await?,
-            None => self.parts.store.set_disabled(user.id, true).await?,
+        let (users, whose) = (self.clone(), user.clone());
+        let change = async move {
+            match &users.by {
+                By::Administrator(by) => users.take(&whose, Taking::Disable, by).await,
+                By::CommandLine | By::Configuration => {
+                    Ok(users.parts.store.set_disabled(whose.id, true).await?)
+                }
+            }
         };
-        self.carry_out(name, changed, EndReason::User)?;
-        self.tell("auth.user.disabled", &user);
-        Ok(())
+        self.carry_out(user, ("auth.user.disabled", EndReason::User), change).await
     }
 
-    /// Lets a disabled user log in again.
-    pub async fn enable(&self, name: &Username) -> Result<(), UserError> {
+    /// Lets a disabled user log in again. False: it was not disabled.
+    pub async fn enable(&self, name: &Username) -> Result<bool, UserError> {
         let user = self.show(name).await?;
-        let changed = self.parts.store.set_disabled(user.id, false).await?;
-        self.carry_out(name, changed, EndReason::User)?;
-        self.tell("auth.user.enabled", &user);
-        Ok(())
+        let (users, id) = (self.clone(), user.id);
+        let change = async move { Ok(users.parts.store.set_disabled(id, false).await?) };
+        self.carry_out(user, ("auth.user.enabled", EndReason::User), change).await
     }
 
     /// Deletes a user and ends its sessions.
     pub async fn delete(&self, name: &Username, its_name: Name) -> Result<(), UserError> {
         let user = self.show(name).await?;
-        let changed = match (self.by, its_name) {
-            (Some(by), Name::Reserved) => self.take(&user, Taking::Delete, by).await?,
-            (_, its_name) => self.parts.store.delete_user(user.id, its_name == Name::Freed).await?,
+        let (users, whose) = (self.clone(), user.clone());
+        let change = async move {
+            match (&users.by, its_name) {
+                (By::Administrator(by), Name::Reserved) => {
+                    users.take(&whose, Taking::Delete, by).await
+                }
+                (_, its_name) => {
+                    let free_name = its_name == Name::Freed;
+                    Ok(users.parts.store.delete_user(whose.id, free_name).await?)
+                }
+            }
         };
-        self.carry_out(name, changed, EndReason::User)?;
-        self.tell("auth.user.deleted", &user);
-        Ok(())
+        self.carry_out(user, ("auth.user.deleted", EndReason::User), change).await.map(drop)
     }
 
     /// Live sessions of one user, or of all.
@@ -232,20 +263,31 @@ impl<'a> Users<'a> {
 
     /// Ends one session.
     pub async fn end_session(&self, session: SessionId) -> Result<(), UserError> {
-        if self.parts.store.end(session, EndReason::Administrator).await? {
-            self.parts.ended([(session, EndReason::Administrator)]);
-            return Ok(());
-        }
-        Err(UserError::NoSuchSession(session))
+        let users = self.clone();
+        to_its_end(async move {
+            if !users.parts.store.end(session, EndReason::Administrator).await? {
+                return Err(UserError::NoSuchSession(session));
+            }
+            let event = users.event(SESSION_ENDED);
+            users.parts.ended_by(&event, [(session, EndReason::Administrator)]);
+            Ok(())
+        })
+        .await
     }
 
     /// Ends every session of a user; gives how many.
     pub async fn end_sessions(&self, name: &Username) -> Result<usize, UserError> {
         let user = self.show(name).await?;
-        let ended = self.parts.store.end_all(user.id, None, EndReason::Administrator).await?;
-        let count = ended.len();
-        self.parts.ended(ended.into_iter().map(|session| (session, EndReason::Administrator)));
-        Ok(count)
+        let users = self.clone();
+        to_its_end(async move {
+            let reason = EndReason::Administrator;
+            let ended = users.parts.store.end_all(user.id, None, reason).await?;
+            let count = ended.len();
+            let event = users.event(SESSION_ENDED).user(user.id).username(user.username);
+            users.parts.ended_by(&event, ended.into_iter().map(|session| (session, reason)));
+            Ok(count)
+        })
+        .await
     }
 
     /// Notes a call over HTTP, whatever came of it: about whom, about which session, which call,
@@ -271,16 +313,18 @@ impl<'a> Users<'a> {
     }
 
     pub(super) async fn insert(&self, user: NewUser) -> Result<UserId, UserError> {
-        let (id, name) = (user.id, user.username.clone());
-        match self.parts.store.add_user(user).await? {
-            Added::Yes => {
-                self.parts.changes.happened();
-                let event = self.event("auth.user.added").user(id).username(name);
-                self.parts.audit().write(event.outcome("success"));
-                Ok(id)
+        let users = self.clone();
+        to_its_end(async move {
+            let (id, name) = (user.id, user.username.clone());
+            if users.parts.store.add_user(user).await? == Added::NameTaken {
+                return Err(UserError::NameTaken(name));
             }
-            Added::NameTaken => Err(UserError::NameTaken(name)),
-        }
+            users.parts.changes.happened();
+            let event = users.event("auth.user.added").user(id).username(name);
+            users.parts.audit().write(event.outcome("success"));
+            Ok(id)
+        })
+        .await
     }
 
     async fn first_hash(&self, user: &Bootstrap) -> Result<PasswordHash, UserError> {
@@ -310,41 +354,56 @@ impl<'a> Users<'a> {
         }
     }
 
-    /// Makes a change true in this process: the store has committed it already.
-    fn carry_out(
+    /// Makes a change and tells it, to the end. False: it stood so before, and nothing is told.
+    async fn carry_out(
         &self,
-        name: &Username,
-        changed: Changed,
-        reason: EndReason,
-    ) -> Result<(), UserError> {
-        self.parts.changes.happened();
-        match changed {
-            Changed::Ended(sessions) => {
-                self.parts.ended(sessions.into_iter().map(|session| (session, reason)));
-            }
-            Changed::Raised(sessions) => {
-                let drop_at = self.parts.clock.now().plus(KEPT);
-                for (session, least) in sessions {
-                    self.parts.revocations.raise(session, least, drop_at);
+        user: User,
+        (event, reason): (&'static str, EndReason),
+        change: impl Future<Output = Result<Changed, UserError>> + Send + 'static,
+    ) -> Result<bool, UserError> {
+        let users = self.clone();
+        to_its_end(async move {
+            let changed = change.await?;
+            users.parts.changes.happened();
+            let of_user = |event| users.event(event).user(user.id).username(user.username.clone());
+            match changed {
+                Changed::Ended(sessions) => {
+                    let ended = sessions.into_iter().map(|session| (session, reason));
+                    users.parts.ended_by(&of_user(SESSION_ENDED), ended);
                 }
+                Changed::Raised(sessions) => users.parts.raised(sessions),
+                Changed::Already => return Ok(false),
+                Changed::NoSuchUser => return Err(UserError::NoSuchUser(user.username)),
             }
-            Changed::NoSuchUser => return Err(UserError::NoSuchUser(name.clone())),
-        }
-        Ok(())
-    }
-
-    fn tell(&self, event: &'static str, user: &User) {
-        let event = self.event(event).user(user.id).username(user.username.clone());
-        self.parts.audit().write(event.outcome("success"));
+            users.parts.audit().write(of_user(event).outcome("success"));
+            Ok(true)
+        })
+        .await
     }
 
     pub(super) fn event(&self, name: &'static str) -> AuditEvent {
-        match self.by {
-            Some(by) => by.client.event(name).actor(by.name.to_string()),
-            None => AuditEvent::new(name),
+        let event = |actor: &str| AuditEvent::new(name).actor(actor.to_owned());
+        match &self.by {
+            By::Administrator(by) => by.client.event(name).actor(by.name.to_string()),
+            By::CommandLine => event(COMMAND_LINE),
+            By::Configuration => event("configuration"),
         }
     }
 }
+
+impl Parts {
+    /// Makes true in this process what the store has committed: older access tokens of these
+    /// sessions do not count.
+    fn raised(&self, sessions: Vec<(SessionId, u32)>) {
+        let drop_at = self.clock.now().plus(KEPT);
+        for (session, least) in sessions {
+            self.revocations.raise(session, least, drop_at);
+        }
+    }
+}
+
+/// Who did it, where nobody knows more.
+pub(super) const COMMAND_LINE: &str = "command line";
 
 fn told(reasons: &[Rejection]) -> String {
     reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")

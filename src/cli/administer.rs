@@ -163,11 +163,12 @@ fn session_row(session: &SessionView) -> [String; 5] {
     ]
 }
 
-const KEY_HEAD: [&str; 5] = ["KID", "ALGORITHM", "STATE", "SIGNS FROM", "VERIFIES UNTIL"];
+const KEY_HEAD: [&str; 6] = ["KID", "SIGNS", "ALGORITHM", "STATE", "SIGNS FROM", "VERIFIES UNTIL"];
 
-fn key_row(key: &KeyView) -> [String; 5] {
+fn key_row(key: &KeyView) -> [String; 6] {
     [
         key.kid.clone(),
+        key.purpose.clone(),
         key.algorithm.clone(),
         key.state.clone(),
         key.signs_from.clone().unwrap_or_default(),

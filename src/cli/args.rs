@@ -222,15 +222,15 @@ pub(super) enum SessionCommand {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum KeyCommand {
-    /// List the keys that sign and verify access tokens
+    /// List the keys that sign and verify access tokens, and those of assertions for applications
     List {
         /// For machines
         #[arg(long)]
         json: bool,
     },
-    /// Publish a new signing key, to sign in a quarter of an hour
+    /// Publish new signing keys, to sign in a quarter of an hour; secrets of HS256 are the file's
     Rotate {
-        /// Sign with it at once, and refuse every older access token; sessions go on
+        /// Sign with them at once, and refuse every older access token; sessions go on
         #[arg(long)]
         revoke_old: bool,
     },

@@ -172,6 +172,8 @@ pub enum Level {
 /// `log.output`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogOutput {
+    /// A syslog daemon, by the datagram socket of this path.
+    Syslog(PathBuf),
     /// Standard output.
     Stdout,
     /// Standard error.

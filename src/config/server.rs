@@ -160,17 +160,23 @@ fn log_output<'a>(section: &Section<'a>, key: &'a str) -> LogOutput {
     let Some(text) = section.text(key) else {
         return LogOutput::Stdout;
     };
-    match text.value.strip_prefix("file:") {
-        Some(path) if !path.is_empty() => return LogOutput::File(PathBuf::from(path)),
-        None if text.value == "stdout" => {}
-        None if text.value == "stderr" => return LogOutput::Stderr,
-        None if text.value == "syslog" => {
-            section.tell(not_yet(format!("`{key} = \"syslog\"`"), text.place));
+    let (kind, path) = text.value.split_once(':').unwrap_or((&text.value, SYSLOG));
+    let named = text.value.contains(':');
+    match kind {
+        "file" if named && !path.is_empty() => LogOutput::File(PathBuf::from(path)),
+        "syslog" if !path.is_empty() => LogOutput::Syslog(PathBuf::from(path)),
+        "stderr" if !named => LogOutput::Stderr,
+        "stdout" if !named => LogOutput::Stdout,
+        _ => {
+            let known = "\"stdout\", \"stderr\", \"file:PATH\", \"syslog\" or \"syslog:PATH\"";
+            section.tell(bad_value(key, &text, known));
+            LogOutput::Stdout
         }
-        _ => section.tell(bad_value(key, &text, "\"stdout\", \"stderr\" or \"file:PATH\"")),
     }
-    LogOutput::Stdout
 }
+
+/// Where a syslog daemon listens when nobody says another place.
+pub(super) const SYSLOG: &str = "/dev/log";
 
 pub(super) fn read_store(section: Section<'_>, data_dir: &Path) -> StoreUrl {
     let default = || StoreUrl::Sqlite(data_dir.join("portcullis.db"));

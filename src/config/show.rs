@@ -21,7 +21,7 @@ use super::model::{
 use super::page;
 use super::proxies::SOURCES;
 use super::routes::{ACCESS, BEARER, CACHE, ON_DENIED, REWRITE_LOCATION};
-use super::server::{FORMATS, LEVELS};
+use super::server::{FORMATS, LEVELS, SYSLOG};
 use super::servers::{BALANCE, Eject, HealthCheck, UpstreamServer};
 use super::tls::{HttpRedirect, TlsPair};
 use super::tokens::{ALGORITHMS, SAME_SITE};
@@ -463,6 +463,8 @@ fn size_or_off(size: Option<u64>) -> String {
 fn output(output: &LogOutput) -> Entry {
     match output {
         LogOutput::Stdout => "stdout".into(),
+        LogOutput::Syslog(path) if path.as_os_str() == SYSLOG => "syslog".into(),
+        LogOutput::Syslog(path) => format!("syslog:{}", path.display()).into(),
         LogOutput::Stderr => "stderr".into(),
         LogOutput::File(path) => format!("file:{}", path.display()).into(),
     }

@@ -66,7 +66,7 @@ impl Gateway {
         let Some(renewal) = visit.renewal.take() else {
             return;
         };
-        if let Some(tokens) = Box::pin(self.auth.renew(&renewal)).await {
+        if let Some(tokens) = Box::pin(self.auth.renew(renewal)).await {
             visit.snapshot.jar().set(answer.headers_mut(), &tokens);
             // Whatever the route says of caches: the cookies are one user's.
             keep_from_others(answer.headers_mut(), Keeper::Browser);

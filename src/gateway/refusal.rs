@@ -21,6 +21,7 @@ use crate::policy::{Denied, Unmatched};
 use crate::request::{BadDestination, CollectError, Malformed, UploadFault, UploadState};
 use crate::secret;
 use crate::telemetry::{Decision, RequestId};
+use crate::token::KeyError;
 use crate::upstream;
 
 macro_rules! refusals {
@@ -111,6 +112,8 @@ refusals! {
     Throttled = "throttled", TOO_MANY_REQUESTS, "Too many attempts", "Too many attempts. Try again after as many seconds as Retry-After says.", None;
     /// 500.
     Internal = "internal", INTERNAL_SERVER_ERROR, "Internal error", "Something is broken here.", Some("server_error");
+    /// 500: the account holds more than a token has room for.
+    TooManyRoles = "too_many_roles", INTERNAL_SERVER_ERROR, "Too many roles", "This account has more roles than fit into a session. Whoever administers it can take some away.", Some("server_error");
     /// 502.
     BadGateway = "bad_gateway", BAD_GATEWAY, "Bad gateway", "The application cannot be reached or did not answer properly.", None;
     /// 502: COPY or MOVE to another server (RFC 4918 section 9.8.5).
@@ -375,6 +378,7 @@ impl From<Failure> for Refused {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Store(_) => Refusal::StoreUnavailable.into(),
+            Failure::Key(KeyError::TooLong { .. }) => Refusal::TooManyRoles.into(),
             Failure::Key(_) => Refusal::Internal.into(),
         }
     }

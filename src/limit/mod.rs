@@ -11,8 +11,6 @@ mod table;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU32;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use governor::clock::Clock as GovernorClock;
@@ -23,7 +21,7 @@ use crate::clock::Clock;
 use crate::config::{Rate, RateLimits};
 use crate::identity::{SessionId, UserId};
 
-use table::{Key, Kind, Table};
+use table::{Key, Kind, Since, Table};
 
 /// Every bucket. Shared by all workers.
 #[derive(Debug)]
@@ -176,7 +174,7 @@ struct Limit {
     label: &'static str,
     rate: Rate,
     every: Duration,
-    limiter: RateLimiter<Key, Table, Uptime, NoOpMiddleware<Duration>>,
+    limiter: RateLimiter<Key, Since, Uptime, NoOpMiddleware<Duration>>,
 }
 
 impl Limit {
@@ -187,8 +185,8 @@ impl Limit {
         let quota = Quota::with_period(every)
             .unwrap_or(Quota::per_second(NonZeroU32::MIN))
             .allow_burst(burst);
-        let uptime = Uptime { clock: clock.clone(), begun: Arc::default() };
-        let limiter = RateLimiter::new(quota, table.clone(), uptime);
+        let store = Since::new(table.clone(), clock.uptime());
+        let limiter = RateLimiter::new(quota, store, Uptime(clock.clone()));
         Self { label, rate, every, limiter }
     }
 
@@ -200,19 +198,15 @@ impl Limit {
     }
 }
 
-/// Our clock's uptime, for governor, which counts from its first answer. That is zero, so that all
-/// limiters over a table count from the same moment, also those of a later configuration.
+/// Our clock's uptime, for governor.
 #[derive(Clone, Debug)]
-struct Uptime {
-    clock: Clock,
-    begun: Arc<AtomicBool>,
-}
+struct Uptime(Clock);
 
 impl GovernorClock for Uptime {
     type Instant = Duration;
 
     fn now(&self) -> Duration {
-        if self.begun.swap(true, Ordering::Relaxed) { self.clock.uptime() } else { Duration::ZERO }
+        self.0.uptime()
     }
 }
 

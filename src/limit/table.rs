@@ -103,6 +103,35 @@ impl Table {
     }
 }
 
+/// The table as one limiter sees it. governor counts from the making of a limiter, the table from the
+/// clock's beginning: so limiters of a later configuration find what was counted before them.
+#[derive(Debug)]
+pub(super) struct Since {
+    table: Table,
+    start: Nanos,
+}
+
+impl Since {
+    /// For a limiter that is made at this uptime.
+    pub(super) fn new(table: Table, start: Duration) -> Self {
+        Self { table, start: start.into() }
+    }
+}
+
+impl StateStore for Since {
+    type Key = Key;
+
+    fn measure_and_replace<T, F, E>(&self, key: &Key, decide: F) -> Result<T, E>
+    where
+        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
+    {
+        self.table.measure_and_replace(key, |tat| {
+            let (outcome, tat) = decide(tat.map(|tat| tat.saturating_sub(self.start)))?;
+            Ok((outcome, tat + self.start))
+        })
+    }
+}
+
 impl StateStore for Table {
     type Key = Key;
 

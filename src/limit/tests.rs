@@ -268,3 +268,22 @@ fn a_renewal_takes_no_time_before_it_for_a_debt() {
         assert_eq!(drain(&limits, address), 599, "what was taken a moment before, and no more");
     }
 }
+
+#[test]
+fn renewed_buckets_go_on_where_they_are_however_long_the_clock_runs() {
+    let (before, clock) = limits();
+    clock.advance(MINUTE * 60 * 24 * 10);
+    let bucket = Bucket::LoginUser(NAME);
+    assert!(before.take(bucket).is_ok());
+    clock.advance(Duration::from_secs(1));
+    let after = before.renewed(&rates(), &clock);
+    after.forget_changed(&before);
+    assert_eq!(drain(&after, bucket), 29, "no wait for the ten days before");
+    assert_eq!(before.take(bucket).unwrap_err().limit, "login_per_user");
+    let wait = after.take(bucket).unwrap_err().after;
+    assert!(wait <= Duration::from_secs(120), "{wait:?}");
+    clock.advance(Duration::from_secs(120));
+    assert!(after.take(bucket).is_ok());
+    after.give_back(bucket);
+    assert_eq!(drain(&after, bucket), 1);
+}

@@ -36,6 +36,9 @@ pub(super) fn is_of(text: &str, password: &[u8]) -> bool {
     bcrypt::verify(password, text).unwrap_or(false)
 }
 
+/// The name of the algorithm.
+pub(super) const ALGORITHM: &str = "bcrypt";
+
 /// Bytes of a password that bcrypt sees.
 pub(super) const SEEN: usize = 72;
 

@@ -45,6 +45,11 @@ impl PasswordHash {
         foreign::claims(&self.0)
     }
 
+    /// The name of the algorithm, for metrics.
+    pub fn algorithm(&self) -> &'static str {
+        if self.is_foreign() { foreign::ALGORITHM } else { OURS }
+    }
+
     pub(super) fn create_with(
         password: &Password,
         cost: Cost,
@@ -95,6 +100,9 @@ impl fmt::Debug for PasswordHash {
         f.write_str("PasswordHash(..)")
     }
 }
+
+/// The algorithm of the hashes that are made here.
+pub(super) const OURS: &str = "argon2id";
 
 /// Why a text is no password hash of ours.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]

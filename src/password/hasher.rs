@@ -1,17 +1,20 @@
 //! The hashing threads: as many hashes at once as there are threads, a bounded queue before them.
 
+use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use thiserror::Error;
 use tokio::sync::oneshot;
 
-use super::hash::Memory;
+use super::hash::{Memory, OURS};
 use super::seats::{Asker, Seat, Seats};
 use super::{Cost, Password, PasswordHash, Typed};
+use crate::clock::Clock;
 
 /// The hashing threads, lower in priority than the workers. Clones share them; dropping the last
 /// one ends them.
@@ -34,6 +37,38 @@ pub struct Bounds {
     pub queue_per_network: usize,
 }
 
+/// Measures each hash by a clock and tells it, also where whoever asked for it has left meanwhile.
+#[derive(Clone)]
+pub struct Meter {
+    clock: Clock,
+    tell: Arc<Tell>,
+}
+
+type Tell = dyn Fn(&'static str, Duration) + Send + Sync;
+
+impl Meter {
+    /// `tell` gets the algorithm's name, and how long the hash took.
+    pub fn new(
+        clock: &Clock,
+        tell: impl Fn(&'static str, Duration) + Send + Sync + 'static,
+    ) -> Self {
+        Self { clock: clock.clone(), tell: Arc::new(tell) }
+    }
+
+    fn measure<T>(&self, algorithm: &'static str, hash: impl FnOnce() -> T) -> T {
+        let begun = self.clock.uptime();
+        let outcome = hash();
+        (self.tell)(algorithm, self.clock.uptime().saturating_sub(begun));
+        outcome
+    }
+}
+
+impl fmt::Debug for Meter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Meter").finish_non_exhaustive()
+    }
+}
+
 /// The queue is full: 503 with Retry-After, never 401.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("too many logins are waiting")]
@@ -41,7 +76,7 @@ pub struct Busy;
 
 impl Hasher {
     /// Starts the threads and makes the decoy hash.
-    pub fn start(cost: Cost, bounds: Bounds) -> io::Result<Self> {
+    pub fn start(cost: Cost, bounds: Bounds, meter: &Meter) -> io::Result<Self> {
         let refused = |bad| io::Error::new(io::ErrorKind::InvalidInput, bad);
         let decoy = PasswordHash::decoy(cost).map_err(refused)?;
         let kept = cost.blocks().map_err(refused)?;
@@ -49,9 +84,10 @@ impl Hasher {
         let queue = Arc::new(Mutex::new(queue));
         for number in 0..bounds.threads.max(1) {
             let queue = Arc::clone(&queue);
+            let bench = Bench { cost, memory: Memory::keeping(kept), meter: meter.clone() };
             thread::Builder::new()
                 .name(format!("hash-{number}"))
-                .spawn(move || serve(&queue, cost, Memory::keeping(kept)))?;
+                .spawn(move || serve(&queue, bench))?;
         }
         let seats = Arc::new(Seats::new(bounds.queue, bounds.queue_per_network));
         Ok(Self { jobs, waiting: Arc::default(), seats, decoy })
@@ -110,19 +146,28 @@ pub(super) enum Work {
 
 impl Work {
     /// A client that left needs no answer, and an answer that nobody takes is no failure.
-    fn run(self, cost: Cost, memory: &mut Memory) {
+    fn run(self, Bench { cost, memory, meter }: &mut Bench) {
         match self {
             Self::Verify { typed, hash, reply } if !reply.is_closed() => {
-                let _gone = reply.send(hash.is_of(&typed, memory));
+                let matches = meter.measure(hash.algorithm(), || hash.is_of(&typed, memory));
+                let _gone = reply.send(matches);
             }
             Self::Create { password, reply } if !reply.is_closed() => {
-                if let Ok(hash) = PasswordHash::create_with(&password, cost, memory) {
+                let made = || PasswordHash::create_with(&password, *cost, memory);
+                if let Ok(hash) = meter.measure(OURS, made) {
                     let _gone = reply.send(hash);
                 }
             }
             Self::Verify { .. } | Self::Create { .. } => {}
         }
     }
+}
+
+/// What one thread hashes with.
+pub(super) struct Bench {
+    pub(super) cost: Cost,
+    pub(super) memory: Memory,
+    pub(super) meter: Meter,
 }
 
 /// Counts a job from its queueing to its end, however it ends.
@@ -142,12 +187,12 @@ impl Drop for Place {
 }
 
 /// One thread's life: until the last [`Hasher`] is gone and the queue is empty.
-pub(super) fn serve(queue: &Mutex<Receiver<Job>>, cost: Cost, mut memory: Memory) {
+pub(super) fn serve(queue: &Mutex<Receiver<Job>>, mut bench: Bench) {
     yield_to_workers();
     while let Some(job) = next(queue) {
         let Job { work, seat, _place } = job;
         drop(seat);
-        work.run(cost, &mut memory);
+        work.run(&mut bench);
     }
 }
 

@@ -20,7 +20,7 @@ mod seats;
 mod tests;
 
 pub use hash::{BadHash, PasswordHash};
-pub use hasher::{Bounds, Busy, Hasher};
+pub use hasher::{Bounds, Busy, Hasher, Meter};
 pub use judge::{Demands, Rejection, judge};
 pub use seats::Asker;
 

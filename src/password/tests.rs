@@ -5,6 +5,7 @@ use std::task::{Context, Poll, Waker};
 use proptest::prelude::*;
 
 use super::*;
+use crate::clock::Clock;
 use crate::identity::Username;
 
 /// The least that argon2 takes: these tests are about everything but strength.
@@ -28,8 +29,12 @@ fn bounds(threads: usize, queue: usize) -> Bounds {
     Bounds { threads, queue, queue_per_network: queue }
 }
 
+fn unmeasured() -> Meter {
+    Meter::new(&Clock::system(), |_, _| {})
+}
+
 fn hasher(threads: usize, queue: usize) -> Hasher {
-    Hasher::start(CHEAP, bounds(threads, queue)).unwrap()
+    Hasher::start(CHEAP, bounds(threads, queue), &unmeasured()).unwrap()
 }
 
 /// Polls once: enough to queue a job.
@@ -69,7 +74,7 @@ fn what_rfc_8265_refuses_is_no_password() {
 fn neither_a_password_nor_a_hash_shows() {
     let hash = PasswordHash::create(&password("hunter2"), CHEAP).unwrap();
     assert_eq!(format!("{:?} {hash:?}", password("hunter2")), "Password(..) PasswordHash(..)");
-    let hasher = Hasher::start(CHEAP, bounds(1, 1)).unwrap();
+    let hasher = Hasher::start(CHEAP, bounds(1, 1), &unmeasured()).unwrap();
     assert!(!format!("{hasher:?}").contains("argon2"), "{hasher:?}");
 }
 
@@ -153,7 +158,7 @@ fn a_hash_of_an_unbearable_cost_is_refused_unpaid() {
         PasswordHash::create(&password("x"), Cost { memory_kib: u32::MAX, ..CHEAP }),
         Err(BadHash::Cost)
     );
-    let error = Hasher::start(Cost { lanes: 0, ..CHEAP }, bounds(1, 1));
+    let error = Hasher::start(Cost { lanes: 0, ..CHEAP }, bounds(1, 1), &unmeasured());
     assert_eq!(error.unwrap_err().kind(), std::io::ErrorKind::InvalidInput);
 }
 
@@ -268,7 +273,7 @@ fn strangers_hold_half_of_the_queue_and_those_of_a_network_few_places_of_it() {
 #[test]
 fn a_flood_of_one_network_leaves_the_queue_to_others() {
     let bounds = Bounds { threads: 1, queue: 64, queue_per_network: 2 };
-    let hasher = Hasher::start(DEAR, bounds).unwrap();
+    let hasher = Hasher::start(DEAR, bounds, &unmeasured()).unwrap();
     let dear = PasswordHash::decoy(DEAR).unwrap();
     let ask = |asker| Box::pin(hasher.verify(typed("x"), Some(dear.clone()), asker));
     let mut flood: Vec<_> = (0..20).map(|_| ask(Asker::Stranger([1; 16]))).collect();
@@ -303,7 +308,7 @@ fn a_hash_from_the_pool_verifies_in_the_pool() {
 
 #[test]
 fn a_full_queue_is_busy_at_once_and_serves_again_afterwards() {
-    let hasher = Hasher::start(DEAR, bounds(1, 2)).unwrap();
+    let hasher = Hasher::start(DEAR, bounds(1, 2), &unmeasured()).unwrap();
     let dear = PasswordHash::decoy(DEAR).unwrap();
     let ask = || Box::pin(hasher.verify(typed("x"), Some(dear.clone()), Asker::Known));
     let mut asked: Vec<_> = (0..6).map(|_| ask()).collect();
@@ -323,7 +328,7 @@ fn a_full_queue_is_busy_at_once_and_serves_again_afterwards() {
 
 #[test]
 fn a_client_that_left_is_not_hashed_for() {
-    let hasher = Hasher::start(DEAR, bounds(1, 1000)).unwrap();
+    let hasher = Hasher::start(DEAR, bounds(1, 1000), &unmeasured()).unwrap();
     let dear = PasswordHash::decoy(DEAR).unwrap();
     let clock = crate::clock::Clock::system();
     assert_eq!(run(hasher.verify(typed("x"), Some(dear.clone()), Asker::Known)), Ok(false));
@@ -349,8 +354,26 @@ fn a_thread_does_what_is_queued_and_ends_when_nobody_can_ask_any_more() {
     let place = hasher::Place::take(&std::sync::Arc::default());
     jobs.send(hasher::Job { work, seat, _place: place }).unwrap();
     drop(jobs);
-    hasher::serve(&std::sync::Mutex::new(queue), CHEAP, hash::Memory::default());
+    let bench = hasher::Bench { cost: CHEAP, memory: hash::Memory::default(), meter: unmeasured() };
+    hasher::serve(&std::sync::Mutex::new(queue), bench);
     assert!(answer.try_recv().is_ok());
+}
+
+#[test]
+fn every_hash_is_measured_under_its_algorithm_the_decoy_too() {
+    let told = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let tells = std::sync::Arc::clone(&told);
+    let meter = Meter::new(&Clock::system(), move |algorithm, took: std::time::Duration| {
+        tells.lock().unwrap().push((algorithm, took.is_zero()));
+    });
+    let hasher = Hasher::start(CHEAP, bounds(1, 8), &meter).unwrap();
+    let foreign = "$2a$06$If6bvum7DFjUnE9p2uDeDu0YHzrHM6tf.iqN8.yx.jNN1ILEf7h0i";
+    let foreign = PasswordHash::parse(foreign).unwrap();
+    let _any = run(hasher.verify(typed("x"), Some(foreign), Asker::Known)).unwrap();
+    let _decoy = run(hasher.verify(typed("x"), None, Asker::Known)).unwrap();
+    let _new = run(hasher.hash(password("hunter2"))).unwrap();
+    let expected = [("bcrypt", false), ("argon2id", false), ("argon2id", false)];
+    assert_eq!(*told.lock().unwrap(), expected);
 }
 
 #[test]

@@ -12,7 +12,7 @@ mod operation;
 mod sqlite;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::mpsc::error::TrySendError;
@@ -42,6 +42,8 @@ pub struct Store {
     reads: Option<mpsc::Sender<Read>>,
     /// Fed with every commit, before it is answered: whoever asked may have left.
     ended: Arc<Revocations>,
+    /// Who may leave; None: whoever waits for the answer.
+    asker: Option<Weak<()>>,
     /// The last field: what the writer and the readers listen to is dropped before it.
     _writer: Arc<sqlite::Ending>,
 }
@@ -64,6 +66,13 @@ impl Store {
         clock: &Clock,
     ) -> Result<Self, OpenError> {
         sqlite::open(place, checks, clock)
+    }
+
+    /// The store as asked for somebody who may leave while others wait for the answer: what has
+    /// not begun by then is not done, except for endings.
+    #[must_use]
+    pub fn for_asker(&self, asker: Weak<()>) -> Self {
+        Self { asker: Some(asker), ..self.clone() }
     }
 
     /// The set of what ended since the store was opened. An ending is in it as soon as it is
@@ -270,7 +279,7 @@ impl Store {
     }
 
     async fn read<T>(&self, ask: impl FnOnce(Reply<T>) -> Read) -> Result<T, Unavailable> {
-        let (reply, answer) = oneshot::channel();
+        let (reply, answer) = Reply::to(self.asker.clone());
         let read = ask(reply);
         match &self.reads {
             Some(reads) => reads.try_send(read).map_err(|error| refused(&error))?,
@@ -280,7 +289,7 @@ impl Store {
     }
 
     async fn write<T>(&self, ask: impl FnOnce(Reply<T>) -> Write) -> Result<T, Unavailable> {
-        let (reply, answer) = oneshot::channel();
+        let (reply, answer) = Reply::to(self.asker.clone());
         self.operations.try_send(Op::Write(ask(reply))).map_err(|error| refused(&error))?;
         within(PATIENCE, answer).await
     }

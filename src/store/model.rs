@@ -117,6 +117,8 @@ pub enum Changed {
     Ended(Vec<SessionId>),
     /// Done; the access tokens of these sessions need this `sv` at least.
     Raised(Vec<(SessionId, u32)>),
+    /// It stood so before: nothing was changed.
+    Already,
     /// No such user.
     NoSuchUser,
 }

@@ -1,5 +1,6 @@
 //! What a back end may be asked, each with the way back of its answer. Knows no database.
 
+use std::sync::Weak;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -14,8 +15,30 @@ use super::{
     Rotate, Rotation, Taking, Unavailable, User,
 };
 
-/// Where an answer goes. Closed: whoever asked has left.
-pub(super) type Reply<T> = oneshot::Sender<Result<T, Unavailable>>;
+/// Where an answer goes.
+#[derive(Debug)]
+pub(super) struct Reply<T> {
+    to: oneshot::Sender<Result<T, Unavailable>>,
+    asker: Option<Weak<()>>,
+}
+
+impl<T> Reply<T> {
+    /// The way back to an asker, if there is one to be asked after, and where the answer arrives.
+    pub(super) fn to(asker: Option<Weak<()>>) -> (Self, oneshot::Receiver<Result<T, Unavailable>>) {
+        let (to, answer) = oneshot::channel();
+        (Self { to, asker }, answer)
+    }
+
+    /// Whether whoever asked has left.
+    pub(super) fn is_closed(&self) -> bool {
+        self.to.is_closed() || self.asker.as_ref().is_some_and(|asker| asker.strong_count() == 0)
+    }
+
+    /// Answers; whoever asked may have left.
+    pub(super) fn send(self, answer: Result<T, Unavailable>) {
+        drop(self.to.send(answer));
+    }
+}
 
 /// Anything.
 #[derive(Debug)]

@@ -665,11 +665,13 @@ async fn disabling_ends_every_session_and_enabling_revives_none(bench: Bench) {
     assert!(store.peek(session).await.unwrap().unwrap().user_barred);
 
     bench.clock.advance(HOUR);
-    assert_eq!(store.set_disabled(ALICE, true).await.unwrap(), Changed::Ended(Vec::new()));
+    assert_eq!(store.set_disabled(ALICE, true).await.unwrap(), Changed::Already);
     let user = store.user(&username("alice")).await.unwrap().unwrap();
     assert_eq!(user.disabled, Some(START), "since the first time");
 
-    let _ = store.set_disabled(ALICE, false).await.unwrap();
+    let enabled = || store.set_disabled(ALICE, false);
+    assert_eq!(enabled().await.unwrap(), Changed::Ended(Vec::new()));
+    assert_eq!(enabled().await.unwrap(), Changed::Already);
     assert_eq!(store.user(&username("alice")).await.unwrap().unwrap().disabled, None);
     let rotation = store.rotate(rotate(session, 0, Transport::Body)).await.unwrap();
     assert_eq!(rotation.verdict, Verdict::Revoked);
@@ -706,6 +708,8 @@ async fn changed_roles_raise_the_version_of_live_sessions(bench: Bench) {
     assert!(store.end(sid(2), EndReason::Logout).await.unwrap());
     let changed = store.set_roles(ALICE, roles(&["admin", "user"])).await.unwrap();
     assert_eq!(changed, Changed::Raised(vec![(session, 1)]));
+    let same = store.set_roles(ALICE, roles(&["admin", "user"])).await.unwrap();
+    assert_eq!(same, Changed::Already);
     let changed = store.set_profile(ALICE, Some("A".to_owned()), None).await.unwrap();
     assert_eq!(changed, Changed::Raised(vec![(session, 2)]));
 
@@ -940,7 +944,13 @@ async fn no_answer_in_time_is_unavailable_and_says_so() {
 #[tokio::test]
 async fn a_full_or_ended_back_end_is_unavailable_at_once() {
     let (operations, waiting) = mpsc::channel(1);
-    let store = Store { operations, reads: None, ended: Arc::default(), _writer: Arc::default() };
+    let store = Store {
+        operations,
+        reads: None,
+        ended: Arc::default(),
+        asker: None,
+        _writer: Arc::default(),
+    };
     store.confirm(Vec::new(), WINDOWS.cookie);
     store.confirm(Vec::new(), WINDOWS.cookie);
     assert!(store.peek(sid(1)).await.unwrap_err().to_string().contains("wait already"));

@@ -57,6 +57,7 @@ pub struct AuditEvent {
     outcome: Option<&'static str>,
     reason: Option<&'static str>,
     actor: Option<String>,
+    key: Option<String>,
 }
 
 macro_rules! setters {
@@ -90,6 +91,7 @@ impl AuditEvent {
             outcome: None,
             reason: None,
             actor: None,
+            key: None,
         }
     }
 
@@ -130,6 +132,8 @@ impl AuditEvent {
         reason: &'static str;
         /// Who did it, where it was not the user: an administrator, the command line.
         actor: String;
+        /// The `kid` of the signing key that it is about.
+        key: String;
     }
 
     fn fields(&self, line: &mut Line<'_>) {
@@ -141,8 +145,12 @@ impl AuditEvent {
         self.subject(line);
         self.token(line);
         self.origin(line);
-        let texts =
-            [("outcome", self.outcome), ("reason", self.reason), ("actor", self.actor.as_deref())];
+        let texts = [
+            ("outcome", self.outcome),
+            ("reason", self.reason),
+            ("actor", self.actor.as_deref()),
+            ("kid", self.key.as_deref()),
+        ];
         for (key, text) in texts {
             if let Some(text) = text {
                 line.text(key, text);

@@ -41,7 +41,7 @@ pub(super) struct Cells {
     pub(super) routes: BTreeMap<Box<str>, RouteCells>,
     pub(super) upstreams: BTreeMap<Box<str>, Histogram>,
     pub(super) counts: BTreeMap<(Counter, &'static str), u64>,
-    pub(super) timings: BTreeMap<Timing, Histogram>,
+    pub(super) timings: BTreeMap<(Timing, &'static str), Histogram>,
 }
 
 /// Counts of one route.
@@ -59,9 +59,10 @@ impl Cells {
         *self.counts.entry((counter, label)).or_default() += 1;
     }
 
-    /// Notes a duration.
-    pub(super) fn time(&mut self, timing: Timing, took: Duration) {
-        self.timings.entry(timing).or_default().observe(took);
+    /// Notes a duration; its label, where it has none, is ignored.
+    pub(super) fn time(&mut self, timing: Timing, label: &'static str, took: Duration) {
+        let label = if timing.metric().labels.is_empty() { "" } else { label };
+        self.timings.entry((timing, label)).or_default().observe(took);
     }
 
     /// Counts a request that ended.

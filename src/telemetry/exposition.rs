@@ -60,12 +60,19 @@ impl Page {
         }
     }
 
-    /// Every [`Timing`].
+    /// Every [`Timing`]; one without a label begins at zero.
     pub(super) fn timings(&mut self, sum: &Cells) {
         for timing in Timing::ALL {
             let metric = timing.metric();
             self.head(&metric);
-            self.histogram(&metric, &[], sum.timings.get(&timing).unwrap_or(&Histogram::default()));
+            if metric.labels.is_empty() {
+                let none = Histogram::default();
+                self.histogram(&metric, &[], sum.timings.get(&(timing, "")).unwrap_or(&none));
+                continue;
+            }
+            for ((_, label), took) in sum.timings.iter().filter(|((of, _), _)| *of == timing) {
+                self.histogram(&metric, &[label], took);
+            }
         }
     }
 

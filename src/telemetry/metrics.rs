@@ -158,22 +158,29 @@ pub enum Gauge {
 /// What is measured by whoever knows of it, beside requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Timing {
-    /// From a rotation to a replay of the token before it.
+    /// From a rotation to a replay of the token before it; no label.
     ReplayAge,
+    /// One hash of a password, without the wait for it; label: the algorithm.
+    PasswordHash,
 }
 
 impl Timing {
-    pub(super) const ALL: [Self; 1] = [Self::ReplayAge];
+    pub(super) const ALL: [Self; 2] = [Self::ReplayAge, Self::PasswordHash];
 
     pub(super) const fn metric(self) -> Metric {
-        match self {
-            Self::ReplayAge => Metric {
-                name: "portcullis_refresh_replay_age_seconds",
-                kind: Kind::Histogram,
-                labels: &[],
-                help: "From a rotation to a retry with the token before it, which was given the same successor.",
-            },
-        }
+        let (name, labels, help): (_, &[_], _) = match self {
+            Self::ReplayAge => (
+                "portcullis_refresh_replay_age_seconds",
+                &[],
+                "From a rotation to a retry with the token before it, which was given the same successor.",
+            ),
+            Self::PasswordHash => (
+                "portcullis_password_hash_seconds",
+                &["alg"],
+                "One hash of a password, made or compared, without its wait in the queue: argon2id, bcrypt.",
+            ),
+        };
+        Metric { name, kind: Kind::Histogram, labels, help }
     }
 }
 

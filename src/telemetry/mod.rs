@@ -68,12 +68,12 @@ struct Core {
 impl Telemetry {
     /// Opens the outputs and starts the writing thread. The error names the file that cannot be opened.
     pub fn open(log: &Log, clock: &Clock) -> io::Result<Self> {
-        Self::start(log, clock, sinks(log)?, Bounds::default())
+        Self::start(log, clock, sinks(log, clock)?, Bounds::default())
     }
 
     /// Opens the outputs of another configuration, and writes nothing to them yet.
     pub fn prepare(&self, log: &Log) -> io::Result<Outputs> {
-        Ok(Outputs { sinks: sinks(log)?, level: log.level })
+        Ok(Outputs { sinks: sinks(log, &self.0.clock)?, level: log.level })
     }
 
     /// Writes to these outputs from now on.
@@ -156,9 +156,9 @@ impl Telemetry {
         lock(&self.0.apart).count(counter, label);
     }
 
-    /// Notes a duration that is no request's.
-    pub fn time(&self, timing: Timing, took: Duration) {
-        lock(&self.0.apart).time(timing, took);
+    /// Notes a duration that is no request's. A timing without a label ignores it.
+    pub fn time(&self, timing: Timing, label: &'static str, took: Duration) {
+        lock(&self.0.apart).time(timing, label, took);
     }
 
     /// Writes out all that is queued, then returns: before the process ends. Gives up after two
@@ -240,9 +240,9 @@ impl Core {
     }
 }
 
-fn sinks(log: &Log) -> io::Result<Sinks> {
-    let access = if log.access { Sink::open(&log.output)? } else { Sink::to(io::sink()) };
-    Ok(Sinks::new(access, Sink::open(&log.audit_output)?))
+fn sinks(log: &Log, clock: &Clock) -> io::Result<Sinks> {
+    let access = if log.access { Sink::open(&log.output, clock)? } else { Sink::to(io::sink()) };
+    Ok(Sinks::new(access, Sink::open(&log.audit_output, clock)?))
 }
 
 /// Counts and lines stay usable after a panic elsewhere: each is whole after every statement.

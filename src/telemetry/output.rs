@@ -4,6 +4,7 @@
 //! drops access lines and counts them; audit lines are never dropped for want of room.
 
 mod sink;
+mod syslog;
 #[cfg(test)]
 mod tests;
 

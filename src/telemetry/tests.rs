@@ -12,6 +12,7 @@ use crate::identity::{Caller, Identity, SessionId, UserId, Username, Why};
 use crate::session::Transport;
 
 mod lines;
+mod monitoring;
 mod scrape;
 
 /// An output that a test can read.
@@ -221,7 +222,7 @@ fn a_full_audit_line_reads_back() {
              \"sid\":\"5e5e5e5e-5e5e-5e5e-5e5e-5e5e5e5e5e5e\",\"gen\":4,\"presented_gen\":2,\
              \"age_ms\":-7,\"transport\":\"body\",\"ip_prefix\":\"203.0.113.0/24\",\
              \"address\":\"203.0.113.7\",\"ua_hash\":\"abababababababab\",\
-             \"outcome\":\"revoked\",\"reason\":\"reuse\",\"actor\":\"control \\\"socket\\\"\\u000a\"}}\n"
+             \"outcome\":\"revoked\",\"reason\":\"reuse\",\"actor\":\"control \\\"socket\\\"\\u000a\",\"kid\":\"k1\"}}\n"
         )
     );
 }
@@ -244,6 +245,7 @@ fn full_event(id: RequestId) -> AuditEvent {
         .outcome("revoked")
         .reason("reuse")
         .actor("control \"socket\"\n".to_owned())
+        .key("k1".to_owned())
 }
 
 #[test]

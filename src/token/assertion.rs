@@ -12,7 +12,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::jwk::JwkSet;
 use serde::Serialize;
 
-use super::{AccessRules, Algorithm, KeyError, KeyRing, OldKeys, Upkeep};
+use super::{AccessRules, Algorithm, KeyEntry, KeyError, KeyRing, OldKeys, Rotated, Upkeep};
 use crate::clock::Timestamp;
 use crate::identity::Identity;
 use crate::secret::random;
@@ -70,9 +70,14 @@ impl Assertions {
         serde_json::to_string(&JwkSet { keys }).unwrap_or_else(|_unwritable| access.jwks())
     }
 
-    /// Brings another key, as for access tokens.
-    pub fn rotate(&self, old: OldKeys, now: Timestamp) -> Result<(), KeyError> {
-        self.ring.get().map_or(Ok(()), |ring| ring.rotate(old, now).map(drop))
+    /// Every key, in the order in which they sign; none before they are needed.
+    pub fn list(&self, now: Timestamp) -> Vec<KeyEntry> {
+        self.ring.get().map(|ring| ring.list(now)).unwrap_or_default()
+    }
+
+    /// Brings another key, as for access tokens. None: no key is needed.
+    pub fn rotate(&self, old: OldKeys, now: Timestamp) -> Result<Option<Rotated>, KeyError> {
+        self.ring.get().map(|ring| ring.rotate(old, now)).transpose()
     }
 
     /// As for access tokens.

@@ -310,7 +310,7 @@ pub enum KeyError {
     /// Shared secrets are the configuration's.
     #[error(
         "with HS256 the secrets are in the configuration: put a new one in front, tokens.secret = [NEW, OLD], \
-         restart, and take OLD out an hour later (at once, to end the access tokens that it signed)"
+         run `portcullis reload`, and take OLD out an hour later (at once, to end the access tokens that it signed)"
     )]
     Configured,
     /// An archive of keys names files by at most 100 bytes.

@@ -22,4 +22,4 @@ pub use assertion::Assertions;
 pub use cache::TokenCache;
 pub use keys::{Algorithm, KeyError};
 pub use refresh::{BadRefreshToken, MasterKey, MasterKeys, RefreshToken, Salt, SecretHash};
-pub use ring::{KeyEntry, KeyRing, KeyState, OldKeys, Upkeep};
+pub use ring::{KeyEntry, KeyRing, KeyState, OldKeys, Rotated, Upkeep};

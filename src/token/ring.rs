@@ -66,6 +66,24 @@ pub enum KeyState {
     Retired,
 }
 
+/// The key that is to sign after a rotation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rotated {
+    /// It is new.
+    Made(KeyEntry),
+    /// It was made before, and nothing was changed.
+    OnItsWay(KeyEntry),
+}
+
+impl Rotated {
+    /// The key, whoever made it when.
+    pub const fn key(&self) -> &KeyEntry {
+        match self {
+            Self::Made(key) | Self::OnItsWay(key) => key,
+        }
+    }
+}
+
 /// What housekeeping did.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Upkeep {
@@ -121,21 +139,20 @@ impl KeyRing {
         (0..keys.all.len()).filter_map(|at| keys.entry(at, now)).collect()
     }
 
-    /// Brings a new key; gives the one that is to sign. With one on its way, [`OldKeys::Overlap`]
-    /// brings no other.
-    pub fn rotate(&self, old: OldKeys, now: Timestamp) -> Result<KeyEntry, KeyError> {
+    /// Brings a new key. With one on its way, [`OldKeys::Overlap`] brings no other.
+    pub fn rotate(&self, old: OldKeys, now: Timestamp) -> Result<Rotated, KeyError> {
         let home = self.home();
         if old == OldKeys::Overlap {
             return match self.next(now) {
-                Some(on_its_way) => Ok(on_its_way),
-                None => self.add(home.make(now.plus(AHEAD + SECOND))?),
+                Some(on_its_way) => Ok(Rotated::OnItsWay(on_its_way)),
+                None => self.add(home.make(now.plus(AHEAD + SECOND))?).map(Rotated::Made),
             };
         }
         let new = home.make(now)?;
         let gone = self.replace(vec![Arc::clone(&new)])?;
         // One that cannot be removed keeps no other.
         gone.iter().map(|key| key.remove_file()).fold(Ok(()), Result::and)?;
-        Ok(new.entry(KeyState::Active, None))
+        Ok(Rotated::Made(new.entry(KeyState::Active, None)))
     }
 
     /// Makes the next key when the active one will soon have signed for `every`, and forgets those

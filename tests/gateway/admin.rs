@@ -151,6 +151,8 @@ fn the_metrics_count_what_was_done() {
             r#"authz_decisions_total{route="none",decision="refused",reason="misdirected_request"}"#,
             1,
         ),
+        // Fourteen tries, and two users of the configuration.
+        (r#"password_hash_seconds_count{alg="argon2id"}"#, 16),
         ("sessions_active", 2),
         ("revocation_set_size", 1),
         ("store_up", 1),

@@ -170,14 +170,14 @@ fn its_keys_are_kept_and_change_like_those_of_access_tokens() {
     gateway.restart();
     assert_eq!(kid(&gateway), first);
 
-    gateway.auth().keys().rotate(OldKeys::Overlap).unwrap();
+    gateway.auth().keys().rotate(OldKeys::Overlap).access.unwrap();
     assert_eq!(kid(&gateway), first, "the next one is published first");
     gateway.advance(Duration::from_secs(16 * 60));
     let second = kid(&gateway);
     assert_ne!(second, first);
     let jwks = gateway.get("/auth/jwks.json", &[]).text();
     assert!(jwks.contains(&first), "what it signed may still be on its way");
-    gateway.auth().keys().rotate(OldKeys::Revoked).unwrap();
+    gateway.auth().keys().rotate(OldKeys::Revoked).access.unwrap();
     let third = kid(&gateway);
     assert!(third != second && !gateway.get("/auth/jwks.json", &[]).text().contains(&second));
 }

@@ -87,3 +87,61 @@ fn only_administrators_who_signed_in_recently_get_a_link_and_not_too_many() {
     let late = invite(&gateway, &admin, (PATH, "")).expect(401);
     assert_eq!(late.member("code"), "reauth_required");
 }
+
+/// Roles of 32 characters, of which not all fit into a token.
+fn many_roles() -> Vec<String> {
+    (0..100).map(|number| format!("{number:0>32}")).collect()
+}
+
+/// The most of these roles that alice may have.
+fn as_many_as_fit(gateway: &Gateway) -> usize {
+    let name = portcullis::identity::Username::new("alice").unwrap();
+    let read = |role: &String| portcullis::identity::Role::new(role).unwrap();
+    let roles: Vec<_> = many_roles().iter().map(read).collect();
+    let fits = |count: usize| {
+        let users = gateway.auth().users();
+        crate::sessions::block_on(users.set_roles(&name, roles[..count].to_vec())).is_ok()
+    };
+    (1..roles.len()).find(|count| !fits(*count)).expect("not all fit") - 1
+}
+
+#[test]
+fn a_login_whose_token_would_be_too_long_says_so_and_leaves_nothing_behind() {
+    let names: Vec<_> = many_roles().iter().map(|role| format!("\"{role}\"")).collect();
+    let mut gateway = Gateway::start(&format!(
+        "[tokens]\nissuer = \"https://a.example\"\n[auth]\nroles = [\"admin\", \"user\", {}]\n",
+        names.join(", ")
+    ));
+    let admin = gateway.login("admin").access;
+    let link = invite(&gateway, &admin, (PATH, "")).expect(200).member("url");
+    assert!(as_many_as_fit(&gateway) > 40);
+    gateway.login("alice");
+    // Every token becomes longer by what its issuer becomes longer.
+    let longer = format!("https://a.example/{}", "x".repeat(300));
+    gateway.reconfigure("https://a.example", &longer);
+    gateway.reload().unwrap();
+
+    let alice = portcullis::identity::Username::new("alice").unwrap();
+    let sessions = || {
+        let users = gateway.auth().users();
+        crate::sessions::block_on(users.sessions(Some(&alice))).unwrap().len()
+    };
+    for more in ["", r#","transport":"body""#, r#","transport":"cookie""#] {
+        let answer = gateway.login_with("alice", more).expect(500);
+        assert_eq!(answer.member("code"), "too_many_roles");
+        assert!(answer.member("detail").contains("more roles than fit"), "{answer:?}");
+        assert_eq!(answer.cookies(), []);
+    }
+    assert_eq!(set(&gateway, &link, BETTER).expect(500).member("code"), "too_many_roles");
+    assert_eq!(sessions(), 1, "no session but the one before");
+    gateway.try_password("alice", "wrong").expect(401);
+    let audit = gateway.audit();
+    let failures = audit.lines().filter(|line| line.contains(r#""reason":"no_token""#));
+    assert_eq!(failures.count(), 4, "{audit}");
+    assert_eq!(audit.matches("auth.login.success").count(), 2, "{audit}");
+
+    let fewer = vec![portcullis::identity::Role::new("user").unwrap()];
+    crate::sessions::block_on(gateway.auth().users().set_roles(&alice, fewer)).unwrap();
+    gateway.login("alice");
+    set(&gateway, &link, BETTER).expect(200);
+}

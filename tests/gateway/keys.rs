@@ -150,7 +150,7 @@ fn the_command_works_on_the_files_when_no_gateway_runs() {
 #[test]
 fn a_rotation_survives_a_restart() {
     let mut gateway = Gateway::start("");
-    gateway.auth().keys().rotate(OldKeys::Overlap).unwrap();
+    gateway.auth().keys().rotate(OldKeys::Overlap).access.unwrap();
     let kids = published(&gateway);
     gateway.restart();
     assert_eq!(published(&gateway), kids);
@@ -177,7 +177,7 @@ fn shared_secrets_are_rotated_in_the_file() {
 #[test]
 fn a_backup_holds_every_key_for_its_owner_alone_and_overwrites_nothing() {
     let gateway = Gateway::start("");
-    gateway.auth().keys().rotate(OldKeys::Overlap).unwrap();
+    gateway.auth().keys().rotate(OldKeys::Overlap).access.unwrap();
     let to = gateway.folder().join("keys.tar");
     let said = keys::backup(&config(&gateway), &to).unwrap();
     assert!(said.contains("3 keys") && said.contains("tar -xpf"), "{said}");
@@ -188,4 +188,102 @@ fn a_backup_holds_every_key_for_its_owner_alone_and_overwrites_nothing() {
     let error = keys::backup(&config(&gateway), &to).unwrap_err().to_string();
     assert!(error.contains("never overwritten"), "{error}");
     assert_eq!(fs::read(&to).unwrap(), bytes);
+}
+
+const SECRET: &str =
+    "[tokens]\nalgorithm = \"HS256\"\nsecret = \"R3VhcmQgdGhlIGdhdGUgd2VsbCwgc3RyYW5nZXI\"\n";
+
+/// A route that tells its application by an assertion who asks.
+fn signed(upstream: &Upstream) -> String {
+    let url = upstream.url();
+    format!(
+        "[upstreams.wiki]\nservers = [\"{url}\"]\n[[routes]]\npath = \"/*\"\nidentity = \"signed\"\nupstream = \"wiki\"\n"
+    )
+}
+
+/// Purpose and state of every key, as `key list` shows them.
+fn listed(gateway: &Gateway) -> Vec<String> {
+    match order(gateway, KeyOrder::List) {
+        Answer::Keys(keys) => {
+            keys.into_iter().map(|key| format!("{} {}", key.purpose, key.state)).collect()
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[track_caller]
+fn done(answer: Answer) -> String {
+    match answer {
+        Answer::Done(text) => text,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_keys_of_assertions_are_listed_and_rotated_beside_those_of_access_tokens() {
+    let upstream = Upstream::hello();
+    let gateway = Gateway::start(&signed(&upstream));
+    assert_eq!(listed(&gateway), ["access active", "assertion active"]);
+    let text = done(order(&gateway, KeyOrder::Rotate { revoke_old: false }));
+    assert_eq!(text.matches("is published, and signs from").count(), 2, "{text}");
+    assert!(text.starts_with("assertion key ") && text.contains("\nkey "), "{text}");
+    let next = ["access active", "access next", "assertion active", "assertion next"];
+    assert_eq!(listed(&gateway), next);
+    let again = done(order(&gateway, KeyOrder::Rotate { revoke_old: false }));
+    assert_eq!(again.matches("was on its way already").count(), 2, "{again}");
+    assert_eq!(listed(&gateway), next, "and no other came");
+    let text = done(order(&gateway, KeyOrder::Rotate { revoke_old: true }));
+    assert!(text.contains("every assertion before it is refused"), "{text}");
+    assert_eq!(listed(&gateway), ["access active", "assertion active"]);
+    let audit = gateway.audit();
+    for (event, times) in [
+        ("auth.key.rotated", 2),
+        ("auth.key.removed", 2),
+        ("auth.assertion_key.rotated", 2),
+        ("auth.assertion_key.removed", 2),
+    ] {
+        let line = format!("\"event\":\"{event}\"");
+        let told: Vec<_> = audit.lines().filter(|told| told.contains(&line)).collect();
+        assert_eq!(told.len(), times, "{event}: {audit}");
+        assert!(told.iter().all(|told| told.contains("\"kid\":\"")), "{told:?}");
+    }
+}
+
+#[test]
+fn beside_shared_secrets_the_keys_of_assertions_are_listed_and_rotated() {
+    let upstream = Upstream::hello();
+    let gateway = Gateway::start(&format!("{SECRET}{}", signed(&upstream)));
+    assert_eq!(listed(&gateway), ["access active", "assertion active"]);
+    let text = done(order(&gateway, KeyOrder::Rotate { revoke_old: false }));
+    assert!(text.starts_with("assertion key "), "{text}");
+    for part in ["is published, and signs from", "tokens.secret = [NEW, OLD]", "portcullis reload"]
+    {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let first = published(&gateway)[0].clone();
+    let text = done(order(&gateway, KeyOrder::Rotate { revoke_old: true }));
+    assert!(text.contains("signs from now on") && text.contains("take OLD out"), "{text}");
+    let now = published(&gateway);
+    assert!(now.len() == 1 && now[0] != first, "{now:?}");
+    assert_eq!(listed(&gateway), ["access active", "assertion active"]);
+}
+
+#[test]
+fn a_key_that_cannot_be_removed_is_rotated_and_told_all_the_same() {
+    let gateway = Gateway::start("");
+    let before = gateway.login("alice");
+    let folder = gateway.folder().join("data/keys");
+    let file =
+        fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path()).find(|at| at.is_file());
+    // A folder of its name cannot be removed as a file.
+    let file = file.unwrap();
+    fs::remove_file(&file).unwrap();
+    fs::create_dir(&file).unwrap();
+    match order(&gateway, KeyOrder::Rotate { revoke_old: true }) {
+        Answer::Refused(why) => assert!(why.contains("remove it by hand"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+    gateway.get_as("/auth/me", &before.access).expect(401);
+    assert!(gateway.audit().contains("auth.key.rotated"), "{}", gateway.audit());
+    fs::remove_dir(&file).unwrap();
 }

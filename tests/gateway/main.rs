@@ -33,6 +33,7 @@ mod command_line;
 mod connect;
 mod cors;
 mod cutting;
+mod deeds;
 mod destination;
 mod explaining;
 mod faults;

@@ -357,7 +357,7 @@ fn a_link_is_void_when_it_is_old_or_its_user_is_not_what_it_was() {
     let spoilt: [&dyn Fn(); 4] = [
         &|| gateway.advance(HOUR),
         &|| block_on(users.set_password(&name("alice"), &String::from(BETTER).into())).unwrap(),
-        &|| block_on(users.disable(&name("alice"))).unwrap(),
+        &|| assert!(block_on(users.disable(&name("alice"))).unwrap()),
         &|| block_on(users.delete(&name("alice"), portcullis::auth::Name::Reserved)).unwrap(),
     ];
     for (at, spoil) in spoilt.iter().enumerate() {

@@ -277,7 +277,7 @@ const CALLS: [(&str, &str); 9] = [
     ("GET /auth/admin/users", ""),
     ("POST /auth/admin/users", r#"{"username":"bob"}"#),
     ("GET /auth/admin/users/alice", ""),
-    ("PUT /auth/admin/users/alice/roles", r#"{"roles":["user"]}"#),
+    ("PUT /auth/admin/users/alice/roles", r#"{"roles":["editor"]}"#),
     ("POST /auth/admin/users/alice/disable", ""),
     ("POST /auth/admin/users/alice/enable", ""),
     ("GET /auth/admin/sessions", ""),
@@ -345,7 +345,7 @@ fn who_may_administer_is_asked_when_the_body_is_there() {
         crate::sessions::block_on(async {
             match taken {
                 "its session" => drop(users.end_sessions(&name).await.unwrap()),
-                _ => users.set_roles(&name, vec![Role::new("user").unwrap()]).await.unwrap(),
+                _ => drop(users.set_roles(&name, vec![Role::new("user").unwrap()]).await.unwrap()),
             }
         });
         slow.ask(rest).expect(status);

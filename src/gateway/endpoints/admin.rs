@@ -35,18 +35,20 @@ impl Gateway {
         let body = if duty.has_body() { form::arrived(upload).await } else { Ok(Bytes::new()) };
         let caller = self.known(visit, request).await?;
         let name = caller.identity.username.clone();
+        let admitted = self.admit(visit, &caller, &role);
         let administrator = Administrator { name, role, client: client(visit, request) };
         let call = Call {
-            users: self.auth.users().by(&administrator),
+            users: self.auth.users().by(administrator),
             duty,
             request,
             current: caller.identity.session,
         };
-        let answer = match self.admit(visit, &caller, &administrator.role) {
+        let mut line = CallLine { call: &call, outcome: "left" };
+        let answer = match admitted {
             Ok(()) => call.carry_out(body).await,
             Err(refused) => Err(refused),
         };
-        call.tell(answer.as_ref().map_or_else(Refused::code, |_| "success"));
+        line.outcome = answer.as_ref().map_or_else(Refused::code, |_| "success");
         answer
     }
 
@@ -122,11 +124,23 @@ impl Duty {
 
 /// One call of an administrator.
 struct Call<'a> {
-    users: Users<'a>,
+    users: Users,
     duty: Duty,
     request: &'a NormalRequest,
     /// The caller's own session.
     current: SessionId,
+}
+
+/// The audit line of a call, written when it is over: also when the caller left before that.
+struct CallLine<'a> {
+    call: &'a Call<'a>,
+    outcome: &'static str,
+}
+
+impl Drop for CallLine<'_> {
+    fn drop(&mut self) {
+        self.call.tell(self.outcome);
+    }
 }
 
 #[derive(Deserialize)]

@@ -27,9 +27,9 @@ impl Gateway {
         let (form, _) = form::read::<TokenForm>(request, upload).await?;
         let (token, transport) = self.presented(form.refresh_token.as_deref(), request)?;
         let attempt = RefreshAttempt {
-            token,
+            token: token.to_owned(),
             transport,
-            idempotency_key: idempotency_key(request)?,
+            idempotency_key: idempotency_key(request)?.map(str::to_owned),
             client: client(visit, request),
         };
         match self.auth.refresh(attempt).await? {

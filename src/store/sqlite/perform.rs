@@ -181,10 +181,7 @@ fn apart<T>(
 }
 
 fn hold<T: 'static>(reply: Reply<T>, answer: Result<T, Unavailable>) -> Held {
-    Box::new(move |committed| {
-        // Whoever asked may have left.
-        drop(reply.send(committed.clone().and(answer)));
-    })
+    Box::new(move |committed| reply.send(committed.clone().and(answer)))
 }
 
 fn told<T>(outcome: rusqlite::Result<T>) -> Result<T, Unavailable> {

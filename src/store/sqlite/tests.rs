@@ -248,7 +248,7 @@ fn by_hand() -> (Connection, Clock) {
 fn asked<T>(
     ask: impl FnOnce(Reply<T>) -> Write,
 ) -> (Op, oneshot::Receiver<Result<T, Unavailable>>) {
-    let (reply, answer) = oneshot::channel();
+    let (reply, answer) = Reply::to(None);
     (Op::Write(ask(reply)), answer)
 }
 

@@ -154,8 +154,13 @@ pub(super) fn set_roles(
     now: Timestamp,
 ) -> rusqlite::Result<Changed> {
     let found = database
-        .prepare_cached("UPDATE users SET roles = ?2 WHERE id = ?1 AND deleted_at IS NULL")?
+        .prepare_cached(
+            "UPDATE users SET roles = ?2 WHERE id = ?1 AND deleted_at IS NULL AND roles <> ?2",
+        )?
         .execute((user, Roles(roles)))?;
+    if found == 0 {
+        return untouched(database, user);
+    }
     raised(database, found, user, now)
 }
 
@@ -207,19 +212,31 @@ pub(super) fn disable(
 ) -> rusqlite::Result<Changed> {
     let found = database
         .prepare_cached(
-            "UPDATE users SET disabled_at = coalesce(disabled_at, ?2)
-            WHERE id = ?1 AND deleted_at IS NULL",
+            "UPDATE users SET disabled_at = ?2
+            WHERE id = ?1 AND deleted_at IS NULL AND disabled_at IS NULL",
         )?
         .execute((user, now))?;
+    if found == 0 {
+        return untouched(database, user);
+    }
     ended(database, found, (user, EndReason::User), now)
 }
 
 /// Enables again; the sessions that ended stay ended.
 pub(super) fn enable(database: &Connection, user: UserId) -> rusqlite::Result<Changed> {
     let found = database
-        .prepare_cached("UPDATE users SET disabled_at = NULL WHERE id = ?1 AND deleted_at IS NULL")?
+        .prepare_cached(
+            "UPDATE users SET disabled_at = NULL
+            WHERE id = ?1 AND deleted_at IS NULL AND disabled_at IS NOT NULL",
+        )?
         .execute([user])?;
-    Ok(if found == 0 { Changed::NoSuchUser } else { Changed::Ended(Vec::new()) })
+    if found == 0 { untouched(database, user) } else { Ok(Changed::Ended(Vec::new())) }
+}
+
+/// What a change comes to that found nothing to change.
+fn untouched(database: &Connection, user: UserId) -> rusqlite::Result<Changed> {
+    let known = by_id(database, user)?.is_some();
+    Ok(if known { Changed::Already } else { Changed::NoSuchUser })
 }
 
 /// Deletes. The row stays, for its name and for what refers to it, without what is personal or can

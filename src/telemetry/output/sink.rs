@@ -7,6 +7,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::Stream;
+use super::syslog::Syslog;
+use crate::clock::Clock;
 use crate::config::LogOutput;
 
 /// The outputs of both streams.
@@ -42,72 +44,88 @@ impl Sinks {
             Stream::Access => &mut self.access,
             Stream::Audit => &mut self.audit,
         };
-        if batch.is_empty() || sink.write(batch) {
+        if batch.is_empty() {
             return 0;
         }
-        if stream == Stream::Audit && self.rescue.write_all(batch).is_ok() {
+        let left = sink.write(stream, batch);
+        if stream == Stream::Audit && self.rescue.write_all(&left).is_ok() {
             return 0;
         }
-        batch.iter().map(|byte| u64::from(*byte == b'\n')).sum()
+        left.iter().map(|byte| u64::from(*byte == b'\n')).sum()
     }
 }
 
 /// One output.
 pub(in crate::telemetry) struct Sink {
-    file: Option<PathBuf>,
-    out: Box<dyn Write + Send>,
+    out: Out,
     /// The last write failed, perhaps amid a line.
     failed: bool,
 }
 
+enum Out {
+    File(PathBuf, File),
+    Stream(Box<dyn Write + Send>),
+    Syslog(Syslog),
+}
+
 impl Sink {
     /// Opens an output; a file is made if it is missing, readable for its owner and group.
-    pub(in crate::telemetry) fn open(output: &LogOutput) -> io::Result<Self> {
-        match output {
-            LogOutput::Stdout => Ok(Self::to(io::stdout())),
-            LogOutput::Stderr => Ok(Self::to(io::stderr())),
-            LogOutput::File(path) => {
-                Ok(Self { file: Some(path.clone()), ..Self::to(append(path)?) })
-            }
-        }
+    pub(in crate::telemetry) fn open(output: &LogOutput, clock: &Clock) -> io::Result<Self> {
+        let out = match output {
+            LogOutput::Stdout => return Ok(Self::to(io::stdout())),
+            LogOutput::Stderr => return Ok(Self::to(io::stderr())),
+            LogOutput::File(path) => Out::File(path.clone(), append(path)?),
+            LogOutput::Syslog(path) => Out::Syslog(Syslog::open(path, clock)?),
+        };
+        Ok(Self { out, failed: false })
     }
 
     /// An output that is open already.
     pub(in crate::telemetry) fn to(out: impl Write + Send + 'static) -> Self {
-        Self { file: None, out: Box::new(out), failed: false }
+        Self { out: Out::Stream(Box::new(out)), failed: false }
     }
 
     fn reopen(&mut self) {
-        let Some(path) = &self.file else { return };
-        match append(path) {
-            Ok(file) => {
-                self.out = Box::new(file);
-                self.failed = false;
-            }
-            Err(cause) => tracing::error!("cannot reopen the log file: {cause}"),
+        let reopened = match &mut self.out {
+            Out::File(path, file) => append(path).map(|opened| *file = opened),
+            Out::Syslog(syslog) => syslog.reopen(),
+            Out::Stream(_) => return,
+        };
+        match reopened {
+            Ok(()) => self.failed = false,
+            Err(cause) => tracing::error!("cannot reopen the log: {cause}"),
         }
     }
 
-    /// Whether all of it was written. Tells when writing begins to fail and when it works again.
-    fn write(&mut self, batch: &[u8]) -> bool {
-        let outcome = self.try_write(batch);
+    /// Writes, and gives the lines that were not taken. Tells when writing begins to fail and when
+    /// it works again.
+    fn write(&mut self, stream: Stream, batch: &[u8]) -> Vec<u8> {
+        let mut left = Vec::new();
+        let outcome = match &mut self.out {
+            Out::Syslog(syslog) => syslog.write((stream, batch), &mut left),
+            Out::File(_, file) => write_whole(file, batch, self.failed),
+            Out::Stream(out) => write_whole(out, batch, self.failed),
+        };
         match &outcome {
             Ok(()) if self.failed => tracing::warn!("the log is written again"),
             Err(cause) if !self.failed => tracing::error!("cannot write the log: {cause}"),
             Ok(()) | Err(_) => {}
         }
         self.failed = outcome.is_err();
-        !self.failed
-    }
-
-    fn try_write(&mut self, batch: &[u8]) -> io::Result<()> {
-        if self.failed {
-            // Whatever line was torn shall not spoil the next.
-            self.out.write_all(b"\n")?;
+        if self.failed && left.is_empty() {
+            left.extend_from_slice(batch);
         }
-        self.out.write_all(batch)?;
-        self.out.flush()
+        left
     }
+}
+
+fn write_whole(out: &mut impl Write, batch: &[u8], after_a_failure: bool) -> io::Result<()> {
+    if after_a_failure {
+        // Whatever line was torn shall not spoil the next.
+        out.write_all(b"\n")?;
+    }
+    out.write_all(batch)?;
+    out.flush()
 }
 
 fn append(path: &Path) -> io::Result<File> {

@@ -2,6 +2,8 @@ use std::io::Write;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use super::*;
+use crate::clock::{Clock, Timestamp};
+use crate::config::LogOutput;
 
 /// An output that takes a batch only when the test lets it, and hands it over.
 struct Gate {
@@ -158,4 +160,99 @@ fn many_lines_are_one_write() {
     writer.flush();
     let sizes: Vec<usize> = batches.try_iter().map(|batch| batch.len()).collect();
     assert_eq!(sizes, [700]);
+}
+
+/// A syslog daemon, and what it got so far.
+fn daemon(at: &std::path::Path) -> std::os::unix::net::UnixDatagram {
+    let daemon = std::os::unix::net::UnixDatagram::bind(at).unwrap();
+    daemon.set_nonblocking(true).unwrap();
+    daemon
+}
+
+fn messages(daemon: &std::os::unix::net::UnixDatagram) -> Vec<String> {
+    let mut all = Vec::new();
+    let mut message = [0; 1024];
+    while let Ok(length) = daemon.recv(&mut message) {
+        all.push(String::from_utf8(message[..length].to_vec()).unwrap());
+    }
+    all
+}
+
+fn syslog(at: &std::path::Path) -> io::Result<Sink> {
+    let clock = Clock::manual(Timestamp::from_millis(1_795_527_886_500));
+    Sink::open(&LogOutput::Syslog(at.to_owned()), &clock)
+}
+
+#[test]
+fn syslog_gets_a_message_for_each_line_with_facility_severity_and_stream() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path().join("log");
+    let refused = syslog(&at).err().unwrap().to_string();
+    assert!(refused.starts_with("syslog at ") && refused.contains("/log: "), "{refused}");
+    let listens = daemon(&at);
+    let sinks = Sinks::new(syslog(&at).unwrap(), syslog(&at).unwrap());
+    let writer = Writer::start(sinks, Bounds::default()).unwrap();
+    let lines = [
+        (Stream::Access, r#"{"time":"t","level":"info","path":"/\"level\":\"error\""}"#, 30),
+        (Stream::Access, r#"{"time":"t","level":"error"}"#, 27),
+        (Stream::Access, "time=t level=error method=GET", 27),
+        (Stream::Audit, r#"{"time":"t","event":"auth.x","level":"warn"}"#, 84),
+        (Stream::Audit, r#"{"time":"t","event":"auth.x","level":"debug"}"#, 87),
+        (Stream::Audit, r#"{"time":"t","event":"auth.x","level":"info"}"#, 86),
+    ];
+    for (stream, line, priority) in lines {
+        writer.queue(stream).insist(format!("{line}\n").as_bytes());
+        writer.flush();
+        let (id, name) = (std::process::id(), stream.as_str());
+        let expected =
+            format!("<{priority}>1 2026-11-24T13:44:46.5Z - portcullis {id} {name} - {line}");
+        assert_eq!(messages(&listens), [expected]);
+    }
+    assert_eq!((writer.lost(Stream::Access), writer.lost(Stream::Audit)), (0, 0));
+}
+
+#[test]
+fn a_syslog_daemon_that_was_restarted_is_found_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path().join("log");
+    let before = daemon(&at);
+    let mut sinks = Sinks::new(Sink::to(io::sink()), syslog(&at).unwrap());
+    assert_eq!(sinks.write(Stream::Audit, b"one\n"), 0);
+    assert_eq!(messages(&before).len(), 1);
+    drop(before);
+    std::fs::remove_file(&at).unwrap();
+    let after = daemon(&at);
+    assert_eq!(sinks.write(Stream::Audit, b"two\nthree\n"), 0);
+    let told = messages(&after);
+    assert!(
+        told.len() == 2 && told[0].ends_with("- two") && told[1].ends_with("- three"),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn what_syslog_does_not_take_at_once_is_lost_and_counted_and_audit_lines_are_rescued() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path().join("log");
+    let listens = daemon(&at);
+    let (saved, rescued) = channel();
+    let rescue = Box::new(Flaky { failures: 0, written: saved });
+    let mut sinks = Sinks { rescue, ..Sinks::new(syslog(&at).unwrap(), syslog(&at).unwrap()) };
+    // Nobody reads: the socket takes some and no more.
+    let batch: String = (0..2000)
+        .map(|number| {
+            format!(
+                "line {number:04}
+"
+            )
+        })
+        .collect();
+    let lost = sinks.write(Stream::Access, batch.as_bytes());
+    let taken = u64::try_from(messages(&listens).len()).unwrap();
+    assert!(0 < taken && taken < 2000, "{taken}");
+    assert_eq!(lost, 2000 - taken);
+    assert_eq!(sinks.write(Stream::Audit, batch.as_bytes()), 0);
+    let taken = u64::try_from(messages(&listens).len()).unwrap();
+    let saved = u64::try_from(lines(&rescued).lines().count()).unwrap();
+    assert_eq!(taken + saved, 2000, "each line once");
 }

@@ -114,11 +114,22 @@ fn fed() -> House {
         worker.count(counter, "x");
         house.telemetry.count(counter, "x");
     }
+    for timing in Timing::ALL {
+        house.telemetry.time(timing, "x", Duration::from_secs(1));
+    }
     for gauge in Gauge::ALL {
         house.telemetry.set(gauge, 0.5);
     }
     house.telemetry.set_servers([("app".into(), "http://a".to_owned(), true)].into_iter());
     house
+}
+
+/// Every metric: whether it is a histogram, and its labels.
+pub(super) fn known() -> BTreeMap<String, (bool, BTreeSet<String>)> {
+    let families = read(&fed().telemetry.render()).into_iter();
+    let labels =
+        |family: &Family| family.samples.iter().flat_map(|s| s.labels.keys().cloned()).collect();
+    families.map(|(name, family)| (name, (family.kind == "histogram", labels(&family)))).collect()
 }
 
 #[cfg(target_os = "linux")]

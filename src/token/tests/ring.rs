@@ -36,7 +36,7 @@ fn a_key_is_published_then_signs_then_verifies_then_is_gone() {
     assert_eq!(states(&ring, NOW), [KeyState::Active]);
 
     let begun = NOW.plus(DAY);
-    let next = ring.rotate(OldKeys::Overlap, begun).unwrap();
+    let next = ring.rotate(OldKeys::Overlap, begun).unwrap().key().clone();
     let signs = next.from.unwrap();
     assert!(begun.until(signs) >= 15 * MINUTE, "{next:?}");
     assert!(ring.jwks().contains(&next.kid), "{}", ring.jwks());
@@ -62,7 +62,7 @@ fn a_key_is_published_then_signs_then_verifies_then_is_gone() {
 fn what_was_rotated_is_found_again_by_another_opening() {
     let (_home, dir) = folder();
     let ring = open(&dir, NOW);
-    let next = ring.rotate(OldKeys::Overlap, NOW).unwrap();
+    let next = ring.rotate(OldKeys::Overlap, NOW).unwrap().key().clone();
     for now in [NOW, next.from.unwrap(), next.from.unwrap().plus(62 * MINUTE)] {
         let again = open(&dir, now);
         assert_eq!(again.list(now), ring.list(now));
@@ -76,8 +76,11 @@ fn what_was_rotated_is_found_again_by_another_opening() {
 #[test]
 fn with_a_key_on_its_way_a_rotation_brings_no_other() {
     let ring = KeyRing::ephemeral(Algorithm::EdDsa).unwrap();
-    let next = ring.rotate(OldKeys::Overlap, NOW).unwrap();
-    assert_eq!(ring.rotate(OldKeys::Overlap, NOW.plus(MINUTE)).unwrap(), next);
+    let next = ring.rotate(OldKeys::Overlap, NOW).unwrap().key().clone();
+    assert_eq!(
+        ring.rotate(OldKeys::Overlap, NOW.plus(MINUTE)).unwrap(),
+        Rotated::OnItsWay(next.clone())
+    );
     assert_eq!(ring.list(NOW).len(), 2);
 }
 
@@ -86,8 +89,8 @@ fn revoking_leaves_the_new_key_alone() {
     let (_home, dir) = folder();
     let ring = open(&dir, NOW.minus(DAY));
     let old = mint(&ring);
-    let waiting = ring.rotate(OldKeys::Overlap, NOW).unwrap();
-    let new = ring.rotate(OldKeys::Revoked, NOW).unwrap();
+    let waiting = ring.rotate(OldKeys::Overlap, NOW).unwrap().key().clone();
+    let new = ring.rotate(OldKeys::Revoked, NOW).unwrap().key().clone();
     assert!(!knows(&ring, &old, NOW));
     assert_eq!(kid_at(&ring, NOW), new.kid);
     assert!(new.kid != waiting.kid && !ring.jwks().contains(&waiting.kid));
