@@ -63,6 +63,7 @@ mod proxying;
 mod reading;
 mod readings;
 mod redirect;
+mod reload_keys;
 mod reloaded_addresses;
 mod reloading;
 mod renewal;
