@@ -137,14 +137,7 @@ async fn carry_out(auth: &Auth, command: Command) -> Result<Answer, String> {
             users.set_password(&name, &Secret::from(password)).await.map_err(told)?;
             done(format!("{name} has a new password; every session of {name} has ended"))
         }
-        Command::UserRoles { user, roles } => {
-            let (name, roles) = (named(&user)?, read_roles(&roles)?);
-            let wanted = if roles.is_empty() { "no roles".to_owned() } else { listed(&roles) };
-            done(match users.set_roles(&name, roles).await.map_err(told)? {
-                true => format!("{name} has {wanted} from the next request on"),
-                false => format!("{name} has {wanted} already; nothing was changed"),
-            })
-        }
+        Command::UserRoles { user, roles } => set_roles(&users, &user, &roles).await,
         Command::UserDisable { user } => {
             let name = named(&user)?;
             done(match users.disable(&name).await.map_err(told)? {
@@ -182,6 +175,15 @@ async fn carry_out(auth: &Auth, command: Command) -> Result<Answer, String> {
         Command::Reload => Err("no gateway runs here that could reload".to_owned()),
         Command::Key(order) => keys::carry_out(auth.keys(), &order),
     }
+}
+
+async fn set_roles(users: &Users, user: &str, roles: &[String]) -> Result<Answer, String> {
+    let (name, roles) = (named(user)?, read_roles(roles)?);
+    let wanted = if roles.is_empty() { "no roles".to_owned() } else { listed(&roles) };
+    done(match users.set_roles(&name, roles).await.map_err(told)? {
+        true => format!("{name} has {wanted} from the next request on"),
+        false => format!("{name} has {wanted} already; nothing was changed"),
+    })
 }
 
 async fn add(users: &Users, new: NewUser) -> Result<Answer, String> {

@@ -127,7 +127,9 @@ impl StateStore for Since {
     {
         self.table.measure_and_replace(key, |tat| {
             let (outcome, tat) = decide(tat.map(|tat| tat.saturating_sub(self.start)))?;
-            Ok((outcome, tat + self.start))
+            // Rates of once in centuries reach the end of the scale.
+            let tat = tat.as_u64().saturating_add(self.start.as_u64());
+            Ok((outcome, Nanos::new(tat)))
         })
     }
 }

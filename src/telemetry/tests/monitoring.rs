@@ -90,7 +90,7 @@ fn check(expression: &str) {
             .iter()
             .filter_map(|suffix| {
                 let family = known.get(name.strip_suffix(suffix)?)?;
-                (family.0 == !suffix.is_empty()).then_some(family)
+                (family.0 != suffix.is_empty()).then_some(family)
             })
             .next()
             .unwrap_or_else(|| panic!("there is no metric {name}: {expression}"));
@@ -103,21 +103,16 @@ fn check(expression: &str) {
 
 /// Every `expr` of the dashboard.
 fn expressions(value: &serde_json::Value, found: &mut Vec<String>) {
-    match value {
-        serde_json::Value::Object(members) => {
-            for (key, member) in members {
-                match member.as_str() {
-                    Some(text) if key == "expr" => found.push(text.to_owned()),
-                    Some(text) if text.starts_with("label_values(") => found.push(
-                        text.trim_end_matches(')').split([',', '(']).nth(1).unwrap().to_owned(),
-                    ),
-                    _ => expressions(member, found),
-                }
+    for (key, member) in value.as_object().into_iter().flatten() {
+        match member.as_str() {
+            Some(text) if key == "expr" => found.push(text.to_owned()),
+            Some(text) if text.starts_with("label_values(") => {
+                found.push(text.trim_end_matches(')').split([',', '(']).nth(1).unwrap().to_owned())
             }
+            _ => expressions(member, found),
         }
-        serde_json::Value::Array(all) => all.iter().for_each(|one| expressions(one, found)),
-        _ => {}
     }
+    value.as_array().into_iter().flatten().for_each(|one| expressions(one, found));
 }
 
 /// Every `expr` of the rules, on one line or on several after a `|`.

@@ -77,10 +77,7 @@ fn what_was_rotated_is_found_again_by_another_opening() {
 fn with_a_key_on_its_way_a_rotation_brings_no_other() {
     let ring = KeyRing::ephemeral(Algorithm::EdDsa).unwrap();
     let next = ring.rotate(OldKeys::Overlap, NOW).unwrap().key().clone();
-    assert_eq!(
-        ring.rotate(OldKeys::Overlap, NOW.plus(MINUTE)).unwrap(),
-        Rotated::OnItsWay(next.clone())
-    );
+    assert_eq!(ring.rotate(OldKeys::Overlap, NOW.plus(MINUTE)).unwrap(), Rotated::OnItsWay(next));
     assert_eq!(ring.list(NOW).len(), 2);
 }
 
