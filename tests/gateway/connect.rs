@@ -376,8 +376,8 @@ fn silent_tunnels_by_connect_end_and_outlast_the_time_out_of_their_connection() 
     let (upstream, _) = echo();
     let gateway = Gateway::start(&format!(
         "[server]\nlisten = \"127.0.0.1:0\"\ndata_dir = \"FOLDER/data\"\nadmin = \"off\"\nworkers = 1\n\
-         timeouts = {{ header = \"1s\", idle = \"1s\" }}\n\
-         [upstreams.app]\nservers = [\"{}\"]\ntimeouts = {{ idle = \"3s\" }}\n\
+         timeouts = {{ header = \"4s\", idle = \"4s\" }}\n\
+         [upstreams.app]\nservers = [\"{}\"]\ntimeouts = {{ idle = \"9s\" }}\n\
          [[routes]]\npath = \"/*\"\naccess = \"public\"\nupstream = \"app\"\n",
         upstream.url()
     ));
@@ -394,7 +394,7 @@ fn silent_tunnels_by_connect_end_and_outlast_the_time_out_of_their_connection() 
             _ => {}
         }
     }
-    assert!(begun.elapsed().as_secs() >= 3, "{:?}", begun.elapsed());
+    assert!(begun.elapsed().as_secs() >= 9, "{:?}", begun.elapsed());
 }
 
 #[test]

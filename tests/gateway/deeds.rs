@@ -19,6 +19,8 @@ use crate::support::Gateway;
 
 /// Enough for every step of the longest of them, and more.
 const MOST_POLLS: usize = 12;
+/// Goes through all of them, again where a busy machine let nobody leave amid a deed.
+const ROUNDS: usize = 10;
 
 /// Polls so many times, and leaves when the next one is due.
 async fn leaving<F: Future>(times: usize, future: F) -> Option<F::Output> {
@@ -92,7 +94,10 @@ fn hold<S: PartialEq>(
     let gateway = Gateway::start(LOOSE);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (mut done, mut left_with_it_done) = (0, 0);
-    for times in 1..=MOST_POLLS {
+    for times in (1..=MOST_POLLS).cycle().take(ROUNDS * MOST_POLLS) {
+        if times == 1 && left_with_it_done > 0 {
+            break;
+        }
         runtime.block_on(async {
             anew(&gateway).await;
             settled(gateway.auth()).await;
@@ -205,7 +210,10 @@ fn a_replay_is_told_though_the_thief_ran_away() {
     let gateway = Gateway::start(LOOSE);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut ran_away = 0;
-    for times in 1..=MOST_POLLS {
+    for times in (1..=MOST_POLLS).cycle().take(ROUNDS * MOST_POLLS) {
+        if times == 1 && ran_away > 0 {
+            break;
+        }
         let stolen = gateway.login("alice");
         gateway.refresh(&stolen.refresh).expect(200);
         let ended = runtime.block_on(async {
