@@ -119,6 +119,11 @@ impl Streams {
         }
     }
 
+    /// Whether a request may begin on one, or on the one that is being made.
+    pub(super) fn has_room(&self, max_idle: Duration) -> bool {
+        self.connecting.get() || self.open.borrow().iter().any(|shared| shared.has_room(max_idle))
+    }
+
     fn take(&self, max_idle: Duration) -> Option<Ticket> {
         let open = self.open.borrow();
         let shared = open.iter().find(|shared| shared.has_room(max_idle))?;
