@@ -253,7 +253,9 @@ impl Refused {
 
     pub(super) fn upstream(failure: &upstream::Failure, upload: &UploadState) -> Self {
         match failure {
-            upstream::Failure::Connect(_) | upstream::Failure::Answer(_) => Refusal::BadGateway,
+            upstream::Failure::Connect(_)
+            | upstream::Failure::Protocol(_)
+            | upstream::Failure::Answer(_) => Refusal::BadGateway,
             upstream::Failure::TimedOut => Refusal::GatewayTimeout,
             upstream::Failure::Full => Refusal::UpstreamBusy,
             upstream::Failure::Down => Refusal::UpstreamStarting,

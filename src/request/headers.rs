@@ -47,6 +47,9 @@ pub(super) fn check_framing(head: &Parts) -> Result<(), Malformed> {
     else {
         return Ok(());
     };
+    if length.is_some() && head.version == Version::HTTP_2 {
+        return Err(Malformed::Bad("a Content-Length of 0 and a body that does not end"));
+    }
     if length.is_some() {
         return Err(Malformed::Bad("both Content-Length and Transfer-Encoding"));
     }

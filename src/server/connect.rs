@@ -30,14 +30,22 @@ pub(super) async fn through<F: FarSide>(
 ) {
     // Its client may have left before it was told.
     let Ok(near) = opening.await else { return };
-    let mut near = Near(TokioIo::new(near));
+    let mut near = Near { io: TokioIo::new(near), has_ended: false };
     if tunnel::run(&mut near, &mut far, &cut).await == Outcome::Broken {
         sending.make();
     }
 }
 
 /// The client's side.
-struct Near(TokioIo<Upgraded>);
+///
+/// hyper drives its two halves apart. What reads takes a client's cancelling (RST_STREAM) for an
+/// end; what sends, a task of its own, is told of the reset, and ends. A reset that comes along
+/// with bytes wakes the reader for the bytes first, so that it meets the end before that task has
+/// run: it is let run, once, before what it says of the end is believed.
+struct Near {
+    io: TokioIo<Upgraded>,
+    has_ended: bool,
+}
 
 impl AsyncRead for Near {
     fn poll_read(
@@ -46,14 +54,18 @@ impl AsyncRead for Near {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.0).poll_read(cx, buffer))?;
-        if buffer.filled().len() == before
-            && let Poll::Ready(Err(reset)) = Pin::new(&mut self.0).poll_flush(cx)
-        {
-            // hyper reads a client's cancelling as an end, but what sends has been told of it.
-            return Poll::Ready(Err(reset));
+        ready!(Pin::new(&mut self.io).poll_read(cx, buffer))?;
+        if buffer.filled().len() > before {
+            return Poll::Ready(Ok(()));
         }
-        Poll::Ready(Ok(()))
+        if !std::mem::replace(&mut self.has_ended, true) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        match Pin::new(&mut self.io).poll_flush(cx) {
+            Poll::Ready(Err(reset)) => Poll::Ready(Err(reset)),
+            Poll::Ready(Ok(())) | Poll::Pending => Poll::Ready(Ok(())),
+        }
     }
 }
 
@@ -63,14 +75,14 @@ impl AsyncWrite for Near {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, bytes)
+        Pin::new(&mut self.io).poll_write(cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        Pin::new(&mut self.io).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+        Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }

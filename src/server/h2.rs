@@ -59,7 +59,9 @@ pub(super) async fn serve<S: Service>(
             let (service, streams) = (Rc::clone(&service), streams.clone());
             let activity = Rc::clone(&activity);
             async move {
+                let unrecorded = Unrecorded { service: Some(&*service), peer };
                 tell_framing(&mut request, settings.header_timeout).await;
+                unrecorded.served();
                 let opening = connect::opening(&mut request);
                 let mut answer = service.serve(request, peer, Rc::clone(&flow.cut)).await;
                 if let Some(opening) = opening
@@ -100,22 +102,48 @@ fn is_io(error: &hyper::Error) -> bool {
     error.source().is_some_and(|cause| cause.is::<io::Error>())
 }
 
-/// A body whose length nobody told is what HTTP/1.1 calls chunked, and is judged as such: HTTP/2
-/// has no header that says so (RFC 9113 section 8.2.2).
+/// A request whose end is waited for. If its connection ends meanwhile it has no record: its service
+/// is told at least that there was one.
+struct Unrecorded<'a, S: Service> {
+    service: Option<&'a S>,
+    peer: Peer,
+}
+
+impl<S: Service> Unrecorded<'_, S> {
+    fn served(mut self) {
+        self.service = None;
+    }
+}
+
+impl<S: Service> Drop for Unrecorded<'_, S> {
+    fn drop(&mut self) {
+        if let Some(service) = self.service {
+            service.parse_error(ParseError::Left, self.peer);
+        }
+    }
+}
+
+/// A body whose length nobody told is what HTTP/1.1 calls chunked. HTTP/2 has no header that says
+/// so (RFC 9113 section 8.2.2): it is set here for whoever judges the framing of a request.
 async fn tell_framing(request: &mut Request<Incoming>, patience: Duration) {
     let length = request.body().size_hint().exact();
-    let seldom = length.is_none() && matches!(*request.method(), Method::GET | Method::HEAD);
-    let is_told = if request.body().is_end_stream() {
+    let may_be_empty = length.map_or(seldom_has_a_body(request.method()), |length| length == 0);
+    let has_known_length = if request.body().is_end_stream() {
         true
-    } else if length == Some(0) || seldom {
+    } else if may_be_empty {
         // Rare, and large: in a box, so that what every request carries along stays small.
         Box::pin(timeout(patience, ends_empty(request.body_mut()))).await == Ok(true)
     } else {
         length.is_some()
     };
-    if !is_told {
+    if !has_known_length {
         request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
+}
+
+/// Others are not kept from their application until their first bytes come.
+fn seldom_has_a_body(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::DELETE)
 }
 
 /// Whether a body that should be empty is: its end may come in a frame of its own.

@@ -90,6 +90,9 @@ pub enum ParseError {
     /// Closed without an answer.
     #[error("the head of the request came too late")]
     Late,
+    /// Over HTTP/2, where an end may come by itself: never answered, since its client had gone.
+    #[error("the connection ended before the request")]
+    Left,
     /// Closed without an answer: a trusted proxy that does not say for whom it connects.
     #[error("a trusted proxy sent no proper preamble of the PROXY protocol")]
     Preamble,

@@ -108,7 +108,7 @@ impl Counter {
             Self::ParseErrors => (
                 "portcullis_parse_errors_total",
                 &[],
-                "Connections closed over bytes that are not HTTP.",
+                "Connections closed over bytes that are not HTTP, and requests of HTTP/2 whose client left before their end came.",
             ),
             Self::TurnedAway => (
                 "portcullis_connections_turned_away_total",

@@ -16,6 +16,7 @@ use super::link::{Link, Lost};
 use super::pool::{Lease, Pool, Room};
 use super::sent::Sent;
 use super::stream::{self, Shared};
+use super::streams::Speaks;
 use super::terms::{Terms, Waits};
 use super::{AnswerBody, Failure, answer, upgraded};
 use crate::identity::SessionId;
@@ -55,9 +56,7 @@ async fn elsewhere<'a>(
     let mut _retry = None;
     loop {
         tried = tried.with(at);
-        // Whoever speaks HTTP/2 need not speak HTTP/1.1 too, which a tunnel asks of it.
-        let asks_for_more = call.upgrade.is_some() && pool.may_share();
-        if !asks_for_more && call.blames_server(&lost.failure) {
+        if call.blames_server(&lost.failure) && !call.excuses(pool, &lost.failure) {
             group.failed(at);
         }
         let next = lost.request.zip(group.again(tried, session));
@@ -246,10 +245,26 @@ impl Call {
     /// does a house that is full.
     fn blames_server(&self, failure: &Failure) -> bool {
         match failure {
-            Failure::Connect(_) | Failure::Answer(_) => self.blame(failure.clone()) == *failure,
+            Failure::Connect(_) | Failure::Protocol(_) | Failure::Answer(_) => {
+                self.blame(failure.clone()) == *failure
+            }
             Failure::TimedOut => self.is_sent(),
             Failure::Full | Failure::Down | Failure::Upload => false,
         }
+    }
+
+    /// Whoever speaks HTTP/2 need not speak HTTP/1.1 too, which a tunnel asks of it.
+    fn excuses(&self, pool: &Pool, failure: &Failure) -> bool {
+        self.upgrade.is_some()
+            && match failure {
+                Failure::Protocol(_) => true,
+                Failure::Answer(_) => pool.streams().speaks() == Speaks::Http2,
+                Failure::Connect(_)
+                | Failure::TimedOut
+                | Failure::Full
+                | Failure::Down
+                | Failure::Upload => false,
+            }
     }
 
     /// A broken upload breaks the connection too; the upstream is not to blame.

@@ -151,8 +151,13 @@ impl Pool {
 
     /// Whether the next request would have to wait.
     pub(super) fn is_full(&self) -> bool {
-        let most = if self.may_share() { self.most_streams() } else { self.limits.connections };
-        self.busy() >= most
+        if !self.may_share() {
+            return self.busy() >= self.limits.connections;
+        }
+        // Tunnels share none, and may hold every connection.
+        let has_connection =
+            self.open.get() < self.limits.connections || self.streams.has_room(self.max_idle());
+        !has_connection || self.busy() >= self.most_streams()
     }
 
     /// Lets an upload in, unless its client's network holds half of the places with unfinished

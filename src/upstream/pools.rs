@@ -29,6 +29,9 @@ pub enum Failure {
     /// 502: refused, reset, no such name.
     #[error("cannot connect: {0}")]
     Connect(String),
+    /// 502: it speaks no protocol that it was offered (RFC 7301).
+    #[error("cannot connect: {0}")]
+    Protocol(String),
     /// 502: what it sent is no answer, or ended early.
     #[error("no valid answer: {0}")]
     Answer(String),

@@ -19,7 +19,7 @@ use super::Failure;
 use super::addresses::Addresses;
 use super::socket::Socket;
 use super::streams::Speaks;
-use super::tls::{Offer, Tls};
+use super::tls::{self, Offer, Tls};
 use crate::config::{Protocol, ServerAddress, UpstreamServer};
 
 /// Makes the system's resolver when the first name asks for it; all others share it.
@@ -125,7 +125,14 @@ impl Place {
             return Ok(Socket::Tcp(stream));
         };
         let begun = timeout_at(end, tls.begin(stream, offer)).await;
-        let stream = begun.map_err(|_elapsed| Failure::TimedOut)?.map_err(refused)?;
+        let told = |cause: io::Error| {
+            if tls::is_of_protocol(&cause) {
+                Failure::Protocol(format!("{:?}: {cause}", self.name))
+            } else {
+                refused(cause)
+            }
+        };
+        let stream = begun.map_err(|_elapsed| Failure::TimedOut)?.map_err(told)?;
         Ok(Socket::Tls(Box::new(stream)))
     }
 

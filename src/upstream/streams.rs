@@ -5,9 +5,10 @@
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
-use std::future::pending;
+use std::future::{pending, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -62,6 +63,8 @@ struct Shared {
     active: Cell<usize>,
     /// How often it has come into use after none.
     turns: Cell<usize>,
+    /// Requests begun on it.
+    begun: Cell<usize>,
     /// How often something came of its server.
     heard: Cell<usize>,
     idle_since: Cell<Instant>,
@@ -116,6 +119,11 @@ impl Streams {
         }
     }
 
+    /// Whether a request may begin on one, or on the one that is being made.
+    pub(super) fn has_room(&self, max_idle: Duration) -> bool {
+        self.connecting.get() || self.open.borrow().iter().any(|shared| shared.has_room(max_idle))
+    }
+
     fn take(&self, max_idle: Duration) -> Option<Ticket> {
         let open = self.open.borrow();
         let shared = open.iter().find(|shared| shared.has_room(max_idle))?;
@@ -162,24 +170,55 @@ impl Shared {
     }
 
     /// Waits until its server gives no sign of life: requests wait, nothing comes, and a ping has no
-    /// answer, each for as long as a connection may take. A silence is asked about once, since
-    /// servers of gRPC take several pings for a flood.
-    async fn fall_silent(&self, pings: &mut PingPong) {
+    /// answer, each for as long as a connection may take. Fails with the connection.
+    async fn fall_silent(&self, pings: PingPong) -> Result<(), h2::Error> {
         let patience = self.lease.pool().waits().connect;
+        let mut pinger = Pinger { pings, is_owed: false };
         let mut asked = None;
         loop {
-            let (heard, turns, waited) = (self.heard.get(), self.turns.get(), self.active.get());
+            let (heard, begun) = (self.heard.get(), self.begun.get());
+            let (turns, waited) = (self.turns.get(), self.active.get() > 0);
             sleep(patience).await;
-            let waits = waited > 0 && self.active.get() > 0 && self.turns.get() == turns;
-            if !waits || self.heard.get() != heard || asked == Some(heard) {
+            // Not in between none: a server that nobody asks owes nobody a sign.
+            let always_waited = waited && self.active.get() > 0 && self.turns.get() == turns;
+            let was_silent = self.heard.get() == heard;
+            // Servers of gRPC take several pings for a flood: one for each silence, and for each
+            // request that begins in it, since the server may have died after its answer.
+            let was_asked = asked == Some((heard, begun));
+            if !always_waited || !was_silent || was_asked {
                 continue;
             }
-            asked = Some(heard);
-            let answered = timeout(patience, pings.ping(Ping::opaque())).await;
-            if answered.is_err() && self.heard.get() == heard {
-                return;
+            asked = Some((heard, begun));
+            if !pinger.has_answer(patience).await? && self.heard.get() == heard {
+                return Ok(());
             }
         }
+    }
+}
+
+/// Asks a server for a sign of life. One ping at a time: h2 begins none while the last one's answer
+/// is owed, even if nobody waits for it any more.
+struct Pinger {
+    pings: PingPong,
+    is_owed: bool,
+}
+
+impl Pinger {
+    async fn has_answer(&mut self, patience: Duration) -> Result<bool, h2::Error> {
+        // One that came too late tells nothing of now.
+        if self.is_owed {
+            let late = poll_fn(|cx| Poll::Ready(self.pings.poll_pong(cx))).await;
+            self.is_owed = late?.is_pending();
+        }
+        if !self.is_owed {
+            self.pings.send_ping(Ping::opaque())?;
+            self.is_owed = true;
+        }
+        let Ok(answer) = timeout(patience, poll_fn(|cx| self.pings.poll_pong(cx))).await else {
+            return Ok(false);
+        };
+        self.is_owed = false;
+        answer.map(|_pong| true)
     }
 }
 
@@ -284,6 +323,7 @@ async fn connect(lease: Lease, end: Instant) -> Result<Option<Rc<Shared>>, Failu
         sender: RefCell::new(Some(sender)),
         active: Cell::new(0),
         turns: Cell::new(0),
+        begun: Cell::new(0),
         heard: Cell::new(0),
         idle_since: Cell::new(Instant::now()),
         ended: Notify::new(),
@@ -325,8 +365,9 @@ async fn drive(mut connection: Connection<Socket, Bytes>, shared: Rc<Shared>) {
 /// Lets no request begin where the server gives no sign of life. Those under way keep their own
 /// time-outs: it may only be busy.
 async fn watch(pings: Option<PingPong>, shared: &Rc<Shared>) -> Infallible {
-    if let Some(mut pings) = pings {
-        shared.fall_silent(&mut pings).await;
+    if let Some(pings) = pings
+        && shared.fall_silent(pings).await.is_ok()
+    {
         shared.lease.pool().streams().retire(shared);
     }
     pending().await
@@ -354,6 +395,7 @@ impl Ticket {
         if shared.active.get() == 0 {
             shared.turns.set(shared.turns.get().wrapping_add(1));
         }
+        shared.begun.set(shared.begun.get().wrapping_add(1));
         shared.active.set(shared.active.get().saturating_add(1));
         Self { shared: Rc::clone(shared), age }
     }

@@ -229,7 +229,9 @@ async fn forward(
         }
         Err(failure) => {
             let status = match failure {
-                Failure::Connect(_) | Failure::Answer(_) => StatusCode::BAD_GATEWAY,
+                Failure::Connect(_) | Failure::Protocol(_) | Failure::Answer(_) => {
+                    StatusCode::BAD_GATEWAY
+                }
                 Failure::TimedOut => StatusCode::GATEWAY_TIMEOUT,
                 Failure::Full | Failure::Down => StatusCode::SERVICE_UNAVAILABLE,
                 Failure::Upload => StatusCode::PAYLOAD_TOO_LARGE,

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{
+    AlertDescription, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -98,6 +100,12 @@ impl Tls {
         };
         connector.connect(self.name.clone(), stream).await
     }
+}
+
+/// Whether a handshake failed since the server speaks nothing that it was offered.
+pub(super) fn is_of_protocol(cause: &io::Error) -> bool {
+    let told = cause.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+    told == Some(&rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol))
 }
 
 /// What a handshake offers to speak (RFC 7301).

@@ -357,6 +357,16 @@ fn a_client_that_resets_its_tunnel_takes_the_upstreams_side_along() {
 }
 
 #[test]
+fn a_reset_that_comes_along_with_the_last_bytes_is_no_end() {
+    let (door, told) = house("");
+    let alice = door.gateway.login("alice");
+    let mut client = door.connect();
+    opened(&door, &mut client, 1, &alice);
+    client.send([frame(DATA, 0, 1, b"x"), frame(RST_STREAM, 0, 1, &CANCEL.to_be_bytes())].concat());
+    assert_eq!(ended(&told), Err(ErrorKind::ConnectionReset));
+}
+
+#[test]
 fn an_upstream_that_breaks_off_resets_its_tunnels_stream() {
     let upstream = Upstream::scripted(|seen, stream| {
         let _ = stream.write_all(switching(seen).as_bytes());

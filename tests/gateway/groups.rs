@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::net::UnixListener;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::streams::{Shared, acceptor};
 use crate::support::{Answer, Client, Gateway, Then, Upstream, eventually, request};
 
 /// One worker, so that what one request teaches the next one knows.
@@ -62,7 +63,7 @@ fn nobody() -> String {
     format!("http://{}", listener.local_addr().unwrap())
 }
 
-fn metrics(gateway: &Gateway) -> String {
+pub fn metrics(gateway: &Gateway) -> String {
     let mut admin = Client::connect(gateway.admin_address());
     admin.ask(request("GET /metrics", &[("Host", "localhost")], "")).text()
 }
@@ -446,6 +447,13 @@ fn by_http_2(name: &'static str) -> String {
     url
 }
 
+const OPENING: [(&str, &str); 4] = [
+    ("Connection", "Upgrade"),
+    ("Upgrade", "websocket"),
+    ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ("Sec-WebSocket-Version", "13"),
+];
+
 #[test]
 fn servers_of_http_2_that_open_no_tunnel_are_not_left_out_for_it() {
     let [one, two] = ["one", "two"].map(by_http_2);
@@ -453,15 +461,35 @@ fn servers_of_http_2_that_open_no_tunnel_are_not_left_out_for_it() {
         "servers = [\"{one}\", \"{two}\"]\nbalance = \"round_robin\"\n\
          eject = {{ failures = 1, for = \"1h\", at_most = \"50 %\" }}"
     ));
-    let opening = [
-        ("Connection", "Upgrade"),
-        ("Upgrade", "websocket"),
-        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
-        ("Sec-WebSocket-Version", "13"),
-    ];
-    gateway.ask("GET /public/ws", &opening, "").expect(502);
+    gateway.ask("GET /public/ws", &OPENING, "").expect(502);
     let answer = |_| gateway.get("/public/x", &[]).expect(200).text();
     let mut answered: Vec<String> = (0..4).map(answer).collect();
     answered.sort();
     assert_eq!(answered, ["one", "one", "two", "two"]);
+}
+
+#[test]
+fn a_server_that_is_gone_is_left_out_where_only_tunnels_are_asked_of_it() {
+    let [gone, other] = [nobody(), nobody()].map(|url| url.replace("http:", "https:"));
+    let gateway = gateway(&format!(
+        "servers = [\"{gone}\", \"{other}\"]\nbalance = \"round_robin\"\ntls = {{ verify = \"off\" }}\n\
+         eject = {{ failures = 1, for = \"1h\", at_most = \"50 %\" }}"
+    ));
+    gateway.ask("GET /public/ws", &OPENING, "").expect(502);
+    let is_left_out = |server: &String| healthy(&gateway, server).as_deref() == Some("0");
+    assert_eq!([gone, other].iter().filter(|server| is_left_out(server)).count(), 1);
+}
+
+#[test]
+fn a_server_that_agrees_on_http_2_alone_is_not_left_out_for_a_tunnel() {
+    let shared = [(); 2].map(|()| Shared::start(Some(acceptor())));
+    let [one, two] = shared.each_ref().map(|server| server.address);
+    let gateway = gateway(&format!(
+        "servers = [\"https://{one}\", \"https://{two}\"]\ntls = {{ verify = \"off\" }}\n\
+         eject = {{ failures = 1, for = \"1h\", at_most = \"50 %\" }}"
+    ));
+    gateway.ask("GET /public/ws", &OPENING, "").expect(502);
+    for server in [one, two] {
+        assert_eq!(healthy(&gateway, &format!("https://{server}")).as_deref(), Some("1"));
+    }
 }

@@ -3,6 +3,7 @@
 
 use std::io::Write;
 
+use crate::groups::metrics;
 use crate::support::frames::*;
 use crate::support::{Gateway, Then, Upstream, eventually, routes};
 
@@ -313,7 +314,12 @@ fn an_end_in_a_frame_of_its_own_is_no_body() {
     let door = Door::open();
     let bare = door.get("/public/x", &[]);
     let zero = door.get("/public/x", &[("content-length", "0")]);
-    for head in [&bare, &zero] {
+    let host = door.host();
+    let [options, delete] = ["OPTIONS", "DELETE"].map(|method| {
+        let path = (":path", "/public/x");
+        block(&[(":method", method), (":scheme", "http"), (":authority", &host), path])
+    });
+    for head in [&bare, &zero, &options, &delete] {
         for ends in [
             vec![frame(DATA, END_STREAM, 1, b"")],
             vec![
@@ -330,7 +336,7 @@ fn an_end_in_a_frame_of_its_own_is_no_body() {
             assert!(seen.all("transfer-encoding").is_empty() && seen.body.is_empty(), "{seen:?}");
         }
     }
-    assert_eq!(door.upstream.seen().len(), 4);
+    assert_eq!(door.upstream.seen().len(), 8);
 }
 
 #[test]
@@ -342,12 +348,50 @@ fn an_end_that_does_not_come_is_waited_for_no_longer_than_a_head() {
         routes(&upstream.url())
     ));
     let door = Door { gateway, upstream };
-    for fields in [&[][..], &[("content-length", "0")]] {
+    let host = door.host();
+    let post = [(":method", "POST"), (":scheme", "http"), (":authority", &host)];
+    let empty = [(":path", "/public/x"), ("content-length", "0")];
+    for head in [
+        door.get("/public/x", &[]),
+        door.get("/public/x", &[("content-length", "0")]),
+        block(&[&post[..], &empty].concat()),
+    ] {
         let mut client = door.connect();
-        client.send(frame(HEADERS, END_HEADERS, 1, &door.get("/public/x", fields)));
+        client.send(frame(HEADERS, END_HEADERS, 1, &head));
         assert_eq!(client.told(), Told::Status(400));
     }
     assert_eq!(door.upstream.seen().len(), 0);
+}
+
+#[test]
+fn a_request_that_ends_with_its_connection_before_its_end_comes_is_counted() {
+    let upstream = Upstream::hello();
+    let gateway = Gateway::start(&format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\ndata_dir = \"FOLDER/data\"\n\
+         admin = \"127.0.0.1:0\"\nworkers = 1\n{}",
+        routes(&upstream.url())
+    ));
+    let door = Door { gateway, upstream };
+    let counted = |count: usize| {
+        metrics(&door.gateway).contains(&format!("\nportcullis_parse_errors_total {count}\n"))
+    };
+    let begun = || {
+        let mut client = door.connect();
+        client.send(frame(HEADERS, END_HEADERS, 1, &door.get("/public/x", &[])));
+        client.send(frame(PING, 0, 0, &[0; 8]));
+        while client.until(PING).flags & ACK == 0 {}
+        client
+    };
+    // One that is whole, or reset alone, has a record.
+    let mut client = begun();
+    client.send(frame(DATA, END_STREAM, 1, b""));
+    assert_eq!(client.told(), Told::Status(200));
+    let mut client = begun();
+    client.send(frame(RST_STREAM, 0, 1, &8_u32.to_be_bytes()));
+    let refused = "http_response_status_code=\"400\"";
+    eventually("it is recorded", || metrics(&door.gateway).contains(refused).then_some(()));
+    drop(begun());
+    eventually("it is counted", || counted(1).then_some(()));
 }
 
 #[test]

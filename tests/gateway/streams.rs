@@ -14,13 +14,13 @@ use tokio_rustls::TlsAcceptor;
 use crate::support::{Gateway, eventually};
 
 /// An application that answers everything with the path that it was asked for.
-struct Shared {
-    address: SocketAddr,
+pub struct Shared {
+    pub address: SocketAddr,
     heads: Arc<Mutex<Vec<String>>>,
 }
 
 impl Shared {
-    fn start(tls: Option<TlsAcceptor>) -> Self {
+    pub fn start(tls: Option<TlsAcceptor>) -> Self {
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
@@ -102,7 +102,7 @@ fn answer(
     stream.send_data(Bytes::from(path), true).unwrap();
 }
 
-fn acceptor() -> TlsAcceptor {
+pub fn acceptor() -> TlsAcceptor {
     let made = rcgen::generate_simple_self_signed(["app.internal".to_owned()]).unwrap();
     let key = rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());

@@ -166,6 +166,15 @@ fn over_http_2_the_authority_is_the_host_and_a_host_beside_it_is_the_same() {
 }
 
 #[test]
+fn over_http_2_an_empty_body_that_does_not_end_is_told_as_what_it_is() {
+    let mut head = head("POST", "/", &[("content-length", "0"), ("transfer-encoding", "chunked")]);
+    head.version = Version::HTTP_2;
+    let told = read(head).err().map(|refused| refused.to_string());
+    let fault = "a Content-Length of 0 and a body that does not end";
+    assert!(told.as_ref().is_some_and(|told| told.contains(fault)), "{told:?}");
+}
+
+#[test]
 fn cookies_that_http_2_splits_are_one_line_again() {
     let cookies = [("cookie", "a=1"), ("cookie", "b=2; c=3"), ("cookie", "d=4")];
     let mut head = head("GET", "/", &cookies);

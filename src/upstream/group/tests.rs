@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::config::{Eject, HealthCheck};
+use crate::config::{Eject, HealthCheck, Protocol};
 use crate::upstream::pool::Room;
 use crate::upstream::tests::{config, server};
 
@@ -121,4 +121,16 @@ fn a_server_that_has_been_back_for_long_has_its_whole_share() {
         std::thread::yield_now();
     }
     assert_eq!(chosen(&group, 100), [50, 50]);
+}
+
+#[test]
+fn a_server_whose_connections_are_all_tunnels_is_full_though_requests_may_share_others() {
+    let (group, _) = group(2, |upstream| {
+        upstream.servers.iter_mut().for_each(|server| server.protocol = Protocol::H2c);
+        upstream.max_connections = 2;
+    });
+    let _first = group.servers[0].room().unwrap();
+    assert_eq!(chosen(&group, 10), [5, 5], "there is room for a connection");
+    let _second = group.servers[0].room().unwrap();
+    assert_eq!(chosen(&group, 10), [0, 10]);
 }

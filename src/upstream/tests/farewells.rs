@@ -14,6 +14,7 @@ struct Seen {
 }
 
 const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
@@ -188,5 +189,41 @@ fn a_server_that_answers_a_ping_keeps_its_connection() {
             busy.answer(stream).await;
             is_answered(client).await;
         }
+    });
+}
+
+#[test]
+fn a_server_that_dies_after_its_answer_to_a_ping_is_asked_once_more_with_the_next_request() {
+    run(async {
+        let patience = Duration::from_secs(1);
+        let house = House::over(Kind::H2c, |upstream| upstream.connect_timeout = patience).await;
+        let first = client(&house, GET).await;
+        let mut dying = Raw::accepted(&house).await;
+        let ping = dying.until(PING).await;
+        dying.say(PING, (ACK, 0), &ping.payload).await;
+        assert!(timeout(patience * 3, dying.until(PING)).await.is_err(), "one ping for a silence");
+        drop(first);
+        dying.until(RST_STREAM).await;
+        let _second = client(&house, GET).await;
+        dying.is_asked(3).await;
+        dying.until(PING).await;
+    });
+}
+
+#[test]
+fn an_answer_to_a_ping_that_comes_too_late_does_not_stop_the_next_ping() {
+    run(async {
+        let patience = Duration::from_secs(1);
+        let house = House::over(Kind::H2c, |upstream| upstream.connect_timeout = patience).await;
+        let mut first = client(&house, GET).await;
+        let mut slow = Raw::accepted(&house).await;
+        let ping = slow.until(PING).await;
+        slow.answer(1).await;
+        is_answered(&mut first).await;
+        assert!(timeout(patience * 2, slow.until(PING)).await.is_err(), "nobody waits");
+        slow.say(PING, (ACK, 0), &ping.payload).await;
+        let _second = client(&house, GET).await;
+        slow.is_asked(3).await;
+        slow.until(PING).await;
     });
 }
