@@ -358,12 +358,24 @@ fn a_client_that_resets_its_tunnel_takes_the_upstreams_side_along() {
 
 #[test]
 fn a_reset_that_comes_along_with_the_last_bytes_is_no_end() {
-    let (door, told) = house("");
-    let alice = door.gateway.login("alice");
+    let (tell, told) = channel();
+    // It answers nothing: what writes would learn of the reset in the place of what reads.
+    let upstream = Upstream::scripted(move |seen, stream| {
+        let _ = stream.write_all(switching(seen).as_bytes());
+        let end = std::iter::repeat_with(|| stream.read(&mut [0; 8]))
+            .find(|read| !matches!(read, Ok(1..)));
+        let _ = tell.send(end.unwrap());
+        Then::Close
+    });
+    let door = Door { gateway: Gateway::before(&upstream.url()), upstream };
     let mut client = door.connect();
-    opened(&door, &mut client, 1, &alice);
-    client.send([frame(DATA, 0, 1, b"x"), frame(RST_STREAM, 0, 1, &CANCEL.to_be_bytes())].concat());
-    assert_eq!(ended(&told), Err(ErrorKind::ConnectionReset));
+    for stream in (1..40).step_by(2) {
+        let asked = asking(&door, "/public/ws", &[]);
+        assert_eq!(open(&mut client, stream, &asked), Told::Status(200));
+        let reset = frame(RST_STREAM, 0, stream, &CANCEL.to_be_bytes());
+        client.send([frame(DATA, 0, stream, b"x"), reset].concat());
+        assert_eq!(ended(&told), Err(ErrorKind::ConnectionReset), "{stream}");
+    }
 }
 
 #[test]
