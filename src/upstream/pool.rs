@@ -155,9 +155,13 @@ impl Pool {
             return self.busy() >= self.limits.connections;
         }
         // Tunnels share none, and may hold every connection.
-        let has_connection =
-            self.open.get() < self.limits.connections || self.streams.has_room(self.max_idle());
+        let has_connection = self.has_place() || self.streams.has_room(self.max_idle());
         !has_connection || self.busy() >= self.most_streams()
+    }
+
+    /// Whether another connection may be made.
+    pub(super) fn has_place(&self) -> bool {
+        self.open.get() < self.limits.connections
     }
 
     /// Lets an upload in, unless its client's network holds half of the places with unfinished
@@ -337,11 +341,10 @@ pub(super) struct Lease {
 
 impl Lease {
     pub(super) fn take(pool: &Rc<Pool>) -> Option<Self> {
-        let open = pool.open.get();
-        if open >= pool.limits.connections {
+        if !pool.has_place() {
             return None;
         }
-        pool.open.set(open.saturating_add(1));
+        pool.open.set(pool.open.get().saturating_add(1));
         Some(Self { pool: Rc::clone(pool), peer: Cell::new(None) })
     }
 
