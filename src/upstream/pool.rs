@@ -188,15 +188,26 @@ impl Pool {
         self: &Rc<Self>,
         patience: Duration,
     ) -> Result<Room, Failure> {
+        self.wait_for(Instant::now() + patience, || self.room()).await
+    }
+
+    /// Waits until something can be taken of what is given back here.
+    pub(super) async fn wait_for<T>(
+        &self,
+        end: Instant,
+        take: impl Fn() -> Option<T>,
+    ) -> Result<T, Failure> {
+        if let Some(taken) = take() {
+            return Ok(taken);
+        }
         if self.waiting.get() >= self.limits.connections {
             return Err(Failure::Full);
         }
         let _waiting = Waiting::begin(self);
-        let end = Instant::now() + patience;
         loop {
             let freed = self.freed.notified();
-            if let Some(room) = self.room() {
-                return Ok(room);
+            if let Some(taken) = take() {
+                return Ok(taken);
             }
             timeout_at(end, freed).await.map_err(|_elapsed| Failure::Full)?;
         }

@@ -271,9 +271,7 @@ pub(super) async fn place(
 ) -> Result<Option<Ticket>, Failure> {
     let (streams, end) = (pool.streams(), Instant::now() + patience);
     if sharing == Sharing::Never {
-        let lease = Lease::take(pool).ok_or(Failure::Full)?;
-        let connected = connect(lease, end).await?;
-        return Ok(connected.map(|shared| Ticket::alone(&shared)));
+        return alone(pool, end).await;
     }
     loop {
         let changed = streams.changed.notified();
@@ -297,6 +295,18 @@ pub(super) async fn place(
             return Err(failure);
         }
     }
+}
+
+/// A connection that takes no other request. None: see [`place`].
+async fn alone(pool: &Rc<Pool>, end: Instant) -> Result<Option<Ticket>, Failure> {
+    let lease = pool.wait_for(end, || match pool.streams().speaks() {
+        Speaks::Http1 => Some(None),
+        Speaks::Http2 | Speaks::Either => Lease::take(pool).map(Some),
+    });
+    let Some(lease) = lease.await? else {
+        return Ok(None);
+    };
+    Ok(connect(lease, end).await?.map(|shared| Ticket::new(&shared, Age::New)))
 }
 
 /// Whose turn it is to connect, and the connection's place.
@@ -438,11 +448,6 @@ impl Ticket {
         shared.begun.set(shared.begun.get().wrapping_add(1));
         shared.active.set(shared.active.get().saturating_add(1));
         Self { shared: Rc::clone(shared), age }
-    }
-
-    /// On a connection that takes no other request.
-    fn alone(shared: &Rc<Shared>) -> Self {
-        Self::new(shared, Age::New)
     }
 
     /// What opens a stream; None: the connection takes no more.
