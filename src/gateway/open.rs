@@ -25,7 +25,8 @@ use crate::telemetry::Counter;
 /// What a stream was permitted, and to whom: enough to decide again.
 #[derive(Debug)]
 pub(super) struct Claim {
-    /// Without its headers. None: it cannot be decided again, and is not permitted twice.
+    /// Of its headers with those alone that name another method or target. None: it was not permitted
+    /// when it was decided on again.
     request: Option<NormalRequest>,
     identity: Identity,
     term: Term,
@@ -49,7 +50,6 @@ impl Gateway {
         &self,
         visit: &mut Visit,
         (mut request, caller): (NormalRequest, Caller),
-        is_overridden: bool,
     ) -> Result<(), Refused> {
         let Caller::Known(identity) = caller else {
             return Ok(());
@@ -59,9 +59,7 @@ impl Gateway {
         }
         request.forget_cookies();
         let (session, version) = (identity.session, visit.version);
-        // The header that names another method, or another target, has gone out with the others.
-        let request = (!is_overridden).then_some(request);
-        let claim = Claim { request, identity, term: Term::New };
+        let claim = Claim { request: Some(request), identity, term: Term::New };
         let cut = Rc::clone(&visit.cut);
         let place = self.streams.enter(Stream { session, version, cut, claim });
         // What ended between the decision and this was told when nobody was here to be cut.
@@ -197,6 +195,11 @@ impl Claim {
         let Some(matched) = self.request.take().and_then(|request| table.find(request).ok()) else {
             return Fate::Ends;
         };
+        let allows = matched.route().allow.method_override;
+        if !allows && matched.request().headers().keys().any(policy::is_method_override) {
+            // The application has been told of it, and may have heeded it.
+            return Fate::Ends;
+        }
         let caller = Caller::Known(self.identity.clone());
         let Ok(permitted) = policy::authorise(matched, caller, false) else {
             return Fate::Ends;

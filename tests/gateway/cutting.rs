@@ -45,16 +45,25 @@ fn until_closed(stream: &mut TcpStream) {
 
 /// Asks for something and reads nothing of what comes.
 fn begin(door: &Door, path: &str, access: &str) -> Client {
+    begin_with(door, path, access, &[])
+}
+
+fn begin_with(door: &Door, path: &str, access: &str, headers: &[(&str, &str)]) -> Client {
     let mut client = door.connect();
     let bearer = format!("Bearer {access}");
-    client.send(door.request(&format!("GET {path}"), &[("Authorization", &bearer)], ""));
+    let headers = [&[("Authorization", &*bearer)], headers].concat();
+    client.send(door.request(&format!("GET {path}"), &headers, ""));
     client
 }
 
 /// Opens a stream of events and reads the first.
 #[track_caller]
 fn events(door: &Door, path: &str, access: &str) -> Client {
-    let mut client = begin(door, path, access);
+    first_event(begin(door, path, access))
+}
+
+#[track_caller]
+fn first_event(mut client: Client) -> Client {
     assert_eq!(client.head().expect("an answer").0, 200);
     assert_eq!(client.line().as_deref(), Some("7"));
     assert_eq!(client.line().as_deref(), Some("data: 1"));
@@ -194,15 +203,16 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
+const ONE_WORKER: &str = "[server]\nlisten = \"127.0.0.1:0\"\ndata_dir = \"FOLDER/data\"\nadmin = \"off\"\nworkers = 1\n";
+
 #[test]
 fn a_change_of_roles_ends_the_streams_that_they_no_longer_permit() {
     let upstream = streaming();
-    let one = "[server]\nlisten = \"127.0.0.1:0\"\ndata_dir = \"FOLDER/data\"\nadmin = \"off\"\nworkers = 1\n";
     let edit = format!(
         "[[routes]]\npath = \"/edit/*\"\nroles = [\"editor\"]\nupstream = \"{}\"\n",
         upstream.url()
     );
-    let gateway = Gateway::start(&(one.to_owned() + &routes(&upstream.url()) + &edit));
+    let gateway = Gateway::start(&(ONE_WORKER.to_owned() + &routes(&upstream.url()) + &edit));
     let name = portcullis::identity::Username::new("alice").unwrap();
     let set = |roles: &[&str]| {
         let roles = roles.iter().map(|role| portcullis::identity::Role::new(role).unwrap());
@@ -220,6 +230,26 @@ fn a_change_of_roles_ends_the_streams_that_they_no_longer_permit() {
     set(&["user"]);
     assert!(admins.ended_by_reset());
     assert!(is_open(&everybodys), "everybody who is signed in may have it");
+}
+
+#[test]
+fn a_reload_ends_the_streams_that_it_does_not_permit_and_no_others() {
+    let url = streaming().url();
+    let dav = format!(
+        "[[routes]]\npath = \"/dav/*\"\nallow = [\"method_override\"]\nupstream = \"{url}\"\n"
+    );
+    let gone = format!("[[routes]]\npath = \"/gone/*\"\nupstream = \"{url}\"\n");
+    let mut gateway = Gateway::start(&(ONE_WORKER.to_owned() + &dav + &gone));
+    let alice = gateway.login("alice");
+    let ways: [&[(&str, &str)]; 3] =
+        [&[], &[("X-HTTP-Method-Override", "REPORT")], &[("Destination", "/dav/copy")]];
+    let streams = ways
+        .map(|headers| first_event(begin_with(&gateway, "/dav/events", &alice.access, headers)));
+    let mut ends = events(&gateway, "/gone/events", &alice.access);
+    gateway.reconfigure(&gone, "");
+    gateway.reload().unwrap();
+    assert!(ends.ended_by_reset());
+    assert_eq!(streams.map(|stream| is_open(&stream)), [true; 3], "{ways:?}");
 }
 
 #[test]
