@@ -165,7 +165,7 @@ pub struct Running {
     office: Option<JoinHandle<()>>,
     unix_files: Vec<SocketFile>,
     /// Those of a service manager.
-    lent_files: Vec<PathBuf>,
+    inherited_files: Vec<PathBuf>,
     _data_dir: Option<DataDir>,
 }
 
@@ -188,8 +188,8 @@ impl Running {
 
     /// The files of the Unix sockets listened on.
     pub fn unix_sockets(&self) -> impl Iterator<Item = &Path> {
-        let lent = self.lent_files.iter().map(PathBuf::as_path);
-        self.unix_files.iter().map(SocketFile::path).chain(lent)
+        let inherited = self.inherited_files.iter().map(PathBuf::as_path);
+        self.unix_files.iter().map(SocketFile::path).chain(inherited)
     }
 
     /// The address of `server.http_redirect`, as bound.
@@ -287,7 +287,7 @@ pub fn start_from(
     let admin = office::listen(config.server.admin)?;
     let telemetry = Telemetry::open(&config.log, clock).map_err(StartError::Log)?;
     let addresses: Vec<_> = sockets.addresses().collect();
-    let (lent_files, lends_unix) = (sockets.lent_files(), sockets.has_lent_unix());
+    let (inherited_files, inherits_unix) = (sockets.inherited_files(), sockets.inherits_unix());
     let auth = build(&config, clock, (&telemetry, issuer(&config, &addresses)))?;
     let users = block_on(settle(&auth, &config))??;
     let (phase, watching) = watch::channel(Phase::Serving);
@@ -307,7 +307,7 @@ pub fn start_from(
         workers: Vec::new(),
         office: None,
         unix_files,
-        lent_files,
+        inherited_files,
         _data_dir: data_dir,
     };
     let lent =
@@ -316,7 +316,8 @@ pub fn start_from(
     let orders = hands.iter().map(|hand| hand.orders.clone()).collect();
     running.workers = hands.into_iter().map(|hand| hand.thread).collect();
     let clock = clock.clone();
-    let reloader = Reloader::of(source, lent, (addresses, lends_unix, orders), (clock, notifier));
+    let reloader =
+        Reloader::of(source, lent, (addresses, inherits_unix, orders), (clock, notifier));
     running.reloader = Some(Arc::clone(&reloader));
     let office = office::Office::of(reloader);
     running.office = Some(office::spawn(office, (admin, control), watching)?);

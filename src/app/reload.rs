@@ -94,7 +94,7 @@ pub(super) struct Reloader {
     workers: Vec<Orders>,
     addresses: Vec<SocketAddr>,
     /// Whether clients come by a Unix socket of a service manager.
-    lends_unix: bool,
+    inherits_unix: bool,
     pub(super) telemetry: Telemetry,
     pub(super) slots: Arc<Slots>,
     pub(super) health: Health,
@@ -126,7 +126,7 @@ impl Reloader {
     pub(super) fn of(
         source: Option<Source>,
         lent: Lent,
-        (addresses, lends_unix, workers): (Vec<SocketAddr>, bool, Vec<Orders>),
+        (addresses, inherits_unix, workers): (Vec<SocketAddr>, bool, Vec<Orders>),
         (clock, notifier): (Clock, Notifier),
     ) -> Arc<Self> {
         let reloader = Self {
@@ -135,7 +135,7 @@ impl Reloader {
             auth: watch::Sender::new(lent.auth),
             workers,
             addresses,
-            lends_unix,
+            inherits_unix,
             telemetry: lent.telemetry,
             slots: lent.slots,
             health: lent.health,
@@ -231,7 +231,7 @@ impl Reloader {
         if !frozen.is_empty() {
             return Err(ReloadError::Frozen(frozen));
         }
-        if self.lends_unix {
+        if self.inherits_unix {
             sockets::hears_unix(&config).map_err(StartError::from)?;
         }
         let snapshot = Snapshot::compile(&config, &self.addresses)

@@ -125,17 +125,17 @@ fn run(
     });
     runtime.block_on(async move {
         let (begin, drain) = watch::channel(false);
-        let Own { ours, lent, unix, redirect } = sockets;
+        let Own { ours, inherited, unix, redirect } = sockets;
         let plain = Door {
             sockets: redirect,
-            lent: server::Lent::default(),
+            inherited: server::Inherited::default(),
             unix: Vec::new(),
             slots: Arc::clone(&slots),
             tls: None,
             drain: drain.clone(),
         };
         let leading = Rc::new(Leading(Rc::clone(&served)));
-        let door = Door { sockets: ours, lent, unix, slots, tls, drain };
+        let door = Door { sockets: ours, inherited, unix, slots, tls, drain };
         // Whoever waits for it may have given up; then the gateway is stopping.
         let _ = ready.send(Ok(()));
         tokio::select! {
