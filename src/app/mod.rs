@@ -34,7 +34,7 @@ use notify::Notifier;
 use reload::{Reloader, roles_gone};
 use sockets::Sockets;
 
-use crate::auth::{Auth, Changes, Parts, Peeks, Unfinished, UserError};
+use crate::auth::{Auth, Changes, Detached, Parts, Peeks, Unfinished, UserError};
 use crate::clock::Clock;
 use crate::config::{Config, Loaded, Passwords, StoreUrl};
 use crate::gateway;
@@ -377,6 +377,7 @@ pub(crate) fn build(
         telemetry: telemetry.clone(),
         clock: clock.clone(),
         sessions: config.sessions.clone(),
+        detached: Detached::default(),
         unfinished: Arc::<Unfinished>::default(),
         peeks: Arc::<Peeks>::default(),
         changes: Changes::default(),

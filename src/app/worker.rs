@@ -116,6 +116,7 @@ fn run(
     let pools = Pools::new(&config.upstreams, config.server.workers, &health)?;
     let worker = telemetry.worker();
     let news = auth.revocations().listen();
+    let detached = auth.parts().detached.clone();
     let gateway = Gateway::new(snapshot, auth, pools, worker.clone());
     let served = Rc::new(Served {
         gateway: RefCell::new(Rc::new(gateway)),
@@ -138,7 +139,7 @@ fn run(
         let door = Door { sockets: ours, inherited, unix, slots, tls, drain };
         // Whoever waits for it may have given up; then the gateway is stopping.
         let _ = ready.send(Ok(()));
-        tokio::select! {
+        let outcome = tokio::select! {
             ended = both(
                 server::serve(door, Rc::clone(&served), served.tuning.clone()),
                 server::serve(plain, leading, served.tuning.clone()),
@@ -148,7 +149,10 @@ fn run(
             () = Gateway::heed(&served.gateway, news) => Ok(()),
             () = Gateway::keep_house(&served.gateway) => Ok(()),
             () = stop(watching, &begin) => Ok(()),
-        }
+        };
+        // What the store has committed is still to be told.
+        detached.ended().await;
+        outcome
     })
 }
 

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::begin::Wish;
-use super::finish::once_begun;
 use super::{Auth, Client, Failure, Parts, Tokens, device};
 use crate::config::Level;
 use crate::identity::{SessionId, Username};
@@ -112,11 +111,11 @@ impl Parts {
         match self.verify(applicant.user, &attempt.password, asker).await {
             Verdict::Good(user) => {
                 let parts = Arc::clone(self);
-                let welcome = |asker| async move {
+                let welcome = |cancellation| async move {
                     let arrival = Arrival { user: *user, attempt, permits };
-                    parts.welcome(arrival, parts.store.for_asker(asker)).await
+                    parts.welcome(arrival, parts.store.until(cancellation)).await
                 };
-                once_begun(welcome).await
+                self.detached.once_begun(welcome).await
             }
             Verdict::Bad(user) => {
                 permits.failed(self);
