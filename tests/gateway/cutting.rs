@@ -3,8 +3,13 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use portcullis::identity::{UserId, Username};
+use portcullis::store::{Added, NewUser};
+use rusqlite::Connection;
 use serde_json::Value;
 
 use crate::support::{
@@ -250,6 +255,82 @@ fn a_reload_ends_the_streams_that_it_does_not_permit_and_no_others() {
     gateway.reload().unwrap();
     assert!(ends.ended_by_reset());
     assert_eq!(streams.map(|stream| is_open(&stream)), [true; 3], "{ways:?}");
+}
+
+/// How many of its largest reads the store's two readers do in so long.
+fn reads_in(how_long: Duration, gateway: &Gateway) -> u128 {
+    let begun = Instant::now();
+    block_on(gateway.auth().store().users()).unwrap();
+    (2 * how_long.as_micros() / begun.elapsed().as_micros()).clamp(2, 1000)
+}
+
+/// Has so many reads wait for the store before whoever comes now, until it is `done`.
+fn keep_readers_busy(reads: u128, gateway: &Gateway, done: &Arc<AtomicBool>) {
+    let (store, done) = (gateway.auth().store().clone(), Arc::clone(done));
+    std::thread::spawn(move || {
+        block_on(async {
+            let mut all = tokio::task::JoinSet::new();
+            let ask = || {
+                let store = store.clone();
+                async move { drop(store.users().await) }
+            };
+            (0..reads).for_each(|_| drop(all.spawn(ask())));
+            while all.join_next().await.is_some() {
+                if !done.load(Ordering::Relaxed) {
+                    all.spawn(ask());
+                }
+            }
+        });
+    });
+}
+
+#[test]
+fn a_request_that_a_reload_overtakes_is_decided_again_before_it_goes_out() {
+    let upstream = streaming();
+    let telling = "[identity.full]\nname = \"Remote-Name\"\n";
+    let route = |more: &str| {
+        let url = upstream.url();
+        format!(
+            "[[routes]]\npath = \"/edit/*\"\nidentity = \"full\"\n{more}\nupstream = \"{url}\"\n"
+        )
+    };
+    let before = route("");
+    let mut gateway = Gateway::start(&(ONE_WORKER.to_owned() + telling + &before));
+    let alice = gateway.login("alice");
+    let crowd = (0..2000_u128).map(|at| NewUser {
+        id: UserId::from_bytes(at.to_be_bytes()),
+        username: Username::new(&format!("user-{at}")).unwrap(),
+        name: None,
+        email: None,
+        roles: Vec::new(),
+        hash: None,
+    });
+    let added = block_on(gateway.auth().store().add_users(crowd.collect())).unwrap();
+    assert_eq!(added, Added::Yes);
+    let bob =
+        "[[bootstrap]]\nname = \"bob\"\nroles = [\"user\"]\npassword = \"a long passphrase\"\n";
+    gateway.reconfigure(&before, &(bob.to_owned() + &route("roles = [\"editor\"]")));
+    // The reload reads the store once more when bob is there, and then swaps; the request waits
+    // behind that read for its caller's name.
+    let (done, reads) = (Arc::default(), reads_in(Duration::from_millis(150), &gateway));
+    keep_readers_busy(reads, &gateway, &done);
+    let database = Connection::open(gateway.database()).unwrap();
+    let mut client = std::thread::scope(|scope| {
+        let reload = scope.spawn(|| gateway.reload().unwrap());
+        eventually("bob is there", || {
+            let sql = "SELECT count(*) FROM users WHERE username = 'bob'";
+            (database.query_row(sql, [], |row| row.get(0)) == Ok(1)).then_some(())
+        });
+        keep_readers_busy(reads, &gateway, &done);
+        let client = begin(&gateway, "/edit/events", &alice.access);
+        reload.join().unwrap();
+        client
+    });
+    let status = client.head().map(|(status, _)| status);
+    done.store(true, Ordering::Relaxed);
+    // Had it gone out before the swap, that would have cut it.
+    let is_over = matches!(status, None | Some(403)) || client.ended_by_reset();
+    assert!(is_over, "{status:?}");
 }
 
 #[test]
