@@ -287,7 +287,7 @@ pub fn start_from(
     let admin = office::listen(config.server.admin)?;
     let telemetry = Telemetry::open(&config.log, clock).map_err(StartError::Log)?;
     let addresses: Vec<_> = sockets.addresses().collect();
-    let (inherited_files, inherits_unix) = (sockets.inherited_files(), sockets.inherits_unix());
+    let (inherited_files, has_unix) = (sockets.inherited_files(), sockets.inherits_unix());
     let auth = build(&config, clock, (&telemetry, issuer(&config, &addresses)))?;
     let users = block_on(settle(&auth, &config))??;
     let (phase, watching) = watch::channel(Phase::Serving);
@@ -316,11 +316,9 @@ pub fn start_from(
     let orders = hands.iter().map(|hand| hand.orders.clone()).collect();
     running.workers = hands.into_iter().map(|hand| hand.thread).collect();
     let clock = clock.clone();
-    let reloader =
-        Reloader::of(source, lent, (addresses, inherits_unix, orders), (clock, notifier));
+    let reloader = Reloader::of(source, lent, (addresses, has_unix, orders), (clock, notifier));
     running.reloader = Some(Arc::clone(&reloader));
-    let office = office::Office::of(reloader);
-    running.office = Some(office::spawn(office, (admin, control), watching)?);
+    running.office = Some(office::spawn(office::Office::of(reloader), (admin, control), watching)?);
     Ok(running)
 }
 
