@@ -226,14 +226,14 @@ impl Service for Served {
         body.take_tunnel()
     }
 
-    async fn serve(
+    fn serve(
         self: Rc<Self>,
         request: Request<Incoming>,
         peer: Peer,
         cut: Rc<Cut>,
-    ) -> Response<Body> {
+    ) -> impl Future<Output = Response<Body>> {
         let gateway = Rc::clone(&self.gateway.borrow());
-        gateway.serve(request, peer, cut).await
+        gateway.serve(request, peer, cut)
     }
 
     fn peer_kind(&self, peer: Peer) -> PeerKind {

@@ -30,7 +30,7 @@ pub(super) enum Content {
 pub struct Body {
     content: Content,
     /// None once it was taken along by a tunnel.
-    exchange: Option<Exchange>,
+    exchange: Option<Box<Exchange>>,
     /// The stream is open for so long.
     place: Option<Place<Claim>>,
 }
@@ -38,7 +38,7 @@ pub struct Body {
 impl Body {
     pub(super) fn new(
         content: Content,
-        (mut exchange, place): (Exchange, Option<Place<Claim>>),
+        (mut exchange, place): (Box<Exchange>, Option<Place<Claim>>),
         method: &Method,
     ) -> Self {
         // Nothing of these is ever polled: the head is all there is.

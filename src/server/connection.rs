@@ -236,10 +236,11 @@ async fn busy<S: Service>(from: Socketful, peer: Peer, shared: &Shared<S>) -> En
     let handler = service_fn(|mut request: Request<Incoming>| {
         given.mark(&mut request);
         let in_flight = activity.begin();
-        let (service, cut) = (Rc::clone(&shared.service), Rc::clone(&cut));
+        // Not in the future, which would carry the whole request along.
+        let answer = Rc::clone(&shared.service).serve(request, peer, Rc::clone(&cut));
         let opened = &opened;
         async move {
-            let mut answer = service.serve(request, peer, cut).await;
+            let mut answer = answer.await;
             if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
                 opened.set(S::tunnel(answer.body_mut()));
             } else if shared.draining.get() {

@@ -198,8 +198,8 @@ struct AccessLog {
 
 impl Worker {
     /// Opens the record of one request, with a new request id.
-    pub fn exchange(&self) -> Exchange {
-        Exchange::open(Rc::clone(&self.0))
+    pub fn exchange(&self) -> Box<Exchange> {
+        Box::new(Exchange::open(Rc::clone(&self.0)))
     }
 
     /// The same worker under another configuration, which is the `generation`th since the start.
