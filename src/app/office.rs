@@ -150,9 +150,9 @@ impl Office {
             // Seconds fit until 2106; a later end is told as then.
             set(Gauge::TlsCertNotAfter, tls.not_after().as_secs().try_into().ok());
         }
-        let sessions = auth.store().live_sessions().await;
-        set(Gauge::StoreUp, Some(sessions.is_ok().into()));
-        if let Ok(sessions) = sessions {
+        let store = tokio::try_join!(auth.store().ping(), auth.store().live_sessions());
+        set(Gauge::StoreUp, Some(store.is_ok().into()));
+        if let Ok(((), sessions)) = store {
             set(Gauge::SessionsActive, Some(sessions));
         }
     }

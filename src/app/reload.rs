@@ -4,7 +4,6 @@
 //! comes first; from the word to the workers on nothing does.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -12,8 +11,9 @@ use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task::spawn_blocking;
 
 use super::notify::Notifier;
+use super::sockets::Bound;
 use super::worker::{Law, Lent, Order, Renewal};
-use super::{StartError, assertions, bootstrap, bounds, issuer, meter, setup_url, sockets};
+use super::{StartError, assertions, bootstrap, bounds, issuer, meter, setup_url};
 use crate::auth::{Auth, Parts};
 use crate::clock::Clock;
 use crate::config::{self, Config, Environment, Frozen, Loaded, Report, Style};
@@ -92,9 +92,7 @@ pub(super) struct Reloader {
     in_force: Mutex<InForce>,
     auth: watch::Sender<Auth>,
     workers: Orders,
-    addresses: Vec<SocketAddr>,
-    /// Whether clients come by a Unix socket of a service manager.
-    lends_unix: bool,
+    bound: Bound,
     pub(super) telemetry: Telemetry,
     pub(super) slots: Arc<Slots>,
     pub(super) health: Health,
@@ -129,7 +127,7 @@ impl Reloader {
     pub(super) fn of(
         source: Option<Source>,
         lent: Lent,
-        (addresses, lends_unix, workers): (Vec<SocketAddr>, bool, Orders),
+        (bound, workers): (Bound, Orders),
         (clock, notifier): (Clock, Notifier),
     ) -> Arc<Self> {
         let reloader = Self {
@@ -137,8 +135,7 @@ impl Reloader {
             in_force: Mutex::new(InForce { config: lent.config, generation: 1 }),
             auth: watch::Sender::new(lent.auth),
             workers,
-            addresses,
-            lends_unix,
+            bound,
             telemetry: lent.telemetry,
             slots: lent.slots,
             health: lent.health,
@@ -234,10 +231,8 @@ impl Reloader {
         if !frozen.is_empty() {
             return Err(ReloadError::Frozen(frozen));
         }
-        if self.lends_unix {
-            sockets::hears_unix(&config).map_err(StartError::from)?;
-        }
-        let snapshot = Snapshot::compile(&config, &self.addresses)
+        self.bound.suit(&config).map_err(StartError::from)?;
+        let snapshot = Snapshot::compile(&config, &self.bound.addresses)
             .map_err(|_conflicts| ReloadError::Routes)?;
         let red = gateway::run_tests(&snapshot, &config.tests);
         if !red.is_empty() {
@@ -256,7 +251,7 @@ impl Reloader {
     async fn renewed(&self, now: &InForce, config: &Arc<Config>) -> Result<Auth, ReloadError> {
         let before = self.auth();
         let kept = before.parts().clone();
-        let issuer = issuer(config, &self.addresses);
+        let issuer = issuer(config, &self.bound.addresses);
         let ring = match config.tokens.algorithm {
             Algorithm::Hs256 => Arc::new(KeyRing::shared(&config.tokens.secrets)?),
             Algorithm::EdDsa | Algorithm::Es256 | Algorithm::Rs256 => kept.ring,

@@ -74,7 +74,7 @@ pub(super) struct Law {
 
 /// Starts every worker, and waits until each is ready to accept.
 pub(super) fn spawn_all(lent: &Lent, sockets: Sockets) -> Result<Vec<Hand>, StartError> {
-    let addresses: Vec<_> = sockets.addresses().collect();
+    let addresses = sockets.bound().addresses;
     // Each worker compiles its own, so that nothing of it is shared; tried here, where it can fail.
     Snapshot::compile(&lent.config, &addresses).map_err(|_conflicts| StartError::Routes)?;
     let mut hands = Vec::new();

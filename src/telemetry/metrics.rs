@@ -137,7 +137,7 @@ pub enum Gauge {
     SessionsActive,
     /// Passwords waiting to be hashed.
     PasswordHashQueue,
-    /// 1 when the store answers, else 0.
+    /// 1 when the store takes transactions, else 0.
     StoreUp,
     /// Ended sessions whose access tokens have not run out.
     RevocationSetSize,
@@ -204,7 +204,9 @@ impl Gauge {
             Self::PasswordHashQueue => {
                 ("portcullis_password_hash_queue", "Passwords waiting to be hashed.")
             }
-            Self::StoreUp => ("portcullis_store_up", "1 when the store answers, else 0."),
+            Self::StoreUp => {
+                ("portcullis_store_up", "1 when the store takes transactions, else 0.")
+            }
             Self::RevocationSetSize => (
                 "portcullis_revocation_set_size",
                 "Ended sessions whose access tokens have not run out.",

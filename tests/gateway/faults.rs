@@ -95,6 +95,11 @@ fn away_for(how_long: Duration) {
         let body = format!(r#"{{"refresh_token":"{}"}}"#, leaving.refresh);
         house.post_json("/auth/logout", &[], &body)
     };
+    let store_up = || {
+        let page = house.ask_admin("/metrics").expect(200).text();
+        let value = page.lines().find_map(|line| line.strip_prefix("portcullis_store_up "));
+        value.expect("the gauge").to_owned()
+    };
     let store = Connection::open(house.path("data/portcullis.db")).unwrap();
     store.execute_batch("BEGIN IMMEDIATE").unwrap();
     let begun = Instant::now();
@@ -111,6 +116,8 @@ fn away_for(how_long: Duration) {
         house.get_as("/x", &alice.access).expect(200);
         house.get("/x", &[("Cookie", &cookies)]).expect(200);
         house.get_as("/x", &leaving.access).expect(401);
+        assert_eq!(house.ask_admin("/readyz").expect(503).text(), "the store does not answer\n");
+        assert_eq!(store_up(), "0");
     }
     store.execute_batch("ROLLBACK").unwrap();
 
@@ -120,6 +127,7 @@ fn away_for(how_long: Duration) {
         (store.query_row(sql, [], |row| row.get(0)) == Ok(1)).then_some(())
     });
     eventually("it is ready", || (house.ask_admin("/readyz").status == 200).then_some(()));
+    assert_eq!(store_up(), "1");
     let next = house.refresh(&alice.refresh).expect(200).member("refresh_token");
     let cookies = house.refresh_by_cookie(&cookies).expect(200).cookie_header();
     gateway.stop();

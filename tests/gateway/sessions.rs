@@ -738,5 +738,6 @@ login_per_user = "100000/hour"
 refresh_per_session = "100000/minute"
 refresh_per_ip = "100000/minute"
 sessions_per_session = "100000/minute"
+admin_per_user = "100000/minute"
 auth_per_ip = "1000000/minute"
 "#;
