@@ -71,6 +71,7 @@ impl Pool {
         let mut client = http1::Builder::new();
         client
             .max_header_size(MOST_HEAD_BYTES)
+            .max_buf_size(BUFFER)
             .title_case_headers(upstream.title_case)
             .allow_spaces_after_header_name_in_responses(upstream.tolerate_space_before_colon)
             .allow_obsolete_multiline_headers_in_responses(upstream.tolerate_folded_lines)
@@ -363,5 +364,8 @@ impl Drop for Lease {
     }
 }
 
+/// The largest buffer of a connection. Of an answer three may be on their way at a time: hyper's
+/// own, a piece that waits for the client, and one that is being written.
+const BUFFER: usize = 128 * 1024;
 /// The largest head of an answer.
 pub(super) const MOST_HEAD_BYTES: usize = 64 * 1024;
