@@ -31,7 +31,7 @@ pub use access::{Decision, Exchange};
 pub use audit::{Audit, AuditEvent};
 pub use diagnostics::{Diagnostics, diagnostics};
 pub use metrics::{Counter, Gauge, Timing};
-pub use request_id::RequestId;
+pub use request_id::{RequestId, X_REQUEST_ID};
 
 use self::cells::{Cells, WorkerCells};
 use self::exposition::Page;
