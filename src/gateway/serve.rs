@@ -7,7 +7,7 @@ use hyper::body::Incoming;
 
 use super::app_cookies::Owning;
 use super::audience::{Asked, Audience};
-use super::body::{Body, Content};
+use super::body::{Body, Content, tell_request_id};
 use super::cors::{self, Sharing};
 use super::fixed;
 use super::open::Claim;
@@ -116,6 +116,7 @@ impl Gateway {
             if let Some(hsts) = visit.snapshot.hsts() {
                 answer.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
             }
+            tell_request_id(&mut answer, visit.exchange.request_id());
             visit.exchange.status(answer.status());
             answer.map(|content| Body::new(content, (visit.exchange, visit.place), &method))
         }

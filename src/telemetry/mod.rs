@@ -10,7 +10,7 @@ mod cells;
 mod diagnostics;
 mod exposition;
 mod facts;
-mod forwarding;
+mod hourly;
 mod line;
 mod metrics;
 mod output;
@@ -31,11 +31,11 @@ pub use access::{Decision, Exchange};
 pub use audit::{Audit, AuditEvent};
 pub use diagnostics::{Diagnostics, diagnostics};
 pub use metrics::{Counter, Gauge, Timing};
-pub use request_id::RequestId;
+pub use request_id::{RequestId, X_REQUEST_ID};
 
 use self::cells::{Cells, WorkerCells};
 use self::exposition::Page;
-use self::forwarding::Hourly;
+use self::hourly::Hourly;
 use self::output::{Bounds, Queue, Sink, Sinks, Stream, Writer};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Level, Log, LogFormat};
@@ -63,6 +63,7 @@ struct Core {
     audit: Queue,
     writer: Writer,
     stranger_told: Hourly,
+    doubling_told: Hourly,
 }
 
 impl Telemetry {
@@ -97,6 +98,7 @@ impl Telemetry {
             audit: writer.queue(Stream::Audit),
             writer,
             stranger_told: Hourly::default(),
+            doubling_told: Hourly::default(),
         })))
     }
 

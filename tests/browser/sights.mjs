@@ -3,7 +3,7 @@
 //
 // A way is given a fresh tab, the house and the person. It leaves the tab where it is to be looked
 // at. What is then the heading, in English, and what the page's first link leads to, is said below.
-import { until } from "./engines/tab.mjs";
+import { until } from "./patience.mjs";
 
 /** Many wrong passwords from one address, and few for one name. */
 export function unhurried(toml) {
