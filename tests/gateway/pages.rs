@@ -462,9 +462,9 @@ fn a_form_of_ours_that_is_throttled_or_fails_leads_back_to_its_page() {
 }
 
 #[test]
-fn a_store_that_is_away_is_told_by_a_page_and_signs_nobody_out() {
+fn a_store_that_is_away_is_told_by_a_page_and_signs_nobody_out_but_who_leaves() {
     let gateway = Gateway::start("");
-    let cookies = sign_in(&gateway);
+    let (cookies, leaving) = (sign_in(&gateway), sign_in(&gateway));
     let database = rusqlite::Connection::open(gateway.database()).unwrap();
     database.execute_batch("ALTER TABLE sessions RENAME TO hidden").unwrap();
     for answer in [
@@ -477,6 +477,9 @@ fn a_store_that_is_away_is_told_by_a_page_and_signs_nobody_out() {
         assert!(html.contains("You are not signed out."), "{html}");
         assert!(html.contains(&format!("Try again in {seconds} seconds.")), "{html}");
     }
+    let html = page(submit(&gateway, "/auth/logout", &[("Cookie", &leaving)], ""), 503);
+    assert_eq!(heading(&html), "You are signed out here");
+    assert!(!html.contains("not signed out"), "{html}");
     database.execute_batch("ALTER TABLE hidden RENAME TO sessions").unwrap();
     page(open_with(&gateway, "/auth/account", &[("Cookie", &cookies)]), 200);
 }
