@@ -197,11 +197,11 @@ fn a_disk_that_fills_signs_nobody_out_and_loses_nothing() {
         let logins = until_unavailable(address);
         println!("{logins} more logins found room");
         for refused in [login(address, "bob"), refresh(address, &alice), refresh(address, &alice)] {
-            assert_unavailable(&refused);
+            assert_refused(&refused, "store_unavailable");
             assert_eq!(refused.cookies(), [], "no cookie is touched");
         }
         assert_eq!(me(address, &alice).status, 200, "a valid access token goes on");
-        assert_unavailable(&logout(address, &leaving));
+        assert_refused(&logout(address, &leaving), "logout_unfinished");
         assert_eq!(me(address, &leaving).status, 401, "out, though not durably yet");
 
         disk.make_room(Some(&program));
@@ -221,7 +221,7 @@ fn until_unavailable(address: SocketAddr) -> i64 {
     for logins in 0..2000 {
         let answer = login(address, "bob");
         if answer.status != 200 {
-            assert_unavailable(&answer);
+            assert_refused(&answer, "store_unavailable");
             return logins;
         }
         assert_eq!(me(address, &answer).status, 200);
@@ -230,9 +230,9 @@ fn until_unavailable(address: SocketAddr) -> i64 {
 }
 
 #[track_caller]
-fn assert_unavailable(answer: &Answer) {
+fn assert_refused(answer: &Answer, code: &str) {
     assert_eq!(answer.status, 503, "{}", answer.text());
-    assert_eq!(answer.member("code"), "store_unavailable");
+    assert_eq!(answer.member("code"), code);
     let seconds = answer.header("retry-after").expect("it says when");
     seconds.parse::<u32>().expect("seconds");
 }

@@ -140,11 +140,13 @@ export const headings = {
 
 /** Where the first link leads, if there is one. */
 export const leads = {
+  "too many attempts": "Sign in",
   "no cookie kept": "Sign in",
   "signed out": "Sign in",
   denied: "Desk of alice",
   framed: "Sign in",
   "sign in once more": "Sign in",
+  "bad link": "Sign in",
   "not found": "Sign in",
   "application gone": "The application does not answer",
   "application starting": "Starting",
