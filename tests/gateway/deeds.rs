@@ -23,7 +23,7 @@ const MOST_POLLS: usize = 12;
 const ROUNDS: usize = 10;
 
 /// Polls so many times, and leaves when the next one is due.
-async fn leaving<F: Future>(times: usize, future: F) -> Option<F::Output> {
+pub async fn leaving<F: Future>(times: usize, future: F) -> Option<F::Output> {
     let mut future = Box::pin(future);
     let mut left = times;
     poll_fn(|context| {
@@ -45,7 +45,7 @@ async fn settled(auth: &Auth) {
     }
 }
 
-fn lines(gateway: &Gateway, event: &str) -> Vec<Value> {
+pub fn lines(gateway: &Gateway, event: &str) -> Vec<Value> {
     let audit = gateway.audit();
     let all = audit.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     all.filter(|line| line["event"] == event).collect()
@@ -59,7 +59,7 @@ fn roles(names: &[&str]) -> Vec<Role> {
     names.iter().map(|name| Role::new(name).unwrap()).collect()
 }
 
-fn client() -> Client {
+pub fn client() -> Client {
     Client {
         address: Ipv4Addr::LOCALHOST.into(),
         agent: None,
@@ -67,7 +67,7 @@ fn client() -> Client {
     }
 }
 
-fn attempt() -> Attempt {
+pub fn attempt() -> Attempt {
     Attempt {
         username: "alice".to_owned(),
         password: Secret::new("a long passphrase"),
