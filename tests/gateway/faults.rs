@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use serde_json::json;
 
+use crate::sessions::block_on;
 use crate::support::{Gateway, House, Upstream, eventually, routes};
 
 #[test]
@@ -178,6 +179,45 @@ fn a_session_that_ended_stays_ended_when_the_clock_jumps_ahead_and_back() {
     sweep();
     gateway.clock.jump(-5 * HOUR);
     sweep();
+    let refused = gateway.get_as("/auth/me", &alice.access).expect(401);
+    assert_eq!(refused.member("code"), "session_revoked", "{}", refused.text());
+}
+
+#[test]
+fn a_start_while_the_clock_is_ahead_forgets_nothing() {
+    let mut gateway = Gateway::start(ISSUER);
+    let (ended, lives) = (gateway.login("alice"), gateway.login("alice"));
+    let body = format!(r#"{{"refresh_token":"{}"}}"#, ended.refresh);
+    gateway.post_json("/auth/logout", &[], &body).expect(200);
+    gateway.stop();
+    // So far that the next key is due: that it was made tells that the house was kept.
+    let ahead = 100 * 24 * HOUR;
+    gateway.clock.jump(ahead);
+    gateway.restart();
+    eventually("the house is kept", || gateway.audit().contains("auth.key.rotated").then_some(()));
+    gateway.clock.jump(-ahead);
+    for _ in 0..2 {
+        let refused = gateway.get_as("/auth/me", &ended.access).expect(401);
+        assert_eq!(refused.member("code"), "session_revoked", "{}", refused.text());
+        gateway.restart();
+    }
+    gateway.refresh(&lives.refresh).expect(200);
+}
+
+/// The same at each start, whatever the port.
+const ISSUER: &str = "[tokens]\nissuer = \"https://app.example.com\"\n";
+
+#[test]
+fn a_sweep_while_the_clock_is_ahead_forgets_no_ending() {
+    let mut gateway = Gateway::start(ISSUER);
+    let alice = gateway.login("alice");
+    let body = format!(r#"{{"refresh_token":"{}"}}"#, alice.refresh);
+    gateway.post_json("/auth/logout", &[], &body).expect(200);
+    gateway.clock.jump(5 * HOUR);
+    block_on(gateway.auth().store().sweep()).unwrap();
+    gateway.restart();
+    gateway.clock.jump(-5 * HOUR);
+    gateway.restart();
     let refused = gateway.get_as("/auth/me", &alice.access).expect(401);
     assert_eq!(refused.member("code"), "session_revoked", "{}", refused.text());
 }
