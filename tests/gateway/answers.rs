@@ -180,3 +180,13 @@ fn a_body_that_nobody_reads_ends_the_connection() {
     client.shutdown_write();
     assert_eq!(client.rest(), b"");
 }
+
+#[test]
+fn no_list_is_told_of_where_none_is_allowed() {
+    let gateway = Gateway::start(FIXED);
+    for line in ["TRACE /hello", "CONNECT x:443"] {
+        let answer = gateway.ask(line, &[], "").expect(405);
+        assert_eq!(answer.header("allow"), Some(""), "{line}");
+        assert_eq!(answer.member("detail"), "This method is not allowed here.");
+    }
+}
