@@ -109,7 +109,7 @@ impl Office {
             {
                 tracing::warn!("the signing keys are as they were: {cause}");
             }
-            if seconds % 3600 == 0 {
+            if seconds % 3600 == FIRST_SWEEP {
                 self.sweep().await;
             }
         }
@@ -157,6 +157,9 @@ impl Office {
         }
     }
 }
+
+/// Seconds after the start: the clock of a machine that just booted may be put right until then.
+const FIRST_SWEEP: u64 = 15 * 60;
 
 /// Serves an accepted connection in a task of its own.
 pub(super) async fn start<F>(accepted: io::Result<F>)

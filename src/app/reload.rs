@@ -351,9 +351,12 @@ impl Reloader {
     }
 }
 
-/// A line for each role that users have and the configuration does not list.
+/// A line for each role that users have and the configuration does not list, or why none is known.
 pub(super) async fn roles_gone(auth: &Auth, config: &Config) -> Vec<String> {
-    let users = auth.store().users().await.unwrap_or_default();
+    let users = match auth.store().users().await {
+        Ok(users) => users,
+        Err(cause) => return vec![format!("{UNKNOWN_ROLES}: {cause}")],
+    };
     let gone = |user: &User| {
         let roles = user.roles.iter().filter(|role| !config.auth.roles.contains(role));
         let line = |role| {
@@ -363,6 +366,8 @@ pub(super) async fn roles_gone(auth: &Auth, config: &Config) -> Vec<String> {
     };
     users.iter().flat_map(gone).collect()
 }
+
+const UNKNOWN_ROLES: &str = "whether users have roles that auth.roles does not list is not known";
 
 fn hashing_changed(before: &Config, after: &Config) -> bool {
     let of = |config: &Config| {

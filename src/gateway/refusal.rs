@@ -323,7 +323,7 @@ impl From<Malformed> for Refused {
             }
             Malformed::TooManyFields => Refusal::TooManyFields.into(),
             Malformed::TargetTooLong => Refusal::TargetTooLong.into(),
-            Malformed::Method => allow(&[]),
+            Malformed::Method => allow(&[]).detail("This method is not allowed here."),
         };
         Self { closes: true, ..refused }
     }

@@ -262,13 +262,12 @@ impl Store {
         self.read(Read::LiveSessions).await
     }
 
-    /// Unexpired revocations.
+    /// What ended in the last 7 days, and what a clock that ran ahead says will end.
     pub async fn revocations(&self) -> Result<Vec<Revocation>, Unavailable> {
         self.read(Read::Revocations).await
     }
 
-    /// Removes sessions that ended 7 days ago and expired revocations, 1,000 rows at most; true:
-    /// more may be left.
+    /// Removes sessions and revocations of 7 days ago, 1,000 rows at most; true: more may be left.
     pub async fn sweep(&self) -> Result<bool, Unavailable> {
         self.write(Write::Sweep).await
     }

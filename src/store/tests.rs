@@ -61,6 +61,7 @@ conformance! {
     the_session_beyond_the_limit_evicts_in_the_order_of_worth
     a_body_token_rotates_at_once_and_pins_its_session
     idle_end_moves_with_a_rotation_but_never_beyond_the_absolute_end
+    a_clock_that_steps_back_and_is_put_right_ends_no_session
     a_replayed_body_token_ends_its_family
     a_verdict_inside_a_request_ends_nothing
     a_retry_with_its_key_is_answered_and_another_key_ends_the_family
@@ -88,7 +89,7 @@ conformance! {
     only_live_sessions_are_listed_newest_first
     an_access_token_confirms_the_rotation_it_came_from
     an_access_token_from_before_a_giving_in_time_shows_that_nothing_was_lost
-    endings_are_recorded_until_no_access_token_can_live
+    endings_are_recorded_for_a_week_that_a_corrected_clock_finds_them
     a_sweep_takes_what_ended_a_week_ago_and_at_most_a_thousand_rows
     sixteen_refreshes_of_one_body_token_rotate_once
     sixteen_refreshes_of_one_cookie_rotate_once_and_end_nothing
@@ -428,6 +429,18 @@ async fn idle_end_moves_with_a_rotation_but_never_beyond_the_absolute_end(bench:
         assert_eq!(row.absolute_end, START.plus(DAY));
     }
     panic!("the absolute end was never reached");
+}
+
+async fn a_clock_that_steps_back_and_is_put_right_ends_no_session(bench: Bench) {
+    let (store, clock) = (&bench.store, &bench.clock);
+    let (session, before) = with_session(store, Transport::Body).await;
+    let back = i64::try_from((2 * HOUR).as_millis()).unwrap();
+    clock.jump(-back);
+    let row = store.rotate(rotate(session, 0, Transport::Body)).await.unwrap().row.unwrap();
+    assert_eq!(row.idle_end, before.idle_end);
+    clock.jump(back);
+    let rotation = store.rotate(rotate(session, 1, Transport::Body)).await.unwrap();
+    assert_eq!(rotation.verdict, Verdict::Rotate);
 }
 
 async fn a_replayed_body_token_ends_its_family(bench: Bench) {
@@ -829,16 +842,18 @@ async fn an_access_token_from_before_a_giving_in_time_shows_that_nothing_was_los
     assert_eq!(given(2, 31, 0).await, Some(31), "a late one is counted all the same");
 }
 
-async fn endings_are_recorded_until_no_access_token_can_live(bench: Bench) {
+async fn endings_are_recorded_for_a_week_that_a_corrected_clock_finds_them(bench: Bench) {
     let (store, clock) = (&bench.store, &bench.clock);
     let (session, _) = with_session(store, Transport::Body).await;
     let _ = store.end(session, EndReason::Logout).await.unwrap();
     let expires = START.plus(Duration::from_secs(62 * 60));
     let expected = Revocation { session, below: None, expires };
     assert_eq!(store.revocations().await.unwrap(), [expected]);
-    clock.advance(Duration::from_secs(62 * 60) - Duration::from_millis(1));
+    clock.advance(7 * DAY - Duration::from_millis(1));
+    assert!(!store.sweep().await.unwrap());
     assert_eq!(store.revocations().await.unwrap(), [expected]);
     clock.advance(Duration::from_millis(1));
+    assert!(!store.sweep().await.unwrap());
     assert_eq!(store.revocations().await.unwrap(), []);
 }
 

@@ -75,7 +75,11 @@ impl Counter {
 
     pub(super) const fn metric(self) -> Metric {
         let (name, labels, help): (_, &[_], _) = match self {
-            Self::Login => ("portcullis_login_total", &["outcome"], "Logins, by outcome."),
+            Self::Login => (
+                "portcullis_login_total",
+                &["outcome"],
+                "Logins, by outcome: success, failure, throttled, busy, unavailable, no_token, left (before the password was compared).",
+            ),
             Self::Refresh => ("portcullis_refresh_total", &["outcome"], "Refreshes, by outcome."),
             Self::Throttled => {
                 ("portcullis_throttled_total", &["limit"], "Attempts that a rate limit refused.")

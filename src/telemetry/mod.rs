@@ -30,6 +30,7 @@ use std::time::Duration;
 pub use access::{Decision, Exchange};
 pub use audit::{Audit, AuditEvent};
 pub use diagnostics::{Diagnostics, diagnostics};
+pub use line::is_hostile;
 pub use metrics::{Counter, Gauge, Timing};
 pub use request_id::{RequestId, X_REQUEST_ID};
 

@@ -231,3 +231,13 @@ origins = ["https://spa.example"]
     let answer = gateway.get("/x", &[]).expect(200);
     assert_eq!(answer.all("x-request-id").collect::<Vec<_>>(), ["of the application"]);
 }
+
+#[test]
+fn no_list_is_told_of_where_none_is_allowed() {
+    let gateway = Gateway::start(FIXED);
+    for line in ["TRACE /hello", "CONNECT x:443"] {
+        let answer = gateway.ask(line, &[], "").expect(405);
+        assert_eq!(answer.header("allow"), Some(""), "{line}");
+        assert_eq!(answer.member("detail"), "This method is not allowed here.");
+    }
+}

@@ -19,7 +19,7 @@ use crate::identity::{Caller, Role};
 use crate::request::{LocalPath, NormalRequest};
 use crate::secret::Secret;
 use crate::session::Transport;
-use crate::telemetry::Decision;
+use crate::telemetry::{Decision, is_hostile};
 
 #[derive(Deserialize)]
 struct LoginForm {
@@ -146,7 +146,9 @@ fn is_browser(request: &NormalRequest) -> bool {
 
 /// At most 64 printable characters.
 pub(super) fn device_name(given: String) -> Result<String, Refused> {
-    let fits = given.chars().count() <= 64 && !given.chars().any(char::is_control);
+    // Joiners make one picture of several, and belong to the letters of some scripts.
+    let hostile = |c| is_hostile(c) && !matches!(c, '\u{200c}' | '\u{200d}');
+    let fits = given.chars().count() <= 64 && !given.chars().any(hostile);
     if fits { Ok(given) } else { Err(no_device_name()) }
 }
 

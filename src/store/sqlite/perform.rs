@@ -45,7 +45,7 @@ pub(super) fn read(database: &Connection, read: Read, now: Timestamp) -> Held {
         Read::Session(session, reply) => hold(reply, told(sessions::row(database, session))),
         Read::LiveSessions(reply) => hold(reply, told(sessions::count(database, now))),
         Read::Sessions(user, reply) => hold(reply, told(sessions::live(database, user, now))),
-        Read::Revocations(reply) => hold(reply, told(endings::revocations(database, now))),
+        Read::Revocations(reply) => hold(reply, told(endings::revocations(database))),
     }
 }
 
