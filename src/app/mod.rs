@@ -34,7 +34,7 @@ use notify::Notifier;
 use reload::{Reloader, roles_gone};
 use sockets::Sockets;
 
-use crate::auth::{Auth, Changes, Parts, Peeks, Unfinished, UserError};
+use crate::auth::{Auth, Changes, Detached, Parts, Peeks, Unfinished, UserError};
 use crate::clock::Clock;
 use crate::config::{Config, Loaded, Passwords, StoreUrl};
 use crate::gateway;
@@ -165,7 +165,7 @@ pub struct Running {
     office: Option<JoinHandle<()>>,
     unix_files: Vec<SocketFile>,
     /// Those of a service manager.
-    lent_files: Vec<PathBuf>,
+    inherited_files: Vec<PathBuf>,
     _data_dir: Option<DataDir>,
 }
 
@@ -188,8 +188,8 @@ impl Running {
 
     /// The files of the Unix sockets listened on.
     pub fn unix_sockets(&self) -> impl Iterator<Item = &Path> {
-        let lent = self.lent_files.iter().map(PathBuf::as_path);
-        self.unix_files.iter().map(SocketFile::path).chain(lent)
+        let inherited = self.inherited_files.iter().map(PathBuf::as_path);
+        self.unix_files.iter().map(SocketFile::path).chain(inherited)
     }
 
     /// The address of `server.http_redirect`, as bound.
@@ -286,7 +286,7 @@ pub fn start_from(
     let tls = Tls::new(&config.server.tls)?;
     let admin = office::listen(config.server.admin)?;
     let telemetry = Telemetry::open(&config.log, clock).map_err(StartError::Log)?;
-    let (bound, lent_files) = (sockets.bound(), sockets.lent_files());
+    let (bound, inherited_files) = (sockets.bound(), sockets.inherited_files());
     let auth = build(&config, clock, (&telemetry, issuer(&config, &bound.addresses)))?;
     let users = block_on(settle(&auth, &config))??;
     let (phase, watching) = watch::channel(Phase::Serving);
@@ -306,7 +306,7 @@ pub fn start_from(
         workers: Vec::new(),
         office: None,
         unix_files,
-        lent_files,
+        inherited_files,
         _data_dir: data_dir,
     };
     let lent =
@@ -375,6 +375,7 @@ pub(crate) fn build(
         telemetry: telemetry.clone(),
         clock: clock.clone(),
         sessions: config.sessions.clone(),
+        detached: Detached::default(),
         unfinished: Arc::<Unfinished>::default(),
         peeks: Arc::<Peeks>::default(),
         changes: Changes::default(),

@@ -60,6 +60,7 @@ pub(super) fn spawn(
             () = office.beat() => {}
             () = office.health.watch() => {}
         }
+        office.auth().parts().detached.ended().await;
     };
     Ok(Builder::new().name("office".to_owned()).spawn(move || runtime.block_on(work))?)
 }

@@ -7,12 +7,12 @@ use std::io;
 use std::sync::Arc;
 
 use thiserror::Error;
-use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tokio::sync::{Mutex, oneshot, watch};
 use tokio::task::spawn_blocking;
 
 use super::notify::Notifier;
 use super::sockets::Bound;
-use super::worker::{Law, Lent, Order, Renewal};
+use super::worker::{Law, Lent, Orders, Renewal};
 use super::{StartError, assertions, bootstrap, bounds, issuer, meter, setup_url};
 use crate::auth::{Auth, Parts};
 use crate::clock::Clock;
@@ -91,7 +91,7 @@ pub(super) struct Reloader {
     source: Option<Source>,
     in_force: Mutex<InForce>,
     auth: watch::Sender<Auth>,
-    workers: Orders,
+    workers: Vec<Orders>,
     bound: Bound,
     pub(super) telemetry: Telemetry,
     pub(super) slots: Arc<Slots>,
@@ -100,9 +100,6 @@ pub(super) struct Reloader {
     pub(super) clock: Clock,
     pub(super) notifier: Notifier,
 }
-
-/// Where each worker takes its orders.
-type Orders = Vec<mpsc::UnboundedSender<Order>>;
 
 /// The configuration in force.
 #[derive(Debug)]
@@ -116,18 +113,18 @@ struct Prepared {
     law: Law,
     outputs: Outputs,
     warnings: String,
-    words: Words,
+    commits: Commits,
 }
 
-/// The word that each worker waits for, and what it says when it has followed.
-type Words = Vec<(oneshot::Sender<()>, oneshot::Receiver<()>)>;
+/// The word to commit that each worker waits for, and where it says that it has.
+type Commits = Vec<(oneshot::Sender<()>, oneshot::Receiver<()>)>;
 
 impl Reloader {
     /// The configuration of the start is in force, and is said to be.
     pub(super) fn of(
         source: Option<Source>,
         lent: Lent,
-        (bound, workers): (Bound, Orders),
+        (bound, workers): (Bound, Vec<Orders>),
         (clock, notifier): (Clock, Notifier),
     ) -> Arc<Self> {
         let reloader = Self {
@@ -182,7 +179,7 @@ impl Reloader {
     pub(super) async fn workers_turn(&self) -> bool {
         for worker in &self.workers {
             let (tell, told) = oneshot::channel();
-            if worker.send(Order::Answer(tell)).is_err() || told.await.is_err() {
+            if worker.pings.send(tell).is_err() || told.await.is_err() {
                 return false;
             }
         }
@@ -241,10 +238,10 @@ impl Reloader {
         let outputs = self.telemetry.prepare(&config.log).map_err(ReloadError::Log)?;
         let auth = self.renewed(now, &config).await?;
         let law = Law { config, auth, generation };
-        let words = self.introduce((&now.config, &law)).await?;
-        // Last, since it leaves something behind.
-        bootstrap(&law.auth, &law.config).await?;
-        Ok(Prepared { law, outputs, warnings: loaded.warnings.render(Style::Plain), words })
+        let introduced = self.introduce((&now.config, &law)).await;
+        let commits =
+            introduced.inspect_err(|_refused| self.health.update(&now.config.upstreams))?;
+        Ok(Prepared { law, outputs, warnings: loaded.warnings.render(Style::Plain), commits })
     }
 
     /// The use cases of another configuration, over the same store, keys and buckets.
@@ -277,39 +274,38 @@ impl Reloader {
     }
 
     /// Has every worker prepare, with the servers of both configurations known meanwhile.
-    async fn introduce(&self, (before, law): (&Config, &Law)) -> Result<Words, ReloadError> {
+    async fn introduce(&self, (before, law): (&Config, &Law)) -> Result<Commits, ReloadError> {
         let both = before.upstreams.iter().chain(&law.config.upstreams).cloned();
         self.health.update(&both.collect::<Vec<_>>());
-        let words = self.ask(law).await;
-        if words.is_err() {
-            self.health.update(&before.upstreams);
-        }
-        words
+        let commits = self.ask(law).await?;
+        // Last, since it leaves something behind.
+        bootstrap(&law.auth, &law.config).await?;
+        Ok(commits)
     }
 
     /// Has every worker prepare. They all wait for the word then, or one said why it cannot.
-    async fn ask(&self, law: &Law) -> Result<Words, ReloadError> {
-        let mut words = Vec::new();
+    async fn ask(&self, law: &Law) -> Result<Commits, ReloadError> {
+        let mut commits = Vec::new();
         for worker in &self.workers {
-            let (ready, is_ready) = oneshot::channel();
-            let (say, word) = oneshot::channel();
-            let (done, is_done) = oneshot::channel();
-            let renewal = Renewal { law: law.clone(), ready, word, done };
-            worker.send(Order::Renew(renewal)).map_err(|_gone| ReloadError::Stopping)?;
-            is_ready.await.map_err(|_gone| ReloadError::Stopping)??;
-            words.push((say, is_done));
+            let (prepared, is_prepared) = oneshot::channel();
+            let (say, commit) = oneshot::channel();
+            let (committed, is_committed) = oneshot::channel();
+            let renewal = Renewal { law: law.clone(), prepared, commit, committed };
+            worker.renewals.send(renewal).map_err(|_gone| ReloadError::Stopping)?;
+            is_prepared.await.map_err(|_gone| ReloadError::Stopping)??;
+            commits.push((say, is_committed));
         }
-        Ok(words)
+        Ok(commits)
     }
 
     /// Nothing in here fails but the end of the gateway.
     async fn put_into_force(&self, prepared: Prepared) -> Result<(), ReloadError> {
-        let Prepared { law, outputs, words, .. } = prepared;
-        let (says, dones): (Vec<_>, Vec<_>) = words.into_iter().unzip();
-        for say in says {
-            say.send(()).map_err(|()| ReloadError::Stopping)?;
+        let Prepared { law, outputs, commits, .. } = prepared;
+        let (commits, committed): (Vec<_>, Vec<_>) = commits.into_iter().unzip();
+        for commit in commits {
+            commit.send(()).map_err(|()| ReloadError::Stopping)?;
         }
-        for done in dones {
+        for done in committed {
             done.await.map_err(|_gone| ReloadError::Stopping)?;
         }
         let server = &law.config.server;

@@ -7,15 +7,15 @@ use std::path::{Path, PathBuf};
 use super::StartError;
 use crate::config::{Config, Environment, ListenAddress};
 use crate::request::TrustedProxy;
-use crate::server::{self, Handed, Lent, ListenError, Listener, SocketFile, UnixDoor};
+use crate::server::{self, Handed, Inherited, ListenError, Listener, SocketFile, UnixDoor};
 
 /// Where all workers listen.
 #[derive(Debug)]
 pub(super) struct Sockets {
     ours: Vec<Listener>,
     /// Those of a service manager.
-    lent: Vec<Listener>,
-    lent_unix: Vec<Vec<UnixListener>>,
+    inherited: Vec<Listener>,
+    inherited_unix: Vec<Vec<UnixListener>>,
     /// One socket for each worker of each file.
     unix: Vec<Vec<UnixListener>>,
     /// Of the plain listener that leads to https.
@@ -27,14 +27,14 @@ pub(super) struct Sockets {
 pub(super) struct Bound {
     pub(super) addresses: Vec<SocketAddr>,
     /// Whether clients come by a Unix socket of a service manager.
-    lends_unix: bool,
+    inherits_unix: bool,
 }
 
 /// Where one worker listens.
 #[derive(Debug, Default)]
 pub(super) struct Own {
     pub(super) ours: Vec<TcpListener>,
-    pub(super) lent: Lent,
+    pub(super) inherited: Inherited,
     pub(super) unix: Vec<UnixListener>,
     pub(super) redirect: Vec<TcpListener>,
 }
@@ -47,16 +47,16 @@ impl Sockets {
         environment: Option<&Environment>,
     ) -> Result<(Self, Vec<SocketFile>), StartError> {
         let workers = config.server.workers;
-        let (mut lent, mut lent_unix) = (Vec::new(), Vec::new());
+        let (mut inherited, mut inherited_unix) = (Vec::new(), Vec::new());
         if config.server.listen.contains(&ListenAddress::Systemd) {
             for handed in server::inherit(&names(environment), workers)? {
                 match handed {
-                    Handed::Tcp(listener) => lent.push(listener),
-                    Handed::Unix(sockets) => lent_unix.push(sockets),
+                    Handed::Tcp(listener) => inherited.push(listener),
+                    Handed::Unix(sockets) => inherited_unix.push(sockets),
                 }
             }
         }
-        if !lent_unix.is_empty() {
+        if !inherited_unix.is_empty() {
             hears_unix(config)?;
         }
         let ours = server::listen(&config.server.tcp_listeners(), workers)?;
@@ -67,13 +67,13 @@ impl Sockets {
         let (unix, files) = doors.into_iter().unzip();
         let plain: Vec<_> = config.server.http_redirect.iter().map(|plain| plain.listen).collect();
         let redirect = server::listen(&plain, workers)?;
-        Ok((Self { ours, lent, lent_unix, unix, redirect }, files))
+        Ok((Self { ours, inherited, inherited_unix, unix, redirect }, files))
     }
 
     /// Every address, and what else is bound.
     pub(super) fn bound(&self) -> Bound {
-        let addresses = self.ours.iter().chain(&self.lent).map(|listener| listener.address);
-        Bound { addresses: addresses.collect(), lends_unix: !self.lent_unix.is_empty() }
+        let addresses = self.ours.iter().chain(&self.inherited).map(|listener| listener.address);
+        Bound { addresses: addresses.collect(), inherits_unix: !self.inherited_unix.is_empty() }
     }
 
     /// The address of the plain listener that leads to https, as bound.
@@ -82,11 +82,11 @@ impl Sockets {
     }
 
     /// The files of a service manager's sockets.
-    pub(super) fn lent_files(&self) -> Vec<PathBuf> {
+    pub(super) fn inherited_files(&self) -> Vec<PathBuf> {
         let path = |sockets: &Vec<UnixListener>| {
             sockets.first()?.local_addr().ok()?.as_pathname().map(Path::to_owned)
         };
-        self.lent_unix.iter().filter_map(path).collect()
+        self.inherited_unix.iter().filter_map(path).collect()
     }
 
     /// The share of each worker.
@@ -96,13 +96,13 @@ impl Sockets {
         for listener in self.ours {
             all.iter_mut().zip(listener.sockets).for_each(|(own, socket)| own.ours.push(socket));
         }
-        for listener in self.lent {
+        for listener in self.inherited {
             all.iter_mut()
                 .zip(listener.sockets)
-                .for_each(|(own, socket)| own.lent.tcp.push(socket));
+                .for_each(|(own, socket)| own.inherited.tcp.push(socket));
         }
-        for sockets in self.lent_unix {
-            all.iter_mut().zip(sockets).for_each(|(own, socket)| own.lent.unix.push(socket));
+        for sockets in self.inherited_unix {
+            all.iter_mut().zip(sockets).for_each(|(own, socket)| own.inherited.unix.push(socket));
         }
         for listener in self.redirect {
             let shares = all.iter_mut().zip(listener.sockets);
@@ -118,11 +118,11 @@ impl Sockets {
 impl Bound {
     /// Whether another configuration may come into force over these sockets.
     pub(super) fn suit(&self, config: &Config) -> Result<(), ListenError> {
-        if self.lends_unix { hears_unix(config) } else { Ok(()) }
+        if self.inherits_unix { hears_unix(config) } else { Ok(()) }
     }
 }
 
-/// Whoever comes by a Unix socket that was lent has no address, and is trusted or nobody.
+/// Whoever comes by a Unix socket that was inherited has no address, and is trusted or nobody.
 fn hears_unix(config: &Config) -> Result<(), ListenError> {
     let heard = config.server.trust.proxies.contains(&TrustedProxy::Unix);
     if heard { Ok(()) } else { Err(ListenError::HandedUntrusted) }

@@ -41,27 +41,30 @@ pub(super) struct Lent {
 #[derive(Debug)]
 pub(super) struct Hand {
     pub(super) thread: JoinHandle<()>,
-    pub(super) orders: mpsc::UnboundedSender<Order>,
+    pub(super) orders: Orders,
 }
 
-/// What a worker is asked for.
-#[derive(Debug)]
-pub(super) enum Order {
+/// Where a worker takes its orders.
+#[derive(Clone, Debug)]
+pub(super) struct Orders {
     /// To serve by another configuration.
-    Renew(Renewal),
-    /// Whether it still turns.
-    Answer(oneshot::Sender<()>),
+    pub(super) renewals: mpsc::UnboundedSender<Renewal>,
+    /// To say that it still turns, whatever it waits for.
+    pub(super) pings: mpsc::UnboundedSender<Ping>,
 }
 
-/// A configuration on its way into a worker. Two steps, so that all workers take it or none: what
-/// can fail is done and told first, and then the word is waited for.
+/// Where a worker says that it turns.
+type Ping = oneshot::Sender<()>;
+
+/// A configuration on its way into a worker: a commit in two phases, so that all workers take it or
+/// none. What can fail is done and told first, and then the word to commit is waited for.
 #[derive(Debug)]
 pub(super) struct Renewal {
     pub(super) law: Law,
-    pub(super) ready: oneshot::Sender<io::Result<()>>,
-    /// Given up when its sender goes.
-    pub(super) word: oneshot::Receiver<()>,
-    pub(super) done: oneshot::Sender<()>,
+    pub(super) prepared: oneshot::Sender<io::Result<()>>,
+    /// Abandoned when its sender goes.
+    pub(super) commit: oneshot::Receiver<()>,
+    pub(super) committed: oneshot::Sender<()>,
 }
 
 /// What requests are served by.
@@ -81,8 +84,11 @@ pub(super) fn spawn_all(lent: &Lent, sockets: Sockets) -> Result<Vec<Hand>, Star
     for (number, sockets) in sockets.by_worker(lent.config.server.workers).into_iter().enumerate() {
         let (lent, addresses) = (lent.clone(), addresses.clone());
         let (tell, told) = channel();
-        let (orders, ordered) = mpsc::unbounded_channel();
+        let (renewals, renewing) = mpsc::unbounded_channel();
+        let (pings, pinged) = mpsc::unbounded_channel();
+        let orders = Orders { renewals, pings };
         let body = move || {
+            let ordered = (renewing, pinged);
             if let Err(cause) = run(lent, (sockets, &addresses), ordered, &tell) {
                 // Nobody waits any more when this happens after the start.
                 let _ = tell.send(Err(cause));
@@ -98,7 +104,7 @@ pub(super) fn spawn_all(lent: &Lent, sockets: Sockets) -> Result<Vec<Hand>, Star
 fn run(
     lent: Lent,
     (sockets, addresses): (Own, &[SocketAddr]),
-    orders: mpsc::UnboundedReceiver<Order>,
+    (renewals, pings): (mpsc::UnboundedReceiver<Renewal>, mpsc::UnboundedReceiver<Ping>),
     ready: &Sender<io::Result<()>>,
 ) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -110,6 +116,7 @@ fn run(
     let pools = Pools::new(&config.upstreams, config.server.workers, &health)?;
     let worker = telemetry.worker();
     let news = auth.revocations().listen();
+    let detached = auth.parts().detached.clone();
     let gateway = Gateway::new(snapshot, auth, pools, worker.clone());
     let served = Rc::new(Served {
         gateway: RefCell::new(Rc::new(gateway)),
@@ -119,30 +126,43 @@ fn run(
     });
     runtime.block_on(async move {
         let (begin, drain) = watch::channel(false);
-        let Own { ours, lent, unix, redirect } = sockets;
+        let Own { ours, inherited, unix, redirect } = sockets;
         let plain = Door {
             sockets: redirect,
-            lent: server::Lent::default(),
+            inherited: server::Inherited::default(),
             unix: Vec::new(),
             slots: Arc::clone(&slots),
             tls: None,
             drain: drain.clone(),
         };
         let leading = Rc::new(Leading(Rc::clone(&served)));
-        let door = Door { sockets: ours, lent, unix, slots, tls, drain };
+        let door = Door { sockets: ours, inherited, unix, slots, tls, drain };
         // Whoever waits for it may have given up; then the gateway is stopping.
         let _ = ready.send(Ok(()));
-        tokio::select! {
+        let outcome = tokio::select! {
             ended = both(
                 server::serve(door, Rc::clone(&served), served.tuning.clone()),
                 server::serve(plain, leading, served.tuning.clone()),
             ) => ended,
-            () = served.obey(orders, addresses) => Ok(()),
+            () = served.renew_all(renewals, addresses) => Ok(()),
+            () = answer(pings) => Ok(()),
             () = Gateway::heed(&served.gateway, news) => Ok(()),
             () = Gateway::keep_house(&served.gateway) => Ok(()),
             () = stop(watching, &begin) => Ok(()),
-        }
+        };
+        // What the store has committed is still to be told.
+        detached.ended().await;
+        outcome
     })
+}
+
+/// Tells whoever asks that the worker turns, for as long as it does.
+async fn answer(mut pings: mpsc::UnboundedReceiver<Ping>) {
+    while let Some(turns) = pings.recv().await {
+        // Whoever asked may have lost patience.
+        let _ = turns.send(());
+    }
+    pending().await
 }
 
 async fn both(
@@ -169,32 +189,30 @@ struct Served {
 }
 
 impl Served {
-    /// Carries out orders for as long as it lives.
-    async fn obey(&self, mut orders: mpsc::UnboundedReceiver<Order>, addresses: &[SocketAddr]) {
-        while let Some(order) = orders.recv().await {
-            match order {
-                Order::Renew(renewal) => self.renew(renewal, addresses).await,
-                Order::Answer(tell) => {
-                    // Whoever asked may have lost patience.
-                    let _ = tell.send(());
-                }
-            }
+    /// Takes over other configurations for as long as it lives.
+    async fn renew_all(
+        &self,
+        mut renewals: mpsc::UnboundedReceiver<Renewal>,
+        addresses: &[SocketAddr],
+    ) {
+        while let Some(renewal) = renewals.recv().await {
+            self.renew(renewal, addresses).await;
         }
         pending().await
     }
 
     async fn renew(&self, renewal: Renewal, addresses: &[SocketAddr]) {
-        let Renewal { law, ready, word, done } = renewal;
+        let Renewal { law, prepared, commit, committed } = renewal;
         match self.prepare(&law, addresses) {
             Ok(next) => {
-                let _ = ready.send(Ok(()));
-                if word.await.is_ok() {
+                let _ = prepared.send(Ok(()));
+                if commit.await.is_ok() {
                     self.adopt(next, &law.config);
-                    let _ = done.send(());
+                    let _ = committed.send(());
                 }
             }
             Err(cause) => {
-                let _ = ready.send(Err(cause));
+                let _ = prepared.send(Err(cause));
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::begin::Wish;
-use super::finish::{once_begun, unless_left};
+use super::detached::unless_left;
 use super::{Auth, Client, Failure, Parts, Tokens};
 use crate::identity::Username;
 use crate::limit::{Bucket, Wait};
@@ -127,17 +127,18 @@ impl Parts {
         let renewal = Renewal { by: RenewedBy::OldPassword, hash, session };
         let epoch = user.password_epoch.saturating_add(1);
         let (parts, event) = (Arc::clone(self), self.event_of(change));
-        once_begun(|asker| async move {
-            Ok(match parts.store.for_asker(asker).renew(renewal).await? {
-                Begun::Yes { row, ended } => {
-                    parts.audit().write(event.outcome("success"));
-                    Changed::Welcome(parts.began((&row, ended), &token, epoch)?)
-                }
-                // Somebody else was faster: the old password is not the current one any more.
-                Begun::Refused => Changed::Wrong,
+        self.detached
+            .once_begun(|cancellation| async move {
+                Ok(match parts.store.until(cancellation).renew(renewal).await? {
+                    Begun::Yes { row, ended } => {
+                        parts.audit().write(event.outcome("success"));
+                        Changed::Welcome(parts.began((&row, ended), &token, epoch)?)
+                    }
+                    // Somebody else was faster: the old password is not the current one any more.
+                    Begun::Refused => Changed::Wrong,
+                })
             })
-        })
-        .await
+            .await
     }
 
     /// Prepares a new password, or tells its owner everything that is wrong with it.

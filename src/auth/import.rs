@@ -7,7 +7,6 @@
 use std::collections::HashMap;
 
 use super::bounds::check_texts;
-use super::finish::to_its_end;
 use super::{UserError, Users};
 use crate::identity::{Role, UserId, Username};
 use crate::password::PasswordHash;
@@ -56,19 +55,22 @@ impl Users {
 
     async fn add_all(&self, new: Vec<NewUser>) -> Result<(), UserError> {
         let users = self.clone();
-        to_its_end(async move {
-            let told: Vec<_> = new.iter().map(|user| (user.id, user.username.clone())).collect();
-            if users.parts.store.add_users(new).await? == Added::NameTaken {
-                return Err(UserError::Raced);
-            }
-            users.parts.changes.happened();
-            for (id, name) in told {
-                let event = users.event("auth.user.added").user(id).username(name);
-                users.parts.audit().write(event.outcome("success").reason("import"));
-            }
-            Ok(())
-        })
-        .await
+        self.parts
+            .detached
+            .to_its_end(async move {
+                let told: Vec<_> =
+                    new.iter().map(|user| (user.id, user.username.clone())).collect();
+                if users.parts.store.add_users(new).await? == Added::NameTaken {
+                    return Err(UserError::Raced);
+                }
+                users.parts.changes.happened();
+                for (id, name) in told {
+                    let event = users.event("auth.user.added").user(id).username(name);
+                    users.parts.audit().write(event.outcome("success").reason("import"));
+                }
+                Ok(())
+            })
+            .await
     }
 
     /// Every user that can be read, with its line, and everything that cannot.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::begin::Wish;
-use super::finish::{once_begun, unless_left};
+use super::detached::unless_left;
 use super::{Auth, Client, Failure, Parts, Tokens, device};
 use crate::config::Level;
 use crate::identity::{SessionId, Username};
@@ -113,11 +113,11 @@ impl Parts {
         match (unless_left(is_right, left).await, user) {
             (Ok(true), Some(user)) => {
                 let parts = Arc::clone(self);
-                let welcome = |asker| async move {
+                let welcome = |cancellation| async move {
                     let arrival = Arrival { user: *user, attempt, permits };
-                    parts.welcome(arrival, parts.store.for_asker(asker)).await
+                    parts.welcome(arrival, parts.store.until(cancellation)).await
                 };
-                once_begun(welcome).await
+                self.detached.once_begun(welcome).await
             }
             (Ok(_), user) => {
                 permits.failed(self);

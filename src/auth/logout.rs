@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::finish::to_its_end;
 use super::{Auth, Client, Failure};
 use crate::identity::SessionId;
 use crate::revocation::KEPT;
@@ -62,17 +61,19 @@ impl Auth {
     pub async fn leave(&self, session: SessionId, client: Client) -> Result<bool, Failure> {
         let parts = Arc::clone(&self.parts);
         parts.revocations.end(session, self.now().plus(KEPT));
-        to_its_end(async move {
-            let ended = parts.store.end(session, EndReason::Logout).await;
-            let ended = ended.inspect_err(|_unavailable| parts.unfinished.add(session))?;
-            if ended {
-                parts.ended([(session, EndReason::Logout)]);
-                let event = client.event("auth.logout");
-                parts.audit().write(event.session(session).outcome("success"));
-            }
-            Ok(ended)
-        })
-        .await
+        self.parts
+            .detached
+            .to_its_end(async move {
+                let ended = parts.store.end(session, EndReason::Logout).await;
+                let ended = ended.inspect_err(|_unavailable| parts.unfinished.add(session))?;
+                if ended {
+                    parts.ended([(session, EndReason::Logout)]);
+                    let event = client.event("auth.logout");
+                    parts.audit().write(event.session(session).outcome("success"));
+                }
+                Ok(ended)
+            })
+            .await
     }
 
     /// Ends in the store what could not be ended there before; to be called again and again.

@@ -9,8 +9,8 @@ mod begin;
 mod bounds;
 mod change;
 mod companion;
+mod detached;
 mod device;
-mod finish;
 mod import;
 mod keys;
 mod login;
@@ -33,6 +33,7 @@ use sha2::{Digest, Sha256};
 pub use authenticate::{Authentication, Credentials, DecidedBy};
 pub use change::{Change, Changed};
 pub use companion::Companion;
+pub use detached::Detached;
 pub use device::DEVICE_LIFE;
 pub use import::{ByLine, Import, Mode};
 pub use keys::{Keys, Purpose, RotatedKeys};
@@ -93,6 +94,8 @@ pub struct Parts {
     pub clock: Clock,
     /// Lifetimes.
     pub sessions: Sessions,
+    /// What must come to its end.
+    pub detached: Detached,
     /// Logouts that wait for the store.
     pub unfinished: Arc<Unfinished>,
     /// What refresh cookies said lately.

@@ -1,17 +1,16 @@
 //! Refresh: tag, permit, one compare-and-swap, and the verdict of the state machine.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::finish::once_begun;
 use super::renewal::MayEnd;
 use super::{Auth, Client, Failure, Parts, Tokens};
 use crate::config::Level;
 use crate::limit::{Bucket, Wait};
 use crate::secret;
 use crate::session::{EndReason, Presented, Row, Transport, Verdict};
-use crate::store::{Rotate, Rotation, Unavailable};
+use crate::store::{CancellationToken, Rotate, Rotation, Unavailable};
 use crate::telemetry::{AuditEvent, Counter, Timing};
 use crate::token::{BadRefreshToken, RefreshToken};
 
@@ -85,14 +84,15 @@ impl Parts {
             return Ok(self.throttled(&attempt.client, wait));
         }
         let parts = Arc::clone(self);
-        once_begun(|asker| async move {
-            let rotation = parts.rotate((&token, &attempt), MayEnd::Yes, asker).await;
-            if !matches!(&rotation, Ok((Rotation { verdict: Verdict::Rotate, .. }, _))) {
-                parts.limits.give_back(permit);
-            }
-            parts.conclude(&attempt, &token, rotation?)
-        })
-        .await
+        self.detached
+            .once_begun(|cancellation| async move {
+                let rotation = parts.rotate((&token, &attempt), MayEnd::Yes, cancellation).await;
+                if !matches!(&rotation, Ok((Rotation { verdict: Verdict::Rotate, .. }, _))) {
+                    parts.limits.give_back(permit);
+                }
+                parts.conclude(&attempt, &token, rotation?)
+            })
+            .await
     }
 
     /// The compare-and-swap, with the successor that it would make current.
@@ -100,7 +100,7 @@ impl Parts {
         &self,
         (token, attempt): (&RefreshToken, &RefreshAttempt),
         may_end: MayEnd,
-        asker: Weak<()>,
+        cancellation: CancellationToken,
     ) -> Result<(Rotation, RefreshToken), Unavailable> {
         let salt = secret::random();
         let key = self.masters.active();
@@ -116,8 +116,8 @@ impl Parts {
             windows: self.sessions.windows,
             may_end: may_end == MayEnd::Yes,
         };
-        let rotated = self.store.for_asker(asker.clone()).rotate(rotate).await;
-        if rotated.is_err() && asker.strong_count() > 0 {
+        let rotated = self.store.until(cancellation.clone()).rotate(rotate).await;
+        if rotated.is_err() && !cancellation.is_cancelled() {
             self.telemetry.count(Counter::Refresh, "unavailable");
         }
         Ok((rotated?, next))

@@ -5,20 +5,19 @@
 //! The second step never ends a session and never fails an answer.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
-use super::finish::{once_begun, to_its_end};
 use super::refresh::{Outcome, Told, presented};
 use super::{Auth, Client, Failure, Parts, RefreshAttempt, Tokens};
 use crate::clock::Timestamp;
 use crate::identity::{Identity, SessionId, Why};
 use crate::revocation::Standing;
 use crate::session::{EndReason, Row, Transport, Verdict, classify};
-use crate::store::{Rotation, Unavailable};
+use crate::store::{CancellationToken, Rotation, Unavailable};
 use crate::token::{BadRefreshToken, RefreshToken, SecretHash};
 
 /// A refresh token that made a caller known, to be rotated when the answer's head is in hand.
@@ -121,8 +120,10 @@ impl Auth {
     /// second at most, and the client keeps its token.
     pub async fn renew(&self, renewal: Renewal) -> Option<Tokens> {
         let parts = Arc::clone(&self.parts);
-        let renewing =
-            once_begun(|asker| async move { Ok::<_, Failure>(parts.renew(renewal, asker).await) });
+        let work = |cancellation| async move {
+            Ok::<_, Failure>(parts.renew(renewal, cancellation).await)
+        };
+        let renewing = self.parts.detached.once_begun(work);
         timeout(LONGEST_WAIT, renewing).await.ok()?.ok().flatten()
     }
 }
@@ -177,24 +178,25 @@ impl Parts {
         event: Outcome,
     ) -> Result<(), Unavailable> {
         let parts = Arc::clone(self);
-        to_its_end(async move {
-            if parts.store.end(session, reason).await? {
-                parts.ended([(session, reason)]);
-            }
-            parts.tell(event);
-            Ok(())
-        })
-        .await
+        self.detached
+            .to_its_end(async move {
+                if parts.store.end(session, reason).await? {
+                    parts.ended([(session, reason)]);
+                }
+                parts.tell(event);
+                Ok(())
+            })
+            .await
     }
 
     fn until(&self, what: What, life: Duration) -> Found {
         Found { what, until: self.clock.uptime().saturating_add(life) }
     }
 
-    async fn renew(&self, renewal: Renewal, asker: Weak<()>) -> Option<Tokens> {
+    async fn renew(&self, renewal: Renewal, cancellation: CancellationToken) -> Option<Tokens> {
         let token = self.masters.read(&renewal.token).ok()?;
         let attempt = attempt(renewal.token, renewal.client);
-        let rotated = self.rotate((&token, &attempt), MayEnd::No, asker).await;
+        let rotated = self.rotate((&token, &attempt), MayEnd::No, cancellation).await;
         let (Rotation { verdict, row }, next) = rotated.ok()?;
         let row = row?;
         let (outcome, current) = match verdict {

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::finish::to_its_end;
 use super::{Auth, Client, Failure};
 use crate::clock::Timestamp;
 use crate::identity::{Identity, SessionId};
@@ -54,13 +53,15 @@ impl Auth {
             return Ok(Revoke::Reauthenticate);
         }
         let parts = Arc::clone(&self.parts);
-        to_its_end(async move {
-            if parts.store.end(session, EndReason::Revoked).await? {
-                parts.ended([(session, EndReason::Revoked)]);
-            }
-            Ok(Revoke::Done)
-        })
-        .await
+        self.parts
+            .detached
+            .to_its_end(async move {
+                if parts.store.end(session, EndReason::Revoked).await? {
+                    parts.ended([(session, EndReason::Revoked)]);
+                }
+                Ok(Revoke::Done)
+            })
+            .await
     }
 
     /// Names the device of one of the caller's sessions; another than the caller's own asks for a
@@ -95,20 +96,22 @@ impl Auth {
         }
         let (parts, user) = (Arc::clone(&self.parts), caller.identity.user);
         let event = client.event("auth.logout").user(user).session(caller.identity.session);
-        to_its_end(async move {
-            // What ended by itself ends again here, and is not counted.
-            let live = parts.store.sessions(Some(user)).await?;
-            let ended = parts.store.end_all(user, but, EndReason::Logout).await?;
-            let lived =
-                |session: &&SessionId| live.iter().any(|row| row.identity.session == **session);
-            let count = ended.iter().filter(lived).count();
-            parts.ended(ended.into_iter().map(|session| (session, EndReason::Logout)));
-            if count > 0 {
-                parts.audit().write(event.outcome("success").reason("all"));
-            }
-            Ok(LogoutAll::Ended(count))
-        })
-        .await
+        self.parts
+            .detached
+            .to_its_end(async move {
+                // What ended by itself ends again here, and is not counted.
+                let live = parts.store.sessions(Some(user)).await?;
+                let ended = parts.store.end_all(user, but, EndReason::Logout).await?;
+                let lived =
+                    |session: &&SessionId| live.iter().any(|row| row.identity.session == **session);
+                let count = ended.iter().filter(lived).count();
+                parts.ended(ended.into_iter().map(|session| (session, EndReason::Logout)));
+                if count > 0 {
+                    parts.audit().write(event.outcome("success").reason("all"));
+                }
+                Ok(LogoutAll::Ended(count))
+            })
+            .await
     }
 
     /// Whether a login is recent enough for what a stolen session shall not do.

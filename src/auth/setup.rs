@@ -11,7 +11,6 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
 use super::begin::Wish;
-use super::finish::{once_begun, to_its_end};
 use super::{Auth, Client, Failure, Parts, Tokens, UserError, Users};
 use crate::clock::Timestamp;
 use crate::identity::{Role, SessionId, UserId, Username};
@@ -88,15 +87,17 @@ impl Users {
 
     async fn keep_link(&self, name: &Username, link: NewLink) -> Result<(), UserError> {
         let (users, name, user) = (self.clone(), name.clone(), link.user);
-        to_its_end(async move {
-            if !users.parts.store.add_link(link).await? {
-                return Err(UserError::Disabled(name));
-            }
-            let event = users.event("auth.user.invited").user(user).username(name);
-            users.parts.audit().write(event.outcome("success"));
-            Ok(())
-        })
-        .await
+        self.parts
+            .detached
+            .to_its_end(async move {
+                if !users.parts.store.add_link(link).await? {
+                    return Err(UserError::Disabled(name));
+                }
+                let event = users.event("auth.user.invited").user(user).username(name);
+                users.parts.audit().write(event.outcome("success"));
+                Ok(())
+            })
+            .await
     }
 
     async fn add_without_password(
@@ -168,20 +169,21 @@ impl Parts {
             .inspect_err(|_no_token| self.tell_no_token(&link.client, user))?;
         let before = self.predecessor(link.device.as_deref(), user);
         let (parts, user, client) = (Arc::clone(self), user.clone(), link.client.clone());
-        once_begun(|asker| async move {
-            let renewal = Renewal { by, hash, session };
-            Ok(match parts.store.for_asker(asker).renew(renewal).await? {
-                Begun::Yes { row, ended } => {
-                    parts.tell_setup(&client, &user, token.session);
-                    let epoch = user.password_epoch.saturating_add(1);
-                    let mut tokens = parts.began((&row, ended), &token, epoch)?;
-                    tokens.before = before;
-                    Setup::Welcome(tokens)
-                }
-                Begun::Refused => Setup::BadLink,
+        self.detached
+            .once_begun(|cancellation| async move {
+                let renewal = Renewal { by, hash, session };
+                Ok(match parts.store.until(cancellation).renew(renewal).await? {
+                    Begun::Yes { row, ended } => {
+                        parts.tell_setup(&client, &user, token.session);
+                        let epoch = user.password_epoch.saturating_add(1);
+                        let mut tokens = parts.began((&row, ended), &token, epoch)?;
+                        tokens.before = before;
+                        Setup::Welcome(tokens)
+                    }
+                    Begun::Refused => Setup::BadLink,
+                })
             })
-        })
-        .await
+            .await
     }
 
     fn tell_setup(&self, client: &Client, user: &User, session: SessionId) {

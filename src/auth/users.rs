@@ -7,7 +7,6 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::bounds::{LONGEST_TEXT, check_texts};
-use super::finish::to_its_end;
 use super::{Client, Parts, SESSION_ENDED};
 use crate::config::{Bootstrap, BootstrapPassword};
 use crate::identity::{Role, SessionId, UserId, Username};
@@ -264,15 +263,17 @@ impl Users {
     /// Ends one session.
     pub async fn end_session(&self, session: SessionId) -> Result<(), UserError> {
         let users = self.clone();
-        to_its_end(async move {
-            if !users.parts.store.end(session, EndReason::Administrator).await? {
-                return Err(UserError::NoSuchSession(session));
-            }
-            let event = users.event(SESSION_ENDED);
-            users.parts.ended_by(&event, [(session, EndReason::Administrator)]);
-            Ok(())
-        })
-        .await
+        self.parts
+            .detached
+            .to_its_end(async move {
+                if !users.parts.store.end(session, EndReason::Administrator).await? {
+                    return Err(UserError::NoSuchSession(session));
+                }
+                let event = users.event(SESSION_ENDED);
+                users.parts.ended_by(&event, [(session, EndReason::Administrator)]);
+                Ok(())
+            })
+            .await
     }
 
     /// Ends every session of a user; gives how many.
@@ -292,15 +293,17 @@ impl Users {
     /// None are left of a user who was deleted meanwhile.
     async fn end_sessions_of(&self, user: User) -> Result<usize, UserError> {
         let users = self.clone();
-        to_its_end(async move {
-            let reason = EndReason::Administrator;
-            let ended = users.parts.store.end_all(user.id, None, reason).await?;
-            let count = ended.len();
-            let event = users.event(SESSION_ENDED).user(user.id).username(user.username);
-            users.parts.ended_by(&event, ended.into_iter().map(|session| (session, reason)));
-            Ok(count)
-        })
-        .await
+        self.parts
+            .detached
+            .to_its_end(async move {
+                let reason = EndReason::Administrator;
+                let ended = users.parts.store.end_all(user.id, None, reason).await?;
+                let count = ended.len();
+                let event = users.event(SESSION_ENDED).user(user.id).username(user.username);
+                users.parts.ended_by(&event, ended.into_iter().map(|session| (session, reason)));
+                Ok(count)
+            })
+            .await
     }
 
     /// Notes a call over HTTP, whatever came of it: about whom, about which session, which call,
@@ -327,17 +330,19 @@ impl Users {
 
     pub(super) async fn insert(&self, user: NewUser) -> Result<UserId, UserError> {
         let users = self.clone();
-        to_its_end(async move {
-            let (id, name) = (user.id, user.username.clone());
-            if users.parts.store.add_user(user).await? == Added::NameTaken {
-                return Err(UserError::NameTaken(name));
-            }
-            users.parts.changes.happened();
-            let event = users.event("auth.user.added").user(id).username(name);
-            users.parts.audit().write(event.outcome("success"));
-            Ok(id)
-        })
-        .await
+        self.parts
+            .detached
+            .to_its_end(async move {
+                let (id, name) = (user.id, user.username.clone());
+                if users.parts.store.add_user(user).await? == Added::NameTaken {
+                    return Err(UserError::NameTaken(name));
+                }
+                users.parts.changes.happened();
+                let event = users.event("auth.user.added").user(id).username(name);
+                users.parts.audit().write(event.outcome("success"));
+                Ok(id)
+            })
+            .await
     }
 
     async fn first_hash(&self, user: &Bootstrap) -> Result<PasswordHash, UserError> {
@@ -375,23 +380,26 @@ impl Users {
         change: impl Future<Output = Result<Changed, UserError>> + Send + 'static,
     ) -> Result<bool, UserError> {
         let users = self.clone();
-        to_its_end(async move {
-            let changed = change.await?;
-            users.parts.changes.happened();
-            let of_user = |event| users.event(event).user(user.id).username(user.username.clone());
-            match changed {
-                Changed::Ended(sessions) => {
-                    let ended = sessions.into_iter().map(|session| (session, reason));
-                    users.parts.ended_by(&of_user(SESSION_ENDED), ended);
+        self.parts
+            .detached
+            .to_its_end(async move {
+                let changed = change.await?;
+                users.parts.changes.happened();
+                let of_user =
+                    |event| users.event(event).user(user.id).username(user.username.clone());
+                match changed {
+                    Changed::Ended(sessions) => {
+                        let ended = sessions.into_iter().map(|session| (session, reason));
+                        users.parts.ended_by(&of_user(SESSION_ENDED), ended);
+                    }
+                    Changed::Raised(sessions) => users.parts.raised(sessions),
+                    Changed::Already => return Ok(false),
+                    Changed::NoSuchUser => return Err(UserError::NoSuchUser(user.username)),
                 }
-                Changed::Raised(sessions) => users.parts.raised(sessions),
-                Changed::Already => return Ok(false),
-                Changed::NoSuchUser => return Err(UserError::NoSuchUser(user.username)),
-            }
-            users.parts.audit().write(of_user(event).outcome("success"));
-            Ok(true)
-        })
-        .await
+                users.parts.audit().write(of_user(event).outcome("success"));
+                Ok(true)
+            })
+            .await
     }
 
     pub(super) fn event(&self, name: &'static str) -> AuditEvent {

@@ -403,6 +403,14 @@ EXPIRED "W012"
 "The time of a certificate is over, and browsers refuse it with a page that frightens people. The
 gateway starts all the same, so that whatever renews the certificate can still reach it."
 
+FEW_CONNECTIONS "W014"
+"An upstream may have fewer connections than there are workers. Each worker is a thread with connections
+of its own, and has at least one to each server, so there may be one for each worker all the same. Where
+an application bears no more than so many, let as many threads serve.
+
+    workers = 1              # in [server]
+    max_connections = 1      # in [upstreams.app]"
+
 EXPOSED_KEY "W013"
 "A private key that every account of the machine may read is the key of whoever gets any account. It
 should belong to the user that runs the gateway, with mode 0600."

@@ -92,7 +92,7 @@ impl<'a> Document<'a> {
         (roles, cors): (&Roles, &Policies<'_>),
     ) -> Policy {
         let identities = Identities::read(&self.tops);
-        let mut upstreams = Upstreams::read(&self.tops, audience);
+        let mut upstreams = Upstreams::read(&self.tops, audience, server.workers);
         let tables = self.tables("routes", &keys::ROUTE);
         let mut world =
             World { server, roles, cors, identities: &identities, upstreams: &mut upstreams };

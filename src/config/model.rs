@@ -441,7 +441,7 @@ pub struct Upstream {
     pub response_timeout: Option<Duration>,
     /// Between bytes, also of streams.
     pub idle_timeout: Duration,
-    /// Connections of all workers together.
+    /// Connections to each server, of all workers together; each of them has at least one.
     pub max_connections: usize,
     /// Of a pooled connection.
     pub max_idle: Duration,

@@ -31,7 +31,7 @@ pub(super) struct Upstreams {
 
 impl Upstreams {
     /// Those with a table. One that is faulty keeps its place, so that its routes are not faulted too.
-    pub(super) fn read(files: &[Section<'_>], audience: &str) -> Self {
+    pub(super) fn read(files: &[Section<'_>], audience: &str, workers: usize) -> Self {
         let mut upstreams = Self { audience: audience.to_owned(), ..Self::default() };
         for (name, place, section) in
             files.iter().flat_map(|file| file.named("upstreams", &keys::UPSTREAM))
@@ -42,7 +42,9 @@ impl Upstreams {
                 section.tell(twice("upstreams", name, *first, place));
             }
             check_audience(name, audience, place, section.context);
-            upstreams.add(upstream(&section, name, servers), place);
+            let upstream = upstream(&section, name, servers);
+            check_connections(&upstream, workers, &section);
+            upstreams.add(upstream, place);
         }
         upstreams
     }
@@ -125,6 +127,23 @@ fn check_audience(name: &str, audience: &str, place: Place, context: &Context<'_
         .because("assertions for an upstream carry its name as `aud`; one for this upstream would pass for an access token's")
         .help("rename the upstream, or set another `tokens.audience`");
     context.tell(problem);
+}
+
+/// A worker shares no connection with another.
+fn check_connections(upstream: &Upstream, workers: usize, section: &Section<'_>) {
+    let most = upstream.max_connections;
+    if most >= workers {
+        return;
+    }
+    let problem = Problem::new(
+        &codes::FEW_CONNECTIONS,
+        section.place_of("max_connections"),
+        format!("`max_connections = {most}` is less than one for each of the {workers} workers"),
+    )
+    .label(format!("up to {workers} all the same"))
+    .because("each worker has connections of its own, and at least one to each server")
+    .help(format!("write {workers} or more, or fewer `server.workers`"));
+    section.tell(problem);
 }
 
 fn upstream(section: &Section<'_>, name: &str, servers: Vec<UpstreamServer>) -> Upstream {

@@ -52,14 +52,18 @@ pub struct Gateway {
     seen: Rc<Seen>,
     cache: TokenCache,
     streams: Rc<Streams<Claim>>,
+    /// The snapshot in force on this worker: another than this gateway's, once that has been replaced.
+    in_force: Rc<RefCell<Rc<Snapshot>>>,
     telemetry: Worker,
 }
 
 impl Gateway {
     /// A gateway over a worker's own parts.
     pub fn new(snapshot: Snapshot, auth: Auth, pools: Pools, telemetry: Worker) -> Self {
+        let snapshot = Rc::new(snapshot);
         Self {
-            snapshot: Rc::new(snapshot),
+            in_force: Rc::new(RefCell::new(Rc::clone(&snapshot))),
+            snapshot,
             auth,
             pools,
             profiles: Rc::default(),
@@ -93,6 +97,7 @@ impl Gateway {
             // What was verified by other rules is verified anew.
             cache: TokenCache::default(),
             streams: Rc::clone(&self.streams),
+            in_force: Rc::clone(&self.in_force),
             telemetry,
         })
     }

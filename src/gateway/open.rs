@@ -2,7 +2,7 @@
 //!
 //! A request is entered when it is permitted to a session, before anything of it is forwarded, and
 //! leaves with the last byte of its answer. Invariant: a session that ended has no stream entered,
-//! but one that has been cut.
+//! but one that has been cut; nor has one that the snapshot in force does not permit.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -25,7 +25,8 @@ use crate::telemetry::Counter;
 /// What a stream was permitted, and to whom: enough to decide again.
 #[derive(Debug)]
 pub(super) struct Claim {
-    /// Without its headers. None: it cannot be decided again, and is not permitted twice.
+    /// Of its headers with those alone that name another method or target. None: it was not permitted
+    /// when it was decided on again.
     request: Option<NormalRequest>,
     identity: Identity,
     term: Term,
@@ -49,7 +50,6 @@ impl Gateway {
         &self,
         visit: &mut Visit,
         (mut request, caller): (NormalRequest, Caller),
-        is_overridden: bool,
     ) -> Result<(), Refused> {
         let Caller::Known(identity) = caller else {
             return Ok(());
@@ -59,9 +59,12 @@ impl Gateway {
         }
         request.forget_cookies();
         let (session, version) = (identity.session, visit.version);
-        // The header that names another method, or another target, has gone out with the others.
-        let request = (!is_overridden).then_some(request);
-        let claim = Claim { request, identity, term: Term::New };
+        let mut claim = Claim { request: Some(request), identity, term: Term::New };
+        // It was decided on before a swap that came meanwhile, and was not here to be judged by that.
+        let in_force = self.in_force.borrow();
+        if !Rc::ptr_eq(&in_force, &self.snapshot) {
+            claim.decide(in_force.table()).map_err(|refused| refused.realm(&visit.snapshot))?;
+        }
         let cut = Rc::clone(&visit.cut);
         let place = self.streams.enter(Stream { session, version, cut, claim });
         // What ended between the decision and this was told when nobody was here to be cut.
@@ -103,9 +106,10 @@ impl Gateway {
         tokio::join!(cut, decide);
     }
 
-    /// Decides again on every open stream under the snapshot that is in force now, and cuts those
+    /// Puts this gateway's snapshot into force: decides again on every open stream, and cuts those
     /// that it does not permit. Gives how many were cut.
     pub fn reconsider(&self) -> usize {
+        self.in_force.replace(Rc::clone(&self.snapshot));
         let fate = |stream: &mut Stream<Claim>| stream.claim.judge(self.snapshot.table());
         self.count_cut("policy", self.streams.judge(&Concerned::Anybody, fate))
     }
@@ -191,19 +195,25 @@ impl Gateway {
 }
 
 impl Claim {
+    fn judge(&mut self, table: &Table) -> Fate {
+        if self.decide(table).is_ok() { Fate::Goes } else { Fate::Ends }
+    }
+
     /// Whether the table would permit it now. The origin rule has had its say: what it looked at
     /// cannot change.
-    fn judge(&mut self, table: &Table) -> Fate {
-        let Some(matched) = self.request.take().and_then(|request| table.find(request).ok()) else {
-            return Fate::Ends;
-        };
+    fn decide(&mut self, table: &Table) -> Result<(), Refused> {
+        let request = self.request.take().ok_or(Refusal::Forbidden)?;
+        let matched = table.find(request).map_err(|(_, why)| why)?;
+        let allows = matched.route().allow.method_override;
+        if !allows && matched.request().headers().keys().any(policy::is_method_override) {
+            // The application has been told of it, and may have heeded it.
+            return Err(Refusal::Forbidden.into());
+        }
         let caller = Caller::Known(self.identity.clone());
-        let Ok(permitted) = policy::authorise(matched, caller, false) else {
-            return Fate::Ends;
-        };
+        let permitted = policy::authorise(matched, caller, false).map_err(|(_, why)| why)?;
         let (request, _, _) = permitted.into_parts();
         self.request = Some(request);
-        Fate::Goes
+        Ok(())
     }
 }
 

@@ -18,7 +18,7 @@ use super::{Gateway, Snapshot};
 use crate::auth::{DecidedBy, Renewal};
 use crate::identity::{Caller, Why};
 use crate::policy::{self, BearerPolicy, Matched, Permitted, Target};
-use crate::request::{DESTINATION, Malformed, NormalRequest, Peer, Upload, UploadState};
+use crate::request::{Malformed, NormalRequest, Peer, Upload, UploadState};
 use crate::revocation::{Cut, Place};
 use crate::telemetry::{Decision, Exchange};
 use crate::upstream::{self, Facts, Keeper, Outbound, Profile, Returning};
@@ -253,10 +253,8 @@ impl Gateway {
         let returning = Returning::of(&permitted);
         let upgrade = upgrade::wanted(&permitted, has_body(&upload))?;
         let way = Way::of(permitted.request());
-        let overridden = permitted.route().allow.method_override
-            || permitted.request().headers().contains_key(DESTINATION);
         let (outbound, request, caller) = Outbound::split(permitted, &facts)?;
-        self.open(visit, (request, caller), overridden)?;
+        self.open(visit, (request, caller))?;
         let protocol = upgrade.as_ref().map(|upgrade| upgrade.protocol().clone());
         let outbound = match upgrade {
             Some(upgrade) => outbound.upgrading(upgrade),

@@ -22,7 +22,7 @@ mod tests;
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use http::header::HeaderMap;
+use http::header::{HeaderMap, HeaderName};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Method, Version};
@@ -229,9 +229,14 @@ impl NormalRequest {
         self.0.device = CookieValue::Absent;
     }
 
-    /// Takes the headers out, for `upstream` to rewrite; the rest stays.
-    pub fn take_headers(&mut self) -> HeaderMap {
-        std::mem::take(&mut self.0.headers)
+    /// Takes the headers out, for `upstream` to rewrite; the rest stays, with copies of those that
+    /// `stays` names.
+    pub fn take_headers(&mut self, stays: impl Fn(&HeaderName) -> bool) -> HeaderMap {
+        let headers = std::mem::take(&mut self.0.headers);
+        for (name, value) in headers.iter().filter(|(name, _)| stays(name)) {
+            self.0.headers.append(name.clone(), value.clone());
+        }
+        headers
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::bare::Bare;
 use super::connection::{self, Shared, Tuning, within};
-use super::doors::{Doors, Lent};
+use super::doors::{Doors, Inherited};
 use super::preamble::{self, Announced};
 use super::slots::{Slot, Slots};
 use super::tls::Tls;
@@ -27,7 +27,7 @@ pub struct Door {
     /// This worker's socket for each address.
     pub sockets: Vec<TcpListener>,
     /// Sockets that somebody else keeps open.
-    pub lent: Lent,
+    pub inherited: Inherited,
     /// This worker's socket for each file.
     pub unix: Vec<UnixListener>,
     /// Bounds connections, of all workers together.
@@ -42,8 +42,8 @@ pub struct Door {
 /// connections have a share of it for a last request. To be run on the worker's own runtime. Fails only at once, if the
 /// sockets cannot be used.
 pub async fn serve<S: Service>(door: Door, service: Rc<S>, tuning: Tuning) -> io::Result<()> {
-    let Door { sockets, lent, unix, slots, tls, drain } = door;
-    let doors = Doors::open(sockets, unix, lent)?;
+    let Door { sockets, inherited, unix, slots, tls, drain } = door;
+    let doors = Doors::open(sockets, unix, inherited)?;
     let shared = Rc::new(Shared::new(Rc::clone(&service), tuning.clone(), tls));
     let mut connections = JoinSet::new();
     let mut begun = drain.clone();

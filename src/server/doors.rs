@@ -16,16 +16,16 @@ use crate::request::Peer;
 #[derive(Debug)]
 pub(super) struct Doors {
     ours: Vec<TcpListener>,
-    lent: Vec<TcpListener>,
+    inherited: Vec<TcpListener>,
     unix: Vec<UnixListener>,
-    lent_unix: Vec<UnixListener>,
+    inherited_unix: Vec<UnixListener>,
     /// Which is asked first.
     turn: Cell<usize>,
 }
 
 /// Sockets that somebody else keeps open: who waits there is left to a successor.
 #[derive(Debug, Default)]
-pub struct Lent {
+pub struct Inherited {
     /// By TCP.
     pub tcp: Vec<std::net::TcpListener>,
     /// By a file, which is not ours either.
@@ -43,13 +43,17 @@ impl Doors {
     pub(super) fn open(
         ours: Vec<std::net::TcpListener>,
         unix: Vec<std::os::unix::net::UnixListener>,
-        lent: Lent,
+        inherited: Inherited,
     ) -> io::Result<Self> {
         Ok(Self {
             ours: ours.into_iter().map(TcpListener::from_std).collect::<io::Result<_>>()?,
-            lent: lent.tcp.into_iter().map(TcpListener::from_std).collect::<io::Result<_>>()?,
+            inherited: inherited
+                .tcp
+                .into_iter()
+                .map(TcpListener::from_std)
+                .collect::<io::Result<_>>()?,
             unix: unix.into_iter().map(UnixListener::from_std).collect::<io::Result<_>>()?,
-            lent_unix: lent
+            inherited_unix: inherited
                 .unix
                 .into_iter()
                 .map(UnixListener::from_std)
@@ -77,11 +81,11 @@ impl Doors {
     }
 
     fn sockets(&self) -> impl Iterator<Item = Listening<'_>> + Clone {
-        let tcp = self.ours.iter().chain(&self.lent).map(Listening::Tcp);
-        tcp.chain(self.unix.iter().chain(&self.lent_unix).map(Listening::Unix))
+        let tcp = self.ours.iter().chain(&self.inherited).map(Listening::Tcp);
+        tcp.chain(self.unix.iter().chain(&self.inherited_unix).map(Listening::Unix))
     }
 
-    /// Begins to close what is ours. Who waits at a lent socket is left to a successor.
+    /// Begins to close what is ours. Who waits at an inherited socket is left to a successor.
     pub(super) fn close(self) -> Closing {
         Closing::begin(self.ours, self.unix)
     }
@@ -138,13 +142,13 @@ mod tests {
                 (path, socket)
             };
             let ((flooded, first), (other, second)) = (bind(), bind());
-            let ((file, third), (lent, fourth)) = (unix("ours"), unix("lent"));
+            let ((file, third), (inherited, fourth)) = (unix("ours"), unix("inherited"));
             let _flood: Vec<_> = (0..20).map(|_| TcpStream::connect(flooded).unwrap()).collect();
             let _tcp = TcpStream::connect(other).unwrap();
-            let _files =
-                [&file, &lent].map(|path| std::os::unix::net::UnixStream::connect(path).unwrap());
-            let lent = Lent { tcp: vec![second], unix: vec![fourth] };
-            let doors = Doors::open(vec![first], vec![third], lent).unwrap();
+            let _files = [&file, &inherited]
+                .map(|path| std::os::unix::net::UnixStream::connect(path).unwrap());
+            let inherited = Inherited { tcp: vec![second], unix: vec![fourth] };
+            let doors = Doors::open(vec![first], vec![third], inherited).unwrap();
             // As soon as the runtime knows of all that wait.
             let mut came = Vec::new();
             for _ in 0..8 {

@@ -39,7 +39,7 @@ use crate::revocation::Cut;
 
 pub use accept::{Door, serve};
 pub use connection::{Settings, Tuning};
-pub use doors::Lent;
+pub use doors::Inherited;
 pub use inherit::{Handed, inherit};
 pub use listen::{ListenError, Listener, listen};
 pub use slots::Slots;

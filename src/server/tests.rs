@@ -138,7 +138,7 @@ impl House {
         let (drain, draining) = watch::channel(false);
         let door = Door {
             sockets: listener.sockets,
-            lent: Lent::default(),
+            inherited: Inherited::default(),
             unix: Vec::new(),
             slots: Arc::clone(&slots),
             tls: None,
@@ -535,7 +535,7 @@ async fn relay() -> (Wire, TcpListener, watch::Sender<bool>) {
     let (drain, draining) = watch::channel(false);
     let door = Door {
         sockets: listener.sockets,
-        lent: Lent::default(),
+        inherited: Inherited::default(),
         unix: Vec::new(),
         slots: Slots::new(9, 9),
         tls: None,

@@ -6,13 +6,14 @@
 //! bounded: a full queue or 3 s without an answer is [`Unavailable`], and then the operation may or
 //! may not have happened.
 
+mod cancellation;
 mod failure;
 mod model;
 mod operation;
 mod sqlite;
 
 use std::path::Path;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc::error::TrySendError;
@@ -27,6 +28,7 @@ use crate::session::{EndReason, Row};
 
 use operation::{Op, Read, Reply, Write};
 
+pub use cancellation::{CancellationToken, Interest};
 pub use failure::{OpenError, Unavailable};
 pub use model::{
     Added, Applicant, Begun, Changed, Lifetimes, NewLink, NewSession, NewUser, Renewal, RenewedBy,
@@ -42,8 +44,8 @@ pub struct Store {
     reads: Option<mpsc::Sender<Read>>,
     /// Fed with every commit, before it is answered: whoever asked may have left.
     ended: Arc<Revocations>,
-    /// Who may leave; None: whoever waits for the answer.
-    asker: Option<Weak<()>>,
+    /// None: whoever waits for the answer may leave.
+    cancellation: Option<CancellationToken>,
     /// The last field: what the writer and the readers listen to is dropped before it.
     _writer: Arc<sqlite::Ending>,
 }
@@ -69,10 +71,10 @@ impl Store {
     }
 
     /// The store as asked for somebody who may leave while others wait for the answer: what has
-    /// not begun by then is not done, except for endings.
+    /// not begun when the token is cancelled is not done, except for endings.
     #[must_use]
-    pub fn for_asker(&self, asker: Weak<()>) -> Self {
-        Self { asker: Some(asker), ..self.clone() }
+    pub fn until(&self, cancellation: CancellationToken) -> Self {
+        Self { cancellation: Some(cancellation), ..self.clone() }
     }
 
     /// The set of what ended since the store was opened. An ending is in it as soon as it is
@@ -278,7 +280,7 @@ impl Store {
     }
 
     async fn read<T>(&self, ask: impl FnOnce(Reply<T>) -> Read) -> Result<T, Unavailable> {
-        let (reply, answer) = Reply::to(self.asker.clone());
+        let (reply, answer) = Reply::new(self.cancellation.clone());
         let read = ask(reply);
         match &self.reads {
             Some(reads) => reads.try_send(read).map_err(|error| refused(&error))?,
@@ -288,7 +290,7 @@ impl Store {
     }
 
     async fn write<T>(&self, ask: impl FnOnce(Reply<T>) -> Write) -> Result<T, Unavailable> {
-        let (reply, answer) = Reply::to(self.asker.clone());
+        let (reply, answer) = Reply::new(self.cancellation.clone());
         self.operations.try_send(Op::Write(ask(reply))).map_err(|error| refused(&error))?;
         within(PATIENCE, answer).await
     }

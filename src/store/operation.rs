@@ -1,6 +1,5 @@
 //! What a back end may be asked, each with the way back of its answer. Knows no database.
 
-use std::sync::Weak;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -11,27 +10,30 @@ use crate::password::PasswordHash;
 use crate::session::{EndReason, Row};
 
 use super::{
-    Added, Applicant, Begun, Changed, Lifetimes, NewLink, NewSession, NewUser, Renewal, Revocation,
-    Rotate, Rotation, Taking, Unavailable, User,
+    Added, Applicant, Begun, CancellationToken, Changed, Lifetimes, NewLink, NewSession, NewUser,
+    Renewal, Revocation, Rotate, Rotation, Taking, Unavailable, User,
 };
 
 /// Where an answer goes.
 #[derive(Debug)]
 pub(super) struct Reply<T> {
     to: oneshot::Sender<Result<T, Unavailable>>,
-    asker: Option<Weak<()>>,
+    cancellation: Option<CancellationToken>,
 }
 
 impl<T> Reply<T> {
-    /// The way back to an asker, if there is one to be asked after, and where the answer arrives.
-    pub(super) fn to(asker: Option<Weak<()>>) -> (Self, oneshot::Receiver<Result<T, Unavailable>>) {
+    /// The way back to whoever asks, and where the answer arrives.
+    pub(super) fn new(
+        cancellation: Option<CancellationToken>,
+    ) -> (Self, oneshot::Receiver<Result<T, Unavailable>>) {
         let (to, answer) = oneshot::channel();
-        (Self { to, asker }, answer)
+        (Self { to, cancellation }, answer)
     }
 
     /// Whether whoever asked has left.
     pub(super) fn is_closed(&self) -> bool {
-        self.to.is_closed() || self.asker.as_ref().is_some_and(|asker| asker.strong_count() == 0)
+        let is_cancelled = self.cancellation.as_ref().is_some_and(CancellationToken::is_cancelled);
+        self.to.is_closed() || is_cancelled
     }
 
     /// Answers; whoever asked may have left.

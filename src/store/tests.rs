@@ -963,7 +963,7 @@ async fn a_full_or_ended_back_end_is_unavailable_at_once() {
         operations,
         reads: None,
         ended: Arc::default(),
-        asker: None,
+        cancellation: None,
         _writer: Arc::default(),
     };
     store.confirm(Vec::new(), WINDOWS.cookie);

@@ -92,6 +92,9 @@ async fn attempt(
     request: Box<Request<Sent>>,
     call: &Call,
 ) -> Result<Response<AnswerBody>, Box<Failed>> {
+    if let Err(failure) = call.admit(pool) {
+        return Err(Failed::boxed(failure, Some(*request)));
+    }
     if pool.may_share() && call.upgrade.is_none() {
         return Box::pin(shared(pool, request, call)).await;
     }
@@ -117,9 +120,6 @@ async fn alone(
     call: &Call,
 ) -> Result<Response<AnswerBody>, Box<Failed>> {
     let waits = pool.waits().with(&call.timeouts);
-    if let Err(failure) = call.admit(pool) {
-        return Err(Failed::boxed(failure, Some(*request)));
-    }
     match pool.room(call.client) {
         Some(Room::Link(link)) => used(link, request, (call, waits)).await,
         Some(Room::Lease(lease)) => Box::pin(fresh(lease, request, (call, waits))).await,
@@ -235,7 +235,7 @@ impl Call {
     }
 
     /// Lets the upload in, if there is one.
-    pub(super) fn admit(&self, pool: &Rc<Pool>) -> Result<(), Failure> {
+    fn admit(&self, pool: &Rc<Pool>) -> Result<(), Failure> {
         self.upload.as_ref().map_or(Ok(()), |upload| pool.admit(upload, self.client))
     }
 

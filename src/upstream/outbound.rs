@@ -14,7 +14,7 @@ use super::terms::Terms;
 use super::values::Text;
 use super::{HeaderRules, upgraded};
 use crate::identity::{Caller, Identity};
-use crate::policy::{Permitted, Route, Target, UpstreamId};
+use crate::policy::{Permitted, Route, Target, UpstreamId, is_method_override};
 use crate::request::{
     self, DESTINATION, Destination, DestinationForm, Host, NormalRequest, Origin, Peer, Scheme,
     TRACEPARENT, TRACESTATE, TraceId, Upgrade, readings,
@@ -78,7 +78,8 @@ impl Outbound {
         Self::split(permitted, facts).map(|(outbound, _, _)| outbound)
     }
 
-    /// The same, and what was permitted to whom, without its headers.
+    /// The same, and what was permitted to whom, of its headers with those alone that name another
+    /// method or target.
     pub fn split(
         permitted: Permitted,
         facts: &Facts<'_>,
@@ -87,7 +88,9 @@ impl Outbound {
         let Target::Upstream(upstream) = route.target else {
             return Err(Unforwardable::Endpoint);
         };
-        let mut headers = request.take_headers();
+        let mut headers = request.take_headers(|name| {
+            *name == DESTINATION || (route.allow.method_override && is_method_override(name))
+        });
         strip(&mut headers, &route, facts);
         write_destination(&mut headers, &request, &route)?;
         let mut writer = Writer::new(&mut headers, &route);

@@ -169,9 +169,13 @@ impl Pool {
             return self.busy() >= self.limits.connections;
         }
         // Tunnels share none, and may hold every connection.
-        let has_connection =
-            self.open.get() < self.limits.connections || self.streams.has_room(self.max_idle());
+        let has_connection = self.has_place() || self.streams.has_room(self.max_idle());
         !has_connection || self.busy() >= self.most_streams()
+    }
+
+    /// Whether another connection may be made.
+    pub(super) fn has_place(&self) -> bool {
+        self.open.get() < self.limits.connections
     }
 
     /// Lets an upload in, unless its client's network holds half of the places with unfinished
@@ -222,13 +226,25 @@ impl Pool {
         client: Option<IpAddr>,
         patience: Duration,
     ) -> Result<Room, Failure> {
+        self.wait_for(client, Instant::now() + patience, || self.room(client)).await
+    }
+
+    /// Waits until something can be taken of what is given back here.
+    pub(super) async fn wait_for<T>(
+        &self,
+        client: Option<IpAddr>,
+        end: Instant,
+        take: impl Fn() -> Option<T>,
+    ) -> Result<T, Failure> {
+        if let Some(taken) = take() {
+            return Ok(taken);
+        }
         // Everybody waits whom all places together would hold.
         let most = self.limits.connections.saturating_add(self.reserve());
         let all = self.waiting.count.get().saturating_add(self.waiting_longer.count.get());
         if all >= most {
             return Err(Failure::Full);
         }
-        let end = Instant::now() + patience;
         loop {
             let keeps = self.keeps_from(client);
             if keeps {
@@ -237,8 +253,8 @@ impl Pool {
             }
             let waiting = Waiting::begin(if keeps { &self.waiting_longer } else { &self.waiting });
             let freed = waiting.0.freed.notified();
-            if let Some(room) = self.room(client) {
-                return Ok(room);
+            if let Some(taken) = take() {
+                return Ok(taken);
             }
             timeout_at(end, freed).await.map_err(|_elapsed| Failure::Full)?;
         }
@@ -395,11 +411,10 @@ pub(super) struct Lease {
 
 impl Lease {
     pub(super) fn take(pool: &Rc<Pool>) -> Option<Self> {
-        let open = pool.open.get();
-        if open >= pool.limits.connections {
+        if !pool.has_place() {
             return None;
         }
-        pool.open.set(open.saturating_add(1));
+        pool.open.set(pool.open.get().saturating_add(1));
         Some(Self { pool: Rc::clone(pool), peer: Cell::new(None), holder: Cell::new(None) })
     }
 

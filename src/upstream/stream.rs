@@ -42,9 +42,6 @@ pub(super) async fn attempt(
     (call, waits): (&Call, Waits),
 ) -> Result<Shared, Box<Failed>> {
     let sharing = if call.binds_connection() { Sharing::Never } else { Sharing::Allowed };
-    if let Err(failure) = call.admit(pool) {
-        return Err(Failed::boxed(failure, Some(request)));
-    }
     let mut tries = 0;
     loop {
         let ticket = match streams::place(pool, sharing, waits.connect).await {

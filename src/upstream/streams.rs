@@ -171,28 +171,68 @@ impl Shared {
 
     /// Waits until its server gives no sign of life: requests wait, nothing comes, and a ping has no
     /// answer, each for as long as a connection may take. Fails with the connection.
+    ///
+    /// It may die after its answer, so a request that begins in a silence is a reason to ask again.
+    /// Servers of gRPC end a connection over a few pings in one silence: where two were answered, a new
+    /// connection asks instead.
     async fn fall_silent(&self, pings: PingPong) -> Result<(), h2::Error> {
         let patience = self.lease.pool().waits().connect;
         let mut pinger = Pinger { pings, is_owed: false };
-        let mut asked = None;
+        let mut asked: Option<Look> = None;
+        let mut times = 0;
         loop {
-            let (heard, begun) = (self.heard.get(), self.begun.get());
-            let (turns, waited) = (self.turns.get(), self.active.get() > 0);
+            let look = self.look();
             sleep(patience).await;
-            // Not in between none: a server that nobody asks owes nobody a sign.
-            let always_waited = waited && self.active.get() > 0 && self.turns.get() == turns;
-            let was_silent = self.heard.get() == heard;
-            // Servers of gRPC take several pings for a flood: one for each silence, and for each
-            // request that begins in it, since the server may have died after its answer.
-            let was_asked = asked == Some((heard, begun));
-            if !always_waited || !was_silent || was_asked {
+            if !self.kept_waiting_since(look) || asked.is_some_and(|asked| asked.saw_all(look)) {
                 continue;
             }
-            asked = Some((heard, begun));
-            if !pinger.has_answer(patience).await? && self.heard.get() == heard {
+            if asked.is_none_or(|asked| asked.heard != look.heard) {
+                times = 0;
+            }
+            if times == MOST_PINGS {
+                if self.lease.pool().has_place() {
+                    return Ok(());
+                }
+                continue;
+            }
+            times += 1;
+            asked = Some(look);
+            if !pinger.has_answer(patience).await? && self.heard.get() == look.heard {
                 return Ok(());
             }
         }
+    }
+
+    fn look(&self) -> Look {
+        Look {
+            heard: self.heard.get(),
+            begun: self.begun.get(),
+            turns: self.turns.get(),
+            waited: self.active.get() > 0,
+        }
+    }
+
+    /// Whether some request has waited all the time and nothing came. A server that nobody asks owes
+    /// nobody a sign.
+    fn kept_waiting_since(&self, before: Look) -> bool {
+        let now = self.look();
+        before.waited && now.waited && now.turns == before.turns && now.heard == before.heard
+    }
+}
+
+/// What has come of a connection at some moment.
+#[derive(Clone, Copy)]
+struct Look {
+    heard: usize,
+    begun: usize,
+    turns: usize,
+    waited: bool,
+}
+
+impl Look {
+    /// Whether nothing has begun or come since.
+    fn saw_all(self, later: Self) -> bool {
+        (self.heard, self.begun) == (later.heard, later.begun)
     }
 }
 
@@ -231,9 +271,7 @@ pub(super) async fn place(
 ) -> Result<Option<Ticket>, Failure> {
     let (streams, end) = (pool.streams(), Instant::now() + patience);
     if sharing == Sharing::Never {
-        let lease = Lease::take(pool).ok_or(Failure::Full)?;
-        let connected = connect(lease, end).await?;
-        return Ok(connected.map(|shared| Ticket::alone(&shared)));
+        return alone(pool, end).await;
     }
     loop {
         let changed = streams.changed.notified();
@@ -257,6 +295,18 @@ pub(super) async fn place(
             return Err(failure);
         }
     }
+}
+
+/// A connection that takes no other request. None: see [`place`].
+async fn alone(pool: &Rc<Pool>, end: Instant) -> Result<Option<Ticket>, Failure> {
+    let lease = pool.wait_for(None, end, || match pool.streams().speaks() {
+        Speaks::Http1 => Some(None),
+        Speaks::Http2 | Speaks::Either => Lease::take(pool).map(Some),
+    });
+    let Some(lease) = lease.await? else {
+        return Ok(None);
+    };
+    Ok(connect(lease, end).await?.map(|shared| Ticket::new(&shared, Age::New)))
 }
 
 /// Whose turn it is to connect, and the connection's place.
@@ -400,11 +450,6 @@ impl Ticket {
         Self { shared: Rc::clone(shared), age }
     }
 
-    /// On a connection that takes no other request.
-    fn alone(shared: &Rc<Shared>) -> Self {
-        Self::new(shared, Age::New)
-    }
-
     /// What opens a stream; None: the connection takes no more.
     pub(super) fn sender(&self) -> Option<SendRequest<Bytes>> {
         self.shared.sender.borrow().clone()
@@ -462,6 +507,8 @@ impl Drop for Waiting<'_> {
 
 /// Requests at a time on one connection.
 pub(super) const MOST_STREAMS: usize = 100;
+/// In one silence.
+const MOST_PINGS: usize = 2;
 const STREAM_WINDOW: u32 = 128 * 1024;
 /// Every stream's window at once, so that a client that does not read holds up nobody else.
 const CONNECTION_WINDOW: u32 = 100 * STREAM_WINDOW;

@@ -7,8 +7,9 @@ use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rusqlite::Connection;
 use rustix::process::Signal;
 
 use crate::support::{House, Process, Upstream, eventually, routes};
@@ -238,4 +239,36 @@ fn a_service_manager_hears_of_every_change() {
     gateway.signal(Signal::TERM);
     assert_eq!(next(), "STOPPING=1");
     gateway.end();
+}
+
+#[test]
+fn a_reload_that_takes_long_is_no_sign_of_a_worker_that_hangs() {
+    let mut house = House::new("");
+    let path = house.path("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let hear = || {
+        let mut bytes = [0; 256];
+        let count = socket.recv(&mut bytes).expect("something is told");
+        String::from_utf8_lossy(&bytes[..count]).into_owned()
+    };
+    let mut command = house.command(&["run"]);
+    command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "20000");
+    let gateway = house.start_by(command, SIGN);
+    // The new user has to wait for somebody else who writes.
+    let store = Connection::open(house.path("data/portcullis.db")).unwrap();
+    store.execute_batch("BEGIN IMMEDIATE").unwrap();
+    house.reconfigure(
+        "[[bootstrap]]\nname = \"alice\"",
+        "[[bootstrap]]\nname = \"bob\"\nroles = [\"user\"]\npassword = \"a long passphrase\"\n[[bootstrap]]\nname = \"alice\"",
+    );
+    gateway.signal(Signal::HUP);
+    eventually("the reload begins", || hear().starts_with("RELOADING=1").then_some(()));
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(1) {
+        assert_eq!(hear(), "WATCHDOG=1", "after {:?}", begun.elapsed());
+    }
+    store.execute_batch("ROLLBACK").unwrap();
+    eventually("the reload ends", || (hear() == "READY=1").then_some(()));
+    gateway.stop();
 }

@@ -3,8 +3,13 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use portcullis::identity::{UserId, Username};
+use portcullis::store::{Added, NewUser};
+use rusqlite::Connection;
 use serde_json::Value;
 
 use crate::support::{
@@ -45,16 +50,25 @@ fn until_closed(stream: &mut TcpStream) {
 
 /// Asks for something and reads nothing of what comes.
 fn begin(door: &Door, path: &str, access: &str) -> Client {
+    begin_with(door, path, access, &[])
+}
+
+fn begin_with(door: &Door, path: &str, access: &str, headers: &[(&str, &str)]) -> Client {
     let mut client = door.connect();
     let bearer = format!("Bearer {access}");
-    client.send(door.request(&format!("GET {path}"), &[("Authorization", &bearer)], ""));
+    let headers = [&[("Authorization", &*bearer)], headers].concat();
+    client.send(door.request(&format!("GET {path}"), &headers, ""));
     client
 }
 
 /// Opens a stream of events and reads the first.
 #[track_caller]
 fn events(door: &Door, path: &str, access: &str) -> Client {
-    let mut client = begin(door, path, access);
+    first_event(begin(door, path, access))
+}
+
+#[track_caller]
+fn first_event(mut client: Client) -> Client {
     assert_eq!(client.head().expect("an answer").0, 200);
     assert_eq!(client.line().as_deref(), Some("7"));
     assert_eq!(client.line().as_deref(), Some("data: 1"));
@@ -194,15 +208,16 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
+const ONE_WORKER: &str = "[server]\nlisten = \"127.0.0.1:0\"\ndata_dir = \"FOLDER/data\"\nadmin = \"off\"\nworkers = 1\n";
+
 #[test]
 fn a_change_of_roles_ends_the_streams_that_they_no_longer_permit() {
     let upstream = streaming();
-    let one = "[server]\nlisten = \"127.0.0.1:0\"\ndata_dir = \"FOLDER/data\"\nadmin = \"off\"\nworkers = 1\n";
     let edit = format!(
         "[[routes]]\npath = \"/edit/*\"\nroles = [\"editor\"]\nupstream = \"{}\"\n",
         upstream.url()
     );
-    let gateway = Gateway::start(&(one.to_owned() + &routes(&upstream.url()) + &edit));
+    let gateway = Gateway::start(&(ONE_WORKER.to_owned() + &routes(&upstream.url()) + &edit));
     let name = portcullis::identity::Username::new("alice").unwrap();
     let set = |roles: &[&str]| {
         let roles = roles.iter().map(|role| portcullis::identity::Role::new(role).unwrap());
@@ -220,6 +235,102 @@ fn a_change_of_roles_ends_the_streams_that_they_no_longer_permit() {
     set(&["user"]);
     assert!(admins.ended_by_reset());
     assert!(is_open(&everybodys), "everybody who is signed in may have it");
+}
+
+#[test]
+fn a_reload_ends_the_streams_that_it_does_not_permit_and_no_others() {
+    let url = streaming().url();
+    let dav = format!(
+        "[[routes]]\npath = \"/dav/*\"\nallow = [\"method_override\"]\nupstream = \"{url}\"\n"
+    );
+    let gone = format!("[[routes]]\npath = \"/gone/*\"\nupstream = \"{url}\"\n");
+    let mut gateway = Gateway::start(&(ONE_WORKER.to_owned() + &dav + &gone));
+    let alice = gateway.login("alice");
+    let ways: [&[(&str, &str)]; 3] =
+        [&[], &[("X-HTTP-Method-Override", "REPORT")], &[("Destination", "/dav/copy")]];
+    let streams = ways
+        .map(|headers| first_event(begin_with(&gateway, "/dav/events", &alice.access, headers)));
+    let mut ends = events(&gateway, "/gone/events", &alice.access);
+    gateway.reconfigure(&gone, "");
+    gateway.reload().unwrap();
+    assert!(ends.ended_by_reset());
+    assert_eq!(streams.map(|stream| is_open(&stream)), [true; 3], "{ways:?}");
+}
+
+/// How many of its largest reads the store's two readers do in so long.
+fn reads_in(how_long: Duration, gateway: &Gateway) -> u128 {
+    let begun = Instant::now();
+    block_on(gateway.auth().store().users()).unwrap();
+    (2 * how_long.as_micros() / begun.elapsed().as_micros()).clamp(2, 1000)
+}
+
+/// Has so many reads wait for the store before whoever comes now, until it is `done`.
+fn keep_readers_busy(reads: u128, gateway: &Gateway, done: &Arc<AtomicBool>) {
+    let (store, done) = (gateway.auth().store().clone(), Arc::clone(done));
+    std::thread::spawn(move || {
+        block_on(async {
+            let mut all = tokio::task::JoinSet::new();
+            let ask = || {
+                let store = store.clone();
+                async move { drop(store.users().await) }
+            };
+            (0..reads).for_each(|_| drop(all.spawn(ask())));
+            while all.join_next().await.is_some() {
+                if !done.load(Ordering::Relaxed) {
+                    all.spawn(ask());
+                }
+            }
+        });
+    });
+}
+
+#[test]
+fn a_request_that_a_reload_overtakes_is_decided_again_before_it_goes_out() {
+    let upstream = streaming();
+    let telling = "[identity.full]\nname = \"Remote-Name\"\n";
+    let route = |more: &str| {
+        let url = upstream.url();
+        format!(
+            "[[routes]]\npath = \"/edit/*\"\nidentity = \"full\"\n{more}\nupstream = \"{url}\"\n"
+        )
+    };
+    let before = route("");
+    let mut gateway = Gateway::start(&(ONE_WORKER.to_owned() + telling + &before));
+    let alice = gateway.login("alice");
+    let crowd = (0..2000_u128).map(|at| NewUser {
+        id: UserId::from_bytes(at.to_be_bytes()),
+        username: Username::new(&format!("user-{at}")).unwrap(),
+        name: None,
+        email: None,
+        roles: Vec::new(),
+        hash: None,
+    });
+    let added = block_on(gateway.auth().store().add_users(crowd.collect())).unwrap();
+    assert_eq!(added, Added::Yes);
+    let bob =
+        "[[bootstrap]]\nname = \"bob\"\nroles = [\"user\"]\npassword = \"a long passphrase\"\n";
+    gateway.reconfigure(&before, &(bob.to_owned() + &route("roles = [\"editor\"]")));
+    // The reload reads the store once more when bob is there, and then swaps; the request waits
+    // behind that read for its caller's name.
+    let (done, reads) = (Arc::default(), reads_in(Duration::from_millis(150), &gateway));
+    keep_readers_busy(reads, &gateway, &done);
+    let database = Connection::open(gateway.database()).unwrap();
+    let mut client = std::thread::scope(|scope| {
+        let reload = scope.spawn(|| gateway.reload().unwrap());
+        eventually("bob is there", || {
+            let sql = "SELECT count(*) FROM users WHERE username = 'bob'";
+            (database.query_row(sql, [], |row| row.get(0)) == Ok(1)).then_some(())
+        });
+        keep_readers_busy(reads, &gateway, &done);
+        let client = begin(&gateway, "/edit/events", &alice.access);
+        reload.join().unwrap();
+        client
+    });
+    let status = client.head().map(|(status, _)| status);
+    done.store(true, Ordering::Relaxed);
+    // Had it gone out before the swap, that would have cut it.
+    let is_over = matches!(status, None | Some(403)) || client.ended_by_reset();
+    assert!(is_over, "{status:?}");
 }
 
 #[test]

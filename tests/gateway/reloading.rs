@@ -163,6 +163,37 @@ fn a_store_that_does_not_say_who_has_which_role_is_told_of() {
 }
 
 #[test]
+fn servers_of_a_refused_configuration_are_forgotten() {
+    let (a, b) = (upstream("a"), upstream("b"));
+    let admin =
+        "[server]\nlisten = \"127.0.0.1:0\"\ndata_dir = \"FOLDER/data\"\nadmin = \"127.0.0.1:0\"\n";
+    let mut gateway = Gateway::start(&(admin.to_owned() + &law("a", &a.url(), PUBLIC)));
+    let known = |gateway: &Gateway, url: &str| {
+        let admin = gateway.admin_address();
+        let ask = format!("GET /metrics HTTP/1.1\r\nHost: {admin}\r\n\r\n");
+        let metrics = crate::support::Client::connect(admin).ask(ask).text();
+        metrics.contains(&format!("server=\"{url}\""))
+    };
+    assert!(known(&gateway, &a.url()));
+    // Its user has more roles than a token can tell, which is found out last.
+    let roles: Vec<String> = (0..150).map(|n| format!("role-of-a-very-long-name-{n:03}")).collect();
+    let refused = format!(
+        "[[bootstrap]]\nname = \"bob\"\nroles = {roles:?}\npassword = \"a long passphrase\"\n\
+         [[routes]]\npath = \"/b/*\"\nupstream = \"{}\"\n",
+        b.url()
+    );
+    let listed = format!(
+        "roles = {:?}",
+        [&["admin".into(), "editor".into(), "user".into()], &roles[..]].concat()
+    );
+    gateway.reconfigure("roles = [\"admin\", \"editor\", \"user\"]", &listed);
+    gateway.reconfigure("[[routes]]", &format!("{refused}[[routes]]"));
+    let told = gateway.reload().unwrap_err();
+    assert!(told.contains("so many roles do not fit"), "{told}");
+    assert!(known(&gateway, &a.url()) && !known(&gateway, &b.url()));
+}
+
+#[test]
 fn a_reload_after_days_throttles_nobody() {
     let gateway = Gateway::start("");
     for _ in 0..3 {

@@ -1,13 +1,15 @@
 //! How a gateway ends: asked to, asked twice, and killed.
 
 use std::io::Write;
+use std::net::TcpStream;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rusqlite::Connection;
 use rustix::process::Signal;
 
-use crate::support::{House, Then, Upstream, eventually, routes};
+use crate::support::{Gateway, House, Then, Upstream, eventually, routes};
 
 /// An upstream that answers `/slow` when it is told to; the receiver hears of each such request.
 fn slow_upstream() -> (Upstream, Receiver<()>, Sender<()>) {
@@ -90,6 +92,30 @@ fn a_drain_does_not_wait_for_ever() {
     gateway.signal(Signal::TERM);
     assert_eq!(gateway.end().code(), Some(0), "{}", gateway.said());
     assert!(busy.answer().is_none(), "the request in flight is given up");
+}
+
+#[test]
+fn a_stop_tells_of_an_ending_that_nobody_waits_for_any_more() {
+    let mut gateway = Gateway::start("");
+    let alice = gateway.login("alice");
+    let store = Connection::open(gateway.database()).unwrap();
+    store.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let mut client = gateway.connect();
+    let json = [("Content-Type", "application/json")];
+    let body = format!(r#"{{"refresh_token":"{}"}}"#, alice.refresh);
+    client.send(gateway.request("POST /auth/logout", &json, &body));
+    eventually("the logout is under way", || {
+        (!gateway.auth().revocations().is_empty()).then_some(())
+    });
+    drop(client);
+    let (log, address) = (gateway.folder().join("audit.log"), gateway.address());
+    std::thread::scope(|scope| {
+        scope.spawn(|| gateway.stop());
+        eventually("the stop is under way", || TcpStream::connect(address).err());
+        store.execute_batch("ROLLBACK").unwrap();
+    });
+    let told = std::fs::read_to_string(log).unwrap();
+    assert!(told.contains("\"auth.logout\""), "{told}");
 }
 
 #[test]

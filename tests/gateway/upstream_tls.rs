@@ -150,6 +150,14 @@ fn any_certificate_will_do_where_the_operator_says_so() {
 }
 
 #[test]
+fn an_upload_that_finds_out_what_the_server_speaks_is_no_second_one() {
+    let app = Secured::answering(OK);
+    // One connection for each worker, so that an address may have one unfinished upload.
+    let gateway = app.gateway("127.0.0.1", "tls = { verify = \"off\" }\nmax_connections = 2");
+    gateway.ask("POST /public/x", &[], "abc").expect(200);
+}
+
+#[test]
 fn a_server_that_speaks_no_tls_is_not_spoken_to_in_the_clear() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = listener.local_addr().unwrap();

@@ -1,4 +1,4 @@
-use http::Request;
+use http::{Method, Request};
 
 use super::*;
 use crate::identity::{Role, UserId, Username};
@@ -19,6 +19,10 @@ fn asking_for(role: &str, path: &str) -> Route {
 
 /// Of alice, an editor.
 fn claim(target: &str) -> Claim {
+    claim_with(target, ("accept", "*/*"))
+}
+
+fn claim_with(target: &str, (name, value): (&str, &str)) -> Claim {
     let public = Origin::read("https://apps.example.com").unwrap();
     let reader = Reader {
         served: ServedOrigins::new(std::slice::from_ref(&public), &[], &[]),
@@ -27,7 +31,8 @@ fn claim(target: &str) -> Claim {
         field_limit: 100,
         trust: Trust::default(),
     };
-    let head = Request::get(target).header("host", "apps.example.com").body(()).unwrap();
+    let head = Request::get(target).header("host", "apps.example.com").header(name, value);
+    let head = head.body(()).unwrap();
     let peer = Peer { address: [192, 0, 2, 7].into(), port: 4711 };
     let request = NormalRequest::read(head.into_parts().0, peer, &reader).unwrap();
     let identity = Identity {
@@ -55,8 +60,25 @@ fn a_stream_is_decided_again_by_the_table_that_is_in_force() {
 #[test]
 fn a_stream_whose_route_is_gone_or_that_cannot_be_decided_ends() {
     assert_eq!(claim("/edit/x").judge(&table(&[route("/other")])), Fate::Ends);
-    let mut overridden = Claim { request: None, ..claim("/edit/x") };
-    assert_eq!(overridden.judge(&table(&[route("/*")])), Fate::Ends);
+    let mut undecided = Claim { request: None, ..claim("/edit/x") };
+    assert_eq!(undecided.judge(&table(&[route("/*")])), Fate::Ends);
+}
+
+#[test]
+fn another_method_and_another_target_are_asked_for_again_too() {
+    let overridden = || claim_with("/edit/x", ("x-http-method-override", "DELETE"));
+    let mut open = route("/edit/*");
+    open.allow.method_override = true;
+    let mut guarded = asking_for("admin", "/edit/*");
+    guarded.methods = Some(vec![Method::DELETE]);
+    assert_eq!(overridden().judge(&table(std::slice::from_ref(&open))), Fate::Goes);
+    assert_eq!(overridden().judge(&table(&[open, guarded])), Fate::Ends);
+    assert_eq!(overridden().judge(&table(&[route("/edit/*")])), Fate::Ends, "it has gone out");
+
+    let copied = || claim_with("/edit/x", ("destination", "/admin/x"));
+    assert_eq!(copied().judge(&table(&[route("/*")])), Fate::Goes);
+    let guarded = [route("/*"), asking_for("admin", "/admin/*")];
+    assert_eq!(copied().judge(&table(&guarded)), Fate::Ends);
 }
 
 #[test]

@@ -78,7 +78,7 @@ impl House {
         let (slots, (drain, draining)) = (Slots::new(100, 100), watch::channel(false));
         let door = Door {
             sockets: listener.sockets,
-            lent: Lent::default(),
+            inherited: Inherited::default(),
             unix,
             slots: Arc::clone(&slots),
             tls: None,

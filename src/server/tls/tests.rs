@@ -14,7 +14,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::super::tests::{Desk, run, settings};
-use super::super::{Door, Lent, Settings, Slots, listen, serve};
+use super::super::{Door, Inherited, Settings, Slots, listen, serve};
 use super::*;
 use crate::config::Certificate;
 
@@ -46,7 +46,7 @@ impl House {
         let taken = Arc::clone(&slots);
         let door = Door {
             sockets: listener.sockets,
-            lent: Lent::default(),
+            inherited: Inherited::default(),
             unix: Vec::new(),
             slots,
             tls: Some(tls.clone()),

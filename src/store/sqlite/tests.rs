@@ -248,7 +248,7 @@ fn by_hand() -> (Connection, Clock) {
 fn asked<T>(
     ask: impl FnOnce(Reply<T>) -> Write,
 ) -> (Op, oneshot::Receiver<Result<T, Unavailable>>) {
-    let (reply, answer) = Reply::to(None);
+    let (reply, answer) = Reply::new(None);
     (Op::Write(ask(reply)), answer)
 }
 

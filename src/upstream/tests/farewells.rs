@@ -72,9 +72,31 @@ impl Raw {
         self.say(HEADERS, (WHOLE, stream), &NO_CONTENT).await;
     }
 
+    /// As a server does whose calls take long, for twice the patience; how many there were.
+    async fn answers_pings_alone(&mut self) -> usize {
+        let end = tokio::time::Instant::now() + PATIENCE * 2;
+        let mut pings = 0;
+        while let Ok(ping) = tokio::time::timeout_at(end, self.until(PING)).await {
+            self.say(PING, (ACK, 0), &ping.payload).await;
+            pings += 1;
+        }
+        pings
+    }
+
     async fn say_farewell(&mut self, last: u32, reason: u32) {
         self.say(GOAWAY, (0, 0), &[last.to_be_bytes(), reason.to_be_bytes()].concat()).await;
     }
+}
+
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// One whose requests may wait for ever.
+async fn patient(places: usize) -> House {
+    House::over(Kind::H2c, |upstream| {
+        (upstream.connect_timeout, upstream.response_timeout) = (PATIENCE, None);
+        upstream.max_connections = places;
+    })
+    .await
 }
 
 async fn house() -> House {
@@ -207,6 +229,52 @@ fn a_server_that_dies_after_its_answer_to_a_ping_is_asked_once_more_with_the_nex
         let _second = client(&house, GET).await;
         dying.is_asked(3).await;
         dying.until(PING).await;
+    });
+}
+
+/// Servers of gRPC hang up over a few pings in one silence.
+#[test]
+fn a_silence_is_asked_into_twice_and_then_a_new_connection_takes_what_comes() {
+    run(async {
+        let house = patient(8).await;
+        let mut waiting = Vec::new();
+        let mut busy = None;
+        let (mut pings, mut next) = (0, None);
+        while next.is_none() {
+            waiting.push(client(&house, GET).await);
+            match &mut busy {
+                None => busy = Some(Raw::accepted(&house).await),
+                Some(_) => next = timeout(PATIENCE / 2, house.accepted()).await.ok(),
+            }
+            pings += busy.as_mut().unwrap().answers_pings_alone().await;
+            assert!(pings <= 2, "{pings} pings, {} requests", waiting.len());
+        }
+        let (mut busy, mut next) = (busy.unwrap(), Raw::greeted(next.unwrap()).await);
+        next.is_asked(1).await;
+        next.answer(1).await;
+        is_answered(waiting.last_mut().unwrap()).await;
+        busy.answer(1).await;
+        is_answered(&mut waiting[0]).await;
+        assert_eq!((pings, house.failures()), (2, vec![]));
+    });
+}
+
+#[test]
+fn a_connection_that_no_other_can_take_the_place_of_is_kept_unasked() {
+    run(async {
+        let house = patient(1).await;
+        let mut waiting = vec![client(&house, GET).await];
+        let mut busy = Raw::accepted(&house).await;
+        let mut pings = 0;
+        for _ in 0..4 {
+            pings += busy.answers_pings_alone().await;
+            waiting.push(client(&house, GET).await);
+        }
+        for (stream, client) in (1..).step_by(2).zip(&mut waiting) {
+            busy.answer(stream).await;
+            is_answered(client).await;
+        }
+        assert_eq!((pings, house.failures()), (2, vec![]));
     });
 }
 

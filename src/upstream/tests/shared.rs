@@ -193,6 +193,25 @@ fn a_login_that_binds_to_its_connection_shares_none() {
 }
 
 #[test]
+fn a_login_that_binds_to_its_connection_waits_for_one() {
+    run(async {
+        let house = House::over(Kind::H2c, |upstream| upstream.max_connections = 1).await;
+        let login = "GET /login HTTP/1.1\r\nHost: h\r\nAuthorization: NTLM abc\r\n\r\n";
+        let (mut first, server, (_, respond)) = begin(&house, login).await;
+        let mut second = house.client().await;
+        second.send(login).await;
+        let told = timeout(Duration::from_millis(100), second.head()).await;
+        assert!(told.is_err(), "{told:?}");
+        ok(respond, "first");
+        first.until("first\r\n0\r\n\r\n").await;
+        server.over().await;
+        ok(Server::accepted(&house).await.asked().await.1, "second");
+        second.until("second\r\n0\r\n\r\n").await;
+        assert_eq!(house.failures(), []);
+    });
+}
+
+#[test]
 fn requests_that_come_at_once_share_one_new_connection_or_one_failure() {
     run(async {
         let house = house().await;
