@@ -124,6 +124,11 @@ impl Store {
         self.read(Read::Users).await
     }
 
+    /// Whether there is any user but deleted ones.
+    pub async fn has_users(&self) -> Result<bool, Unavailable> {
+        self.read(Read::HasUsers).await
+    }
+
     /// Adds a user.
     pub async fn add_user(&self, user: NewUser) -> Result<Added, Unavailable> {
         self.write(|reply| Write::AddUser(Box::new(user), reply)).await

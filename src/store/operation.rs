@@ -58,6 +58,7 @@ pub(super) enum Read {
     Taken(Vec<Username>, Reply<Vec<Username>>),
     Link([u8; 32], Reply<Option<User>>),
     Users(Reply<Vec<User>>),
+    HasUsers(Reply<bool>),
     Session(SessionId, Reply<Option<Row>>),
     Sessions(Option<UserId>, Reply<Vec<Row>>),
     LiveSessions(Reply<u32>),

@@ -253,7 +253,9 @@ async fn a_name_is_taken_once_and_stays_reserved_when_deleted(bench: Bench) {
     let store = &bench.store;
     let _ = store.add_user(named(ALICE, "alice")).await.unwrap();
     assert_eq!(store.add_user(named(BOB, "ALICE")).await.unwrap(), Added::NameTaken);
+    assert!(store.has_users().await.unwrap());
     let _ = store.delete_user(ALICE, false).await.unwrap();
+    assert!(!store.has_users().await.unwrap());
     assert!(store.user(&username("alice")).await.unwrap().is_none());
     assert!(store.user_by_id(ALICE).await.unwrap().is_none());
     assert!(store.users().await.unwrap().is_empty());

@@ -42,6 +42,7 @@ pub(super) fn read(database: &Connection, read: Read, now: Timestamp) -> Held {
         Read::Taken(names, reply) => hold(reply, told(users::taken(database, names))),
         Read::Link(hash, reply) => hold(reply, told(renewal::user_of(database, &hash, now))),
         Read::Users(reply) => hold(reply, told(users::all(database))),
+        Read::HasUsers(reply) => hold(reply, told(users::any(database))),
         Read::Session(session, reply) => hold(reply, told(sessions::row(database, session))),
         Read::LiveSessions(reply) => hold(reply, told(sessions::count(database, now))),
         Read::Sessions(user, reply) => hold(reply, told(sessions::live(database, user, now))),
