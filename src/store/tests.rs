@@ -950,6 +950,7 @@ async fn a_full_or_ended_back_end_is_unavailable_at_once() {
         operations,
         reads: None,
         ended: Arc::default(),
+        failed: Arc::default(),
         asker: None,
         _writer: Arc::default(),
     };

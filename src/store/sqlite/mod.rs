@@ -55,7 +55,7 @@ pub(super) fn open(
         readers.into_iter().for_each(|reader| drop(reader.join()));
     };
     let writer = Arc::new(Ending(Some(start("store-writer", path, work)?)));
-    Ok(Store { operations, reads, ended, asker: None, _writer: writer })
+    Ok(Store { operations, reads, ended, failed: Arc::default(), asker: None, _writer: writer })
 }
 
 /// Whether there are neither users nor sessions; a missing file is not made, but could be.
