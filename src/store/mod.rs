@@ -14,6 +14,8 @@ mod sqlite;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::sync::mpsc::error::TrySendError;
@@ -44,6 +46,8 @@ pub struct Store {
     reads: Option<mpsc::Sender<Read>>,
     /// Fed with every commit, before it is answered: whoever asked may have left.
     ended: Arc<Revocations>,
+    /// Whether a change failed since the store was last seen to be well.
+    failed: Arc<AtomicBool>,
     /// None: whoever waits for the answer may leave.
     cancellation: Option<CancellationToken>,
     /// The last field: what the writer and the readers listen to is dropped before it.
@@ -279,9 +283,13 @@ impl Store {
         self.write(Write::Sweep).await
     }
 
-    /// Whether the store takes transactions now: for `/readyz`.
+    /// Whether the store takes transactions now: for `/readyz`. Where a change has failed, as on a
+    /// full disk, it writes; else it does not, so that who asks often wears no disk.
     pub async fn ping(&self) -> Result<(), Unavailable> {
-        self.write(Write::Ping).await
+        let ask = if self.failed.load(Relaxed) { Write::WriteAgain } else { Write::Ping };
+        self.write(ask).await?;
+        self.failed.store(false, Relaxed);
+        Ok(())
     }
 
     async fn read<T>(&self, ask: impl FnOnce(Reply<T>) -> Read) -> Result<T, Unavailable> {
@@ -296,8 +304,11 @@ impl Store {
 
     async fn write<T>(&self, ask: impl FnOnce(Reply<T>) -> Write) -> Result<T, Unavailable> {
         let (reply, answer) = Reply::new(self.cancellation.clone());
-        self.operations.try_send(Op::Write(ask(reply))).map_err(|error| refused(&error))?;
-        within(PATIENCE, answer).await
+        let outcome = match self.operations.try_send(Op::Write(ask(reply))) {
+            Ok(()) => within(PATIENCE, answer).await,
+            Err(error) => Err(refused(&error)),
+        };
+        outcome.inspect_err(|_unavailable| self.failed.store(true, Relaxed))
     }
 }
 

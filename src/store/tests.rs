@@ -965,6 +965,7 @@ async fn a_full_or_ended_back_end_is_unavailable_at_once() {
         operations,
         reads: None,
         ended: Arc::default(),
+        failed: Arc::default(),
         cancellation: None,
         _writer: Arc::default(),
     };

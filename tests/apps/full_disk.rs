@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::client::{Answer, Client, request};
 use crate::gateway::{PASSWORD, portcullis, run, settings, try_run};
-use crate::programs::{Program, system};
+use crate::programs::{Program, free_port, system};
 use crate::upstream::Upstream;
 
 /// A place that can run out of room and get it back.
@@ -187,7 +187,13 @@ fn a_disk_that_fills_signs_nobody_out_and_loses_nothing() {
         println!("{:?}", disk.kind);
         let upstream = Upstream::hello();
         let route = format!("[[routes]]\npath = \"/me\"\nupstream = \"{}\"\n", upstream.url());
-        let text = settings(&disk.data_dir()) + LIMITS + &route;
+        let admin = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let text = settings(&disk.data_dir()).replace("\"off\"", &format!("\"{admin}\""));
+        let text = text + LIMITS + &route;
+        let ready = || {
+            let host = admin.to_string();
+            Client::connect(admin).ask(request("GET /readyz", &[("Host", &host)], "")).status
+        };
         let elsewhere = tempfile::tempdir().expect("a folder can be made");
         let (mut program, address) = run(elsewhere.path(), &text, &mut disk.command(None));
         let alice = login(address, "alice").expect(200);
@@ -196,6 +202,7 @@ fn a_disk_that_fills_signs_nobody_out_and_loses_nothing() {
         disk.fill(&program);
         let logins = until_unavailable(address);
         println!("{logins} more logins found room");
+        assert_eq!(ready(), 503);
         for refused in [login(address, "bob"), refresh(address, &alice), refresh(address, &alice)] {
             assert_refused(&refused, "store_unavailable");
             assert_eq!(refused.cookies(), [], "no cookie is touched");
@@ -205,6 +212,7 @@ fn a_disk_that_fills_signs_nobody_out_and_loses_nothing() {
         assert_eq!(me(address, &leaving).status, 401, "out, though not durably yet");
 
         disk.make_room(Some(&program));
+        assert_eq!(ready(), 200, "though nobody else has written since");
         let alice = refresh(address, &alice).expect(200);
         assert_eq!(me(address, &alice).status, 200);
         refresh(address, &alice).expect(200);

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use super::{endings, lifetimes, renewal, rotation, sessions, users};
+use super::{endings, lifetimes, renewal, rotation, schema, sessions, users};
 use crate::clock::Timestamp;
 use crate::revocation::Revocations;
 use crate::store::operation::{Op, Read, Reply, Write};
@@ -113,6 +113,7 @@ impl Group<'_> {
             }
             Write::Sweep(reply) => self.run(reply, |db| endings::sweep(db, now)),
             Write::Ping(reply) => self.run(reply, |_| Ok(())),
+            Write::WriteAgain(reply) => self.run(reply, schema::write_again),
         }
     }
 
