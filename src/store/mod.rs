@@ -286,7 +286,7 @@ impl Store {
     /// Whether the store takes transactions now: for `/readyz`. Where a change has failed, as on a
     /// full disk, it writes; else it does not, so that who asks often wears no disk.
     pub async fn ping(&self) -> Result<(), Unavailable> {
-        let ask = if self.failed.load(Relaxed) { Write::WriteAgain } else { Write::Ping };
+        let ask = if self.failed.load(Relaxed) { Write::Trial } else { Write::Ping };
         self.write(ask).await?;
         self.failed.store(false, Relaxed);
         Ok(())

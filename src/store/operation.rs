@@ -89,5 +89,5 @@ pub(super) enum Write {
     TakeStanding { user: UserId, change: Taking, keep: Role, reply: Reply<Option<Changed>> },
     Sweep(Reply<bool>),
     Ping(Reply<()>),
-    WriteAgain(Reply<()>),
+    Trial(Reply<()>),
 }

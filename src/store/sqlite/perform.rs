@@ -113,7 +113,7 @@ impl Group<'_> {
             }
             Write::Sweep(reply) => self.run(reply, |db| endings::sweep(db, now)),
             Write::Ping(reply) => self.run(reply, |_| Ok(())),
-            Write::WriteAgain(reply) => self.run(reply, schema::write_again),
+            Write::Trial(reply) => self.run(reply, schema::write_again),
         }
     }
 
