@@ -79,9 +79,11 @@ impl Desk {
         if *self.watching.borrow() != Phase::Serving {
             return text(StatusCode::SERVICE_UNAVAILABLE, "draining\n");
         }
-        match self.office.auth().store().users().await {
-            Ok(users) if users.is_empty() => text(StatusCode::OK, NO_USERS),
-            Ok(_) => text(StatusCode::OK, "ready\n"),
+        let auth = self.office.auth();
+        // Whoever reads may be answered while somebody else holds the lock for writing.
+        match tokio::try_join!(auth.store().ping(), auth.store().has_users()) {
+            Ok(((), false)) => text(StatusCode::OK, NO_USERS),
+            Ok(((), true)) => text(StatusCode::OK, "ready\n"),
             Err(_) => text(StatusCode::SERVICE_UNAVAILABLE, "the store does not answer\n"),
         }
     }

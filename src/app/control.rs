@@ -239,10 +239,7 @@ async fn revoke(users: &Users, which: Which) -> Result<Answer, String> {
             done(counted(count, &one, &format!("sessions of {name} have ended")))
         }
         Which::All => {
-            let mut count = 0_usize;
-            for user in users.list().await.map_err(told)? {
-                count += users.end_sessions(&user.username).await.map_err(told)?;
-            }
+            let count = users.end_all_sessions().await.map_err(told)?;
             done(counted(count, "session has ended", "sessions have ended"))
         }
     }

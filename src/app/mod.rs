@@ -286,9 +286,8 @@ pub fn start_from(
     let tls = Tls::new(&config.server.tls)?;
     let admin = office::listen(config.server.admin)?;
     let telemetry = Telemetry::open(&config.log, clock).map_err(StartError::Log)?;
-    let addresses: Vec<_> = sockets.addresses().collect();
-    let (inherited_files, has_unix) = (sockets.inherited_files(), sockets.inherits_unix());
-    let auth = build(&config, clock, (&telemetry, issuer(&config, &addresses)))?;
+    let (bound, inherited_files) = (sockets.bound(), sockets.inherited_files());
+    let auth = build(&config, clock, (&telemetry, issuer(&config, &bound.addresses)))?;
     let users = block_on(settle(&auth, &config))??;
     let (phase, watching) = watch::channel(Phase::Serving);
     let slots = Slots::new(config.server.max_connections, config.server.max_connections_per_ip);
@@ -297,7 +296,7 @@ pub fn start_from(
     let mut running = Running {
         redirect: sockets.redirect(),
         admin: admin.as_ref().and_then(|listener| listener.local_addr().ok()),
-        addresses: addresses.clone(),
+        addresses: bound.addresses.clone(),
         users,
         auth: auth.clone(),
         telemetry: telemetry.clone(),
@@ -316,9 +315,10 @@ pub fn start_from(
     let orders = hands.iter().map(|hand| hand.orders.clone()).collect();
     running.workers = hands.into_iter().map(|hand| hand.thread).collect();
     let clock = clock.clone();
-    let reloader = Reloader::of(source, lent, (addresses, has_unix, orders), (clock, notifier));
+    let reloader = Reloader::of(source, lent, (bound, orders), (clock, notifier));
     running.reloader = Some(Arc::clone(&reloader));
-    running.office = Some(office::spawn(office::Office::of(reloader), (admin, control), watching)?);
+    let office = office::Office::of(reloader);
+    running.office = Some(office::spawn(office, (admin, control), watching)?);
     Ok(running)
 }
 

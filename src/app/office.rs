@@ -110,7 +110,7 @@ impl Office {
             {
                 tracing::warn!("the signing keys are as they were: {cause}");
             }
-            if seconds % 3600 == 0 {
+            if seconds % 3600 == FIRST_SWEEP {
                 self.sweep().await;
             }
         }
@@ -151,13 +151,16 @@ impl Office {
             // Seconds fit until 2106; a later end is told as then.
             set(Gauge::TlsCertNotAfter, tls.not_after().as_secs().try_into().ok());
         }
-        let sessions = auth.store().live_sessions().await;
-        set(Gauge::StoreUp, Some(sessions.is_ok().into()));
-        if let Ok(sessions) = sessions {
+        let store = tokio::try_join!(auth.store().ping(), auth.store().live_sessions());
+        set(Gauge::StoreUp, Some(store.is_ok().into()));
+        if let Ok(((), sessions)) = store {
             set(Gauge::SessionsActive, Some(sessions));
         }
     }
 }
+
+/// Seconds after the start: the clock of a machine that just booted may be put right until then.
+const FIRST_SWEEP: u64 = 15 * 60;
 
 /// Serves an accepted connection in a task of its own.
 pub(super) async fn start<F>(accepted: io::Result<F>)

@@ -4,7 +4,6 @@
 //! comes first; from the word to the workers on nothing does.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -12,8 +11,9 @@ use tokio::sync::{Mutex, oneshot, watch};
 use tokio::task::spawn_blocking;
 
 use super::notify::Notifier;
+use super::sockets::Bound;
 use super::worker::{Law, Lent, Orders, Renewal};
-use super::{StartError, assertions, bootstrap, bounds, issuer, meter, setup_url, sockets};
+use super::{StartError, assertions, bootstrap, bounds, issuer, meter, setup_url};
 use crate::auth::{Auth, Parts};
 use crate::clock::Clock;
 use crate::config::{self, Config, Environment, Frozen, Loaded, Report, Style};
@@ -92,9 +92,7 @@ pub(super) struct Reloader {
     in_force: Mutex<InForce>,
     auth: watch::Sender<Auth>,
     workers: Vec<Orders>,
-    addresses: Vec<SocketAddr>,
-    /// Whether clients come by a Unix socket of a service manager.
-    inherits_unix: bool,
+    bound: Bound,
     pub(super) telemetry: Telemetry,
     pub(super) slots: Arc<Slots>,
     pub(super) health: Health,
@@ -126,7 +124,7 @@ impl Reloader {
     pub(super) fn of(
         source: Option<Source>,
         lent: Lent,
-        (addresses, inherits_unix, workers): (Vec<SocketAddr>, bool, Vec<Orders>),
+        (bound, workers): (Bound, Vec<Orders>),
         (clock, notifier): (Clock, Notifier),
     ) -> Arc<Self> {
         let reloader = Self {
@@ -134,8 +132,7 @@ impl Reloader {
             in_force: Mutex::new(InForce { config: lent.config, generation: 1 }),
             auth: watch::Sender::new(lent.auth),
             workers,
-            addresses,
-            inherits_unix,
+            bound,
             telemetry: lent.telemetry,
             slots: lent.slots,
             health: lent.health,
@@ -231,10 +228,8 @@ impl Reloader {
         if !frozen.is_empty() {
             return Err(ReloadError::Frozen(frozen));
         }
-        if self.inherits_unix {
-            sockets::hears_unix(&config).map_err(StartError::from)?;
-        }
-        let snapshot = Snapshot::compile(&config, &self.addresses)
+        self.bound.suit(&config).map_err(StartError::from)?;
+        let snapshot = Snapshot::compile(&config, &self.bound.addresses)
             .map_err(|_conflicts| ReloadError::Routes)?;
         let red = gateway::run_tests(&snapshot, &config.tests);
         if !red.is_empty() {
@@ -253,7 +248,7 @@ impl Reloader {
     async fn renewed(&self, now: &InForce, config: &Arc<Config>) -> Result<Auth, ReloadError> {
         let before = self.auth();
         let kept = before.parts().clone();
-        let issuer = issuer(config, &self.addresses);
+        let issuer = issuer(config, &self.bound.addresses);
         let ring = match config.tokens.algorithm {
             Algorithm::Hs256 => Arc::new(KeyRing::shared(&config.tokens.secrets)?),
             Algorithm::EdDsa | Algorithm::Es256 | Algorithm::Rs256 => kept.ring,
@@ -352,9 +347,12 @@ impl Reloader {
     }
 }
 
-/// A line for each role that users have and the configuration does not list.
+/// A line for each role that users have and the configuration does not list, or why none is known.
 pub(super) async fn roles_gone(auth: &Auth, config: &Config) -> Vec<String> {
-    let users = auth.store().users().await.unwrap_or_default();
+    let users = match auth.store().users().await {
+        Ok(users) => users,
+        Err(cause) => return vec![format!("{UNKNOWN_ROLES}: {cause}")],
+    };
     let gone = |user: &User| {
         let roles = user.roles.iter().filter(|role| !config.auth.roles.contains(role));
         let line = |role| {
@@ -364,6 +362,8 @@ pub(super) async fn roles_gone(auth: &Auth, config: &Config) -> Vec<String> {
     };
     users.iter().flat_map(gone).collect()
 }
+
+const UNKNOWN_ROLES: &str = "whether users have roles that auth.roles does not list is not known";
 
 fn hashing_changed(before: &Config, after: &Config) -> bool {
     let of = |config: &Config| {

@@ -22,6 +22,14 @@ pub(super) struct Sockets {
     redirect: Vec<Listener>,
 }
 
+/// What later configurations must go with: where the gateway listens until it ends.
+#[derive(Clone, Debug)]
+pub(super) struct Bound {
+    pub(super) addresses: Vec<SocketAddr>,
+    /// Whether clients come by a Unix socket of a service manager.
+    inherits_unix: bool,
+}
+
 /// Where one worker listens.
 #[derive(Debug, Default)]
 pub(super) struct Own {
@@ -62,19 +70,15 @@ impl Sockets {
         Ok((Self { ours, inherited, inherited_unix, unix, redirect }, files))
     }
 
-    /// Every address, as bound.
-    pub(super) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
-        self.ours.iter().chain(&self.inherited).map(|listener| listener.address)
+    /// Every address, and what else is bound.
+    pub(super) fn bound(&self) -> Bound {
+        let addresses = self.ours.iter().chain(&self.inherited).map(|listener| listener.address);
+        Bound { addresses: addresses.collect(), inherits_unix: !self.inherited_unix.is_empty() }
     }
 
     /// The address of the plain listener that leads to https, as bound.
     pub(super) fn redirect(&self) -> Option<SocketAddr> {
         self.redirect.first().map(|listener| listener.address)
-    }
-
-    /// Whether anybody may come by a Unix socket of a service manager.
-    pub(super) fn inherits_unix(&self) -> bool {
-        !self.inherited_unix.is_empty()
     }
 
     /// The files of a service manager's sockets.
@@ -111,8 +115,15 @@ impl Sockets {
     }
 }
 
+impl Bound {
+    /// Whether another configuration may come into force over these sockets.
+    pub(super) fn suit(&self, config: &Config) -> Result<(), ListenError> {
+        if self.inherits_unix { hears_unix(config) } else { Ok(()) }
+    }
+}
+
 /// Whoever comes by a Unix socket that was inherited has no address, and is trusted or nobody.
-pub(super) fn hears_unix(config: &Config) -> Result<(), ListenError> {
+fn hears_unix(config: &Config) -> Result<(), ListenError> {
     let heard = config.server.trust.proxies.contains(&TrustedProxy::Unix);
     if heard { Ok(()) } else { Err(ListenError::HandedUntrusted) }
 }

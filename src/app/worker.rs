@@ -77,7 +77,7 @@ pub(super) struct Law {
 
 /// Starts every worker, and waits until each is ready to accept.
 pub(super) fn spawn_all(lent: &Lent, sockets: Sockets) -> Result<Vec<Hand>, StartError> {
-    let addresses: Vec<_> = sockets.addresses().collect();
+    let addresses = sockets.bound().addresses;
     // Each worker compiles its own, so that nothing of it is shared; tried here, where it can fail.
     Snapshot::compile(&lent.config, &addresses).map_err(|_conflicts| StartError::Routes)?;
     let mut hands = Vec::new();
@@ -244,14 +244,14 @@ impl Service for Served {
         body.take_tunnel()
     }
 
-    async fn serve(
+    fn serve(
         self: Rc<Self>,
         request: Request<Incoming>,
         peer: Peer,
         cut: Rc<Cut>,
-    ) -> Response<Body> {
+    ) -> impl Future<Output = Response<Body>> {
         let gateway = Rc::clone(&self.gateway.borrow());
-        gateway.serve(request, peer, cut).await
+        gateway.serve(request, peer, cut)
     }
 
     fn peer_kind(&self, peer: Peer) -> PeerKind {

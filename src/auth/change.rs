@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use super::begin::Wish;
+use super::detached::unless_left;
 use super::{Auth, Client, Failure, Parts, Tokens};
 use crate::identity::Username;
 use crate::limit::{Bucket, Wait};
-use crate::password::{self, Asker, Busy, Demands, Password, Rejection, Typed};
+use crate::password::{self, Asker, Busy, Demands, Password, PasswordHash, Rejection, Typed};
 use crate::secret::Secret;
 use crate::session::Row;
 use crate::store::{Begun, Renewal, RenewedBy, User};
@@ -44,7 +45,8 @@ pub enum Changed {
 
 impl Auth {
     /// Changes the caller's password. Wrong tries count like those of a known client's login, right
-    /// ones like the user's logins: each costs hashes, and no other limit is in their way.
+    /// ones like the user's logins: each costs hashes, and no other limit is in their way. Who leaves
+    /// before the hashes are made has failed, as far as they count.
     pub async fn change_password(&self, change: Change<'_>) -> Result<Changed, Failure> {
         let parts = &self.parts;
         let identity = &change.caller.identity;
@@ -54,7 +56,15 @@ impl Auth {
             parts.telemetry.count(Counter::Throttled, wait.limit);
             return Ok(Changed::Wait(wait));
         }
-        let changed = parts.change(&change).await;
+        let left = || {
+            parts.limits.give_back(success);
+            parts.audit().write(parts.event_of(&change).outcome("left"));
+        };
+        let changed = match unless_left(parts.prove(&change), left).await {
+            Ok(Ok(proven)) => parts.renew_by_password(&change, proven).await,
+            Ok(Err(changed)) => Ok(changed),
+            Err(failure) => Err(failure),
+        };
         match &changed {
             Ok(Changed::Wrong) => parts.audit().write(parts.event_of(&change).outcome("failure")),
             // Success was told when it was done.
@@ -71,42 +81,49 @@ impl Auth {
     }
 }
 
+/// The old password was right: whose it is, in which session, and the hash of the new one.
+struct Proven {
+    row: Row,
+    user: User,
+    hash: PasswordHash,
+}
+
 impl Parts {
-    async fn change(self: &Arc<Self>, change: &Change<'_>) -> Result<Changed, Failure> {
+    /// What a change is made with, if it may be; Err: why not.
+    async fn prove(&self, change: &Change<'_>) -> Result<Result<Proven, Changed>, Failure> {
         let identity = &change.caller.identity;
         let row = self.store.peek(identity.session).await?.filter(|row| row.revoked.is_none());
         let user = self.store.user_by_id(identity.user).await?;
         let (Some(row), Some(user)) = (row, user.filter(|user| user.disabled.is_none())) else {
-            return Ok(Changed::Wrong);
+            return Ok(Err(Changed::Wrong));
         };
         let typed = Typed::new(&change.current);
         match self.hasher.verify(typed, user.hash.clone(), Asker::Known).await {
-            Ok(true) => self.renew_by_password(change, (&row, &user)).await,
-            Ok(false) => Ok(Changed::Wrong),
-            Err(Busy) => Ok(Changed::Busy),
+            Ok(true) => {}
+            Ok(false) => return Ok(Err(Changed::Wrong)),
+            Err(Busy) => return Ok(Err(Changed::Busy)),
         }
+        let password = match self.judge(&user.username, &change.new) {
+            Ok(password) => password,
+            Err(reasons) => return Ok(Err(Changed::Rejected(reasons))),
+        };
+        let hash = self.hasher.hash(password).await;
+        Ok(hash.map(|hash| Proven { row, user, hash }).map_err(|Busy| Changed::Busy))
     }
 
     async fn renew_by_password(
         self: &Arc<Self>,
         change: &Change<'_>,
-        (row, user): (&Row, &User),
+        Proven { row, user, hash }: Proven,
     ) -> Result<Changed, Failure> {
-        let password = match self.judge(&user.username, &change.new) {
-            Ok(password) => password,
-            Err(reasons) => return Ok(Changed::Rejected(reasons)),
-        };
-        let Ok(hash) = self.hasher.hash(password).await else {
-            return Ok(Changed::Busy);
-        };
         let wish = Wish {
             transport: row.transport,
             remember: row.remember,
-            device_name: row.device_name.clone(),
+            device_name: row.device_name,
             replaces: None,
             client: &change.client,
         };
-        let (session, token) = self.new_session(user, wish)?;
+        let (session, token) = self.new_session(&user, wish)?;
         let renewal = Renewal { by: RenewedBy::OldPassword, hash, session };
         let epoch = user.password_epoch.saturating_add(1);
         let (parts, event) = (Arc::clone(self), self.event_of(change));

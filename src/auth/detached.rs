@@ -1,5 +1,5 @@
 //! Work that goes on when whoever asked for it leaves, so that nothing of it stays untold: the
-//! store has committed what an audit line must say.
+//! store has committed what an audit line must say. And work that ends then, which is told as well.
 
 use std::time::Duration;
 
@@ -68,6 +68,24 @@ impl Detached {
 impl Drop for UnderWay {
     fn drop(&mut self) {
         self.0.send_modify(|count| *count = count.saturating_sub(1));
+    }
+}
+
+/// Waits for work that ends when whoever asked for it leaves; then `left` is called instead.
+pub(super) async fn unless_left<T>(work: impl Future<Output = T>, left: impl FnOnce()) -> T {
+    let mut on_leave = OnDrop(Some(left));
+    let outcome = work.await;
+    on_leave.0 = None;
+    outcome
+}
+
+struct OnDrop<F: FnOnce()>(Option<F>);
+
+impl<F: FnOnce()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        if let Some(act) = self.0.take() {
+            act();
+        }
     }
 }
 

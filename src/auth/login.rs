@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::begin::Wish;
+use super::detached::unless_left;
 use super::{Auth, Client, Failure, Parts, Tokens, device};
 use crate::config::Level;
 use crate::identity::{SessionId, Username};
@@ -52,7 +53,8 @@ pub enum Login {
 
 impl Auth {
     /// Logs in. The permits of the limits are taken before the hash, so that parallel guesses
-    /// cannot outrun them, and those that count failures are given back on success.
+    /// cannot outrun them, and those that count failures are given back on success. Who leaves
+    /// before the hash is made has failed, as far as they count.
     ///
     /// A refusal is told no sooner than [`Passwords::failure_floor`] after the call, whatever the
     /// hash cost that it is about.
@@ -85,12 +87,6 @@ impl Floor {
     }
 }
 
-enum Verdict {
-    Good(Box<User>),
-    Bad(Option<Box<User>>),
-    Busy,
-}
-
 impl Parts {
     async fn login(self: &Arc<Self>, attempt: Attempt) -> Result<Login, Failure> {
         let name = Username::new(&attempt.username).ok();
@@ -108,8 +104,14 @@ impl Parts {
             return Ok(Login::Wait(wait));
         }
         let asker = standing.asker(&attempt.client);
-        match self.verify(applicant.user, &attempt.password, asker).await {
-            Verdict::Good(user) => {
+        let user = applicant.user.map(Box::new);
+        let left = || {
+            permits.failed(self);
+            self.tell_left(&attempt, user.as_deref());
+        };
+        let is_right = self.verify(user.as_deref(), &attempt.password, asker);
+        match (unless_left(is_right, left).await, user) {
+            (Ok(true), Some(user)) => {
                 let parts = Arc::clone(self);
                 let welcome = |cancellation| async move {
                     let arrival = Arrival { user: *user, attempt, permits };
@@ -117,12 +119,12 @@ impl Parts {
                 };
                 self.detached.once_begun(welcome).await
             }
-            Verdict::Bad(user) => {
+            (Ok(_), user) => {
                 permits.failed(self);
                 self.tell_failure(&attempt, user.as_deref());
                 Ok(Login::Refused)
             }
-            Verdict::Busy => {
+            (Err(Busy), _) => {
                 permits.give_back(self);
                 self.telemetry.count(Counter::Login, "busy");
                 Ok(Login::Busy)
@@ -156,14 +158,15 @@ impl Parts {
     }
 
     /// One hash is made whatever the name, so that time does not tell whether it exists.
-    async fn verify(&self, user: Option<User>, password: &Secret, asker: Asker) -> Verdict {
-        let may = user.as_ref().filter(|user| user.disabled.is_none());
+    async fn verify(
+        &self,
+        user: Option<&User>,
+        password: &Secret,
+        asker: Asker,
+    ) -> Result<bool, Busy> {
+        let may = user.filter(|user| user.disabled.is_none());
         let hash = may.and_then(|user| user.hash.clone());
-        match (self.hasher.verify(Typed::new(password), hash, asker).await, user) {
-            (Ok(true), Some(user)) => Verdict::Good(Box::new(user)),
-            (Ok(_), user) => Verdict::Bad(user.map(Box::new)),
-            (Err(Busy), _) => Verdict::Busy,
-        }
+        self.hasher.verify(Typed::new(password), hash, asker).await
     }
 
     async fn welcome(&self, arrival: Arrival, store: Store) -> Result<Login, Failure> {
@@ -231,12 +234,23 @@ impl Parts {
     fn tell_failure(&self, attempt: &Attempt, user: Option<&User>) {
         self.telemetry.count(Counter::Login, "failure");
         let event = attempt.client.event("auth.login.failure").outcome("failure");
+        self.audit().write(self.of_attempt(event, attempt, user));
+    }
+
+    /// Nobody waited to hear whether the password was right.
+    fn tell_left(&self, attempt: &Attempt, user: Option<&User>) {
+        self.telemetry.count(Counter::Login, "left");
+        let event = attempt.client.event("auth.login.left").outcome("left");
+        self.audit().write(self.of_attempt(event, attempt, user));
+    }
+
+    fn of_attempt(&self, event: AuditEvent, attempt: &Attempt, user: Option<&User>) -> AuditEvent {
         let event = self.with_address(event, attempt.client.address);
-        self.audit().write(match user {
+        match user {
             Some(user) => event.user(user.id).username(user.username.clone()),
             // People type passwords into the name's field: only a keyed hash is told.
             None => event.name_hmac(self.name_key(&attempt.username)),
-        });
+        }
     }
 
     /// The password was right; what stands in the way is the gateway's.

@@ -218,11 +218,14 @@ impl Auth {
         self.parts.hasher.waiting()
     }
 
-    /// Loads what has ended before this process began.
+    /// Loads what has ended before this process began, and keeps it until no access token of
+    /// before can be alive by the time that passes: the clock may be ahead, and what has expired by
+    /// it may not have.
     pub async fn load_revocations(&self) -> Result<(), Unavailable> {
+        let least = self.parts.clock.now().plus(KEPT);
         for revocation in self.parts.store.revocations().await? {
             let Revocation { session, below, expires } = revocation;
-            self.parts.revocations.learn(session, below, expires);
+            self.parts.revocations.learn(session, below, expires.max(least));
         }
         Ok(())
     }

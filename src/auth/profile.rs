@@ -49,7 +49,10 @@ impl Auth {
                 name: user.name,
                 email: user.email,
             }));
-        profiles.keep(user, &profile);
+        // Read before a change that others of this worker have heard of, it would stay.
+        if self.parts.changes.count() == changes {
+            profiles.keep(user, &profile);
+        }
         Ok(profile)
     }
 }

@@ -278,7 +278,20 @@ impl Users {
 
     /// Ends every session of a user; gives how many.
     pub async fn end_sessions(&self, name: &Username) -> Result<usize, UserError> {
-        let user = self.show(name).await?;
+        self.end_sessions_of(self.show(name).await?).await
+    }
+
+    /// Ends every session of every user; gives how many.
+    pub async fn end_all_sessions(&self) -> Result<usize, UserError> {
+        let mut count = 0_usize;
+        for user in self.list().await? {
+            count += self.end_sessions_of(user).await?;
+        }
+        Ok(count)
+    }
+
+    /// None are left of a user who was deleted meanwhile.
+    async fn end_sessions_of(&self, user: User) -> Result<usize, UserError> {
         let users = self.clone();
         self.parts
             .detached

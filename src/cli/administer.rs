@@ -15,6 +15,7 @@ use crate::app::demo;
 use crate::app::keys::{self, KeyOrder, KeyView};
 use crate::password::{Cost, Password, PasswordHash};
 use crate::secret::Secret;
+use crate::telemetry::is_hostile;
 
 pub(super) fn user(output: &Output, file: Option<&Path>, command: UserCommand) -> ExitCode {
     let as_json =
@@ -176,13 +177,13 @@ fn key_row(key: &KeyView) -> [String; 6] {
     ]
 }
 
-/// Columns as wide as their widest cell. Control characters of clients are not let to the terminal.
+/// Columns as wide as their widest cell. No character of a client moves the text of a terminal.
 pub(super) fn table<const N: usize>(
     rows: impl Iterator<Item = [String; N]>,
     head: &[&str; N],
 ) -> String {
     let mut lines = vec![head.map(str::to_owned)];
-    lines.extend(rows.map(|row| row.map(|cell| cell.replace(char::is_control, "?"))));
+    lines.extend(rows.map(|row| row.map(|cell| cell.replace(is_hostile, "?"))));
     let widths: Vec<usize> = (0..N)
         .map(|at| lines.iter().filter_map(|line| line.get(at)).map(|c| c.chars().count()).max())
         .map(Option::unwrap_or_default)
@@ -253,4 +254,15 @@ fn unseen() -> io::Result<String> {
     let line = read_line();
     tcsetattr(&stdin, OptionalActions::Now, &before)?;
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::table;
+
+    #[test]
+    fn a_table_lets_nothing_to_the_terminal_that_moves_its_text() {
+        let rows = [["a\u{1b}[2J".to_owned()], ["a\u{202e}b\u{200b}".to_owned()]];
+        assert_eq!(table(rows.into_iter(), &["NAME"]), "NAME\na?[2J\na?b?");
+    }
 }

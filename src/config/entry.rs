@@ -7,6 +7,9 @@ use toml::Value;
 use super::forms::{duration_text, size_text};
 use super::model::Rate;
 
+/// What stands in the place of a secret.
+pub(super) const MASK: &str = "********";
+
 /// A value to be written; none: the key is left out.
 pub(super) struct Entry(pub(super) Option<Value>);
 

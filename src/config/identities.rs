@@ -172,7 +172,7 @@ pub(super) fn header(section: &Section<'_>, key: &str, text: &Text) -> Option<He
 }
 
 /// As the file writes it.
-pub(super) fn shown(headers: &IdentityHeaders, mask: &str) -> [(&'static str, Entry); 7] {
+pub(super) fn shown(headers: &IdentityHeaders) -> [(&'static str, Entry); 7] {
     let separator = headers.roles.first().map(|(_, separator)| separator.as_str());
     let role_names = || headers.roles.iter().map(|(name, _)| name);
     let roles = match separator {
@@ -185,7 +185,7 @@ pub(super) fn shown(headers: &IdentityHeaders, mask: &str) -> [(&'static str, En
         ("name", some_list(headers.name.iter())),
         ("email", some_list(headers.email.iter())),
         ("jwt", some_list(headers.assertion.iter())),
-        ("proof", proof::shown(headers.proof.as_ref(), mask)),
+        ("proof", proof::shown(headers.proof.as_ref())),
         ("app_cookies", app_cookies::shown(headers.app_cookies.as_ref())),
     ]
 }

@@ -3,7 +3,7 @@
 use http::{HeaderName, HeaderValue};
 
 use super::codes;
-use super::entry::{Entry, table};
+use super::entry::{Entry, MASK, table};
 use super::identities::header;
 use super::keys;
 use super::problem::{Place, Problem};
@@ -44,8 +44,8 @@ fn value_of(section: &Section<'_>, secret: &Secret, place: Place) -> Option<Head
 }
 
 /// As the file writes it, but for the secret.
-pub(super) fn shown(proof: Option<&(HeaderName, HeaderValue)>, mask: &str) -> Entry {
+pub(super) fn shown(proof: Option<&(HeaderName, HeaderValue)>) -> Entry {
     proof.map_or(Entry(None), |(name, _)| {
-        table([("header", name.as_str().into()), ("value", mask.into())])
+        table([("header", name.as_str().into()), ("value", MASK.into())])
     })
 }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 
 use super::codes;
+use super::entry::{Entry, table};
 use super::keys;
 use super::problem::Problem;
 use super::section::Section;
@@ -41,6 +42,19 @@ pub(super) fn target(route: &Section<'_>, upstreams: &mut Upstreams) -> Option<T
     let content_type = content_type(&section);
     let content_type = (!body.is_empty()).then_some(content_type);
     Some(Target::Answer(Arc::new(FixedAnswer { status, content_type, body: Bytes::from(body) })))
+}
+
+/// `respond` as the configuration writes it.
+pub(super) fn shown(target: &Target) -> Entry {
+    let Target::Answer(answer) = target else {
+        return Entry(None);
+    };
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    table([
+        ("status", usize::from(answer.status.as_u16()).into()),
+        ("body", text(&answer.body).into()),
+        ("content_type", answer.content_type.as_ref().map(|kind| text(kind.as_bytes())).into()),
+    ])
 }
 
 fn check_headers(route: &Section<'_>) {

@@ -1,8 +1,10 @@
 //! `headers` of a route: what the operator writes into requests and answers, or takes out of them.
 
 use http::{HeaderName, HeaderValue};
+use toml::Value;
 
 use super::codes;
+use super::entry::{Entry, MASK, some_list, table};
 use super::header_names::{reserved_for_answers, reserved_for_edits};
 use super::keys;
 use super::problem::{Place, Problem};
@@ -39,6 +41,30 @@ pub(super) fn read(route: &Section<'_>) -> (HeaderEdits, AnswerRules, Vec<Edit>)
         location: route.choice("rewrite_location", RewriteLocation::Auto, &REWRITE_LOCATION),
     };
     (requests, answers, edits)
+}
+
+/// `headers` as the configuration writes it.
+pub(super) fn shown(requests: &HeaderEdits, answers: &AnswerRules) -> Entry {
+    let parts = [
+        ("set", written(&requests.set)),
+        ("remove", some_list(requests.remove.iter())),
+        ("set_response", written(&answers.set)),
+        ("remove_response", some_list(answers.remove.iter())),
+    ];
+    if parts.iter().all(|(_, part)| part.0.is_none()) {
+        return Entry(None);
+    }
+    table(parts)
+}
+
+/// What came from the environment, and credentials, are secrets here too.
+fn written(headers: &[(HeaderName, HeaderValue)]) -> Entry {
+    let shown = |value: &HeaderValue| match value.to_str() {
+        Ok(text) if !value.is_sensitive() => text.to_owned(),
+        _ => MASK.to_owned(),
+    };
+    let set = headers.iter().map(|(name, value)| (name.to_string(), Value::String(shown(value))));
+    Entry((!headers.is_empty()).then(|| Value::Table(set.collect())))
 }
 
 fn set<'a>(

@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::Uri;
 
 use super::codes;
+use super::entry::{Entry, table};
 use super::forms::{self, Form};
 use super::keys;
 use super::problem::Problem;
@@ -111,6 +112,30 @@ impl UpstreamServer {
         };
         let name = if host.contains(':') { format!("[{host}]") } else { host.clone() };
         if *port == self.protocol.usual_port() { name } else { format!("{name}:{port}") }
+    }
+}
+
+impl HealthCheck {
+    /// As the configuration writes it.
+    pub(super) fn shown(&self) -> Entry {
+        table([
+            ("path", self.path.as_str().into()),
+            ("every", self.every.into()),
+            ("fail_after", self.fail_after.into()),
+            ("pass_after", self.pass_after.into()),
+            ("slow_start", self.slow_start.into()),
+        ])
+    }
+}
+
+impl Eject {
+    /// As the configuration writes it.
+    pub(super) fn shown(&self) -> Entry {
+        table([
+            ("failures", self.failures.into()),
+            ("for", self.lasts.into()),
+            ("at_most", format!("{} %", self.at_most).into()),
+        ])
     }
 }
 

@@ -7,11 +7,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue};
 use toml::Value;
 
 use super::app_cookies;
-use super::entry::{Entry, chosen, key, list, rate, size, some_list, table, word};
+use super::entry::{Entry, MASK, chosen, key, list, rate, size, some_list, table, word};
 use super::forms::{duration_text, size_text};
 use super::identities;
 use super::model::{
@@ -20,21 +19,19 @@ use super::model::{
 };
 use super::page;
 use super::proxies::SOURCES;
+use super::respond;
+use super::route_headers;
 use super::routes::{ACCESS, BEARER, CACHE, ON_DENIED, REWRITE_LOCATION};
 use super::server::{FORMATS, LEVELS, SYSLOG};
-use super::servers::{BALANCE, Eject, HealthCheck, UpstreamServer};
-use super::tls::{HttpRedirect, TlsPair};
+use super::servers::{BALANCE, HealthCheck, UpstreamServer};
+use super::tls;
 use super::tokens::{ALGORITHMS, SAME_SITE};
 use super::upstream_tls;
 use crate::identity::Role;
 use crate::policy::{
-    AnswerRules, Cors, CorsOrigins, CorsPolicy, HeaderEdits, IdentityHeaders, Patience, Route,
-    Target, Timeouts,
+    Cors, CorsOrigins, CorsPolicy, IdentityHeaders, Patience, Route, Target, Timeouts,
 };
 use crate::request::HostPattern;
-
-/// What stands in the place of a secret.
-const MASK: &str = "********";
 
 /// The effective configuration as TOML; secrets are masked, files within `data_dir` are told relative to it.
 pub fn masked(config: &Config) -> String {
@@ -53,27 +50,6 @@ pub fn masked(config: &Config) -> String {
     config.routes.iter().for_each(|route| page.route(route, config));
     config.tests.iter().for_each(|test| page.test(test));
     page.0
-}
-
-/// A pair is written as a table, several as a list of tables.
-fn tls(pairs: &[TlsPair]) -> Entry {
-    let pair = |pair: &TlsPair| {
-        let [cert, key] = [&pair.cert, &pair.key].map(|path| path.display().to_string());
-        table([("cert", cert.into()), ("key", key.into())]).0
-    };
-    let mut written: Vec<Value> = pairs.iter().filter_map(pair).collect();
-    match written.len() {
-        0 | 1 => Entry(written.pop()),
-        _ => Entry(Some(Value::Array(written))),
-    }
-}
-
-fn redirect(redirect: Option<&HttpRedirect>) -> Entry {
-    let Some(redirect) = redirect else {
-        return Entry(None);
-    };
-    let folder = redirect.acme_webroot.as_ref().map(|path| path.display().to_string());
-    table([("listen", redirect.listen.to_string().into()), ("acme_webroot", folder.into())])
 }
 
 struct Page(String);
@@ -139,9 +115,9 @@ impl Page {
                         .into(),
                 ),
                 ("workers", server.workers.into()),
-                ("tls", tls(&server.tls)),
+                ("tls", tls::pairs_shown(&server.tls)),
                 ("hsts", server.hsts.into()),
-                ("http_redirect", redirect(server.http_redirect.as_ref())),
+                ("http_redirect", tls::redirect_shown(server.http_redirect.as_ref())),
             ],
         );
     }
@@ -296,7 +272,7 @@ impl Page {
     }
 
     fn identity(&mut self, name: &str, headers: &IdentityHeaders) {
-        self.table(&format!("[identity.{}]", key(name)), identities::shown(headers, MASK));
+        self.table(&format!("[identity.{}]", key(name)), identities::shown(headers));
     }
 
     fn upstream(&mut self, upstream: &Upstream) {
@@ -316,8 +292,8 @@ impl Page {
             [
                 ("servers", list(upstream.servers.iter().map(UpstreamServer::url))),
                 ("balance", word(&BALANCE, &upstream.balance)),
-                ("health", upstream.health.as_ref().map_or(Entry(None), health)),
-                ("eject", eject(&upstream.eject)),
+                ("health", upstream.health.as_ref().map_or(Entry(None), HealthCheck::shown)),
+                ("eject", upstream.eject.shown()),
                 ("retries", upstream.retries.into()),
                 ("tls", upstream_tls::shown(&upstream.tls)),
                 ("timeouts", timeouts),
@@ -359,14 +335,14 @@ impl Page {
                 ("roles", some_list(route.rule.roles.iter())),
                 ("users", some_list(route.rule.users.iter())),
                 ("upstream", upstream.into()),
-                ("respond", respond(&route.target)),
+                ("respond", respond::shown(&route.target)),
                 ("identity", sent_on(identity.map(|(name, _)| name.clone()).into())),
                 ("app_cookies", sent_on(app_cookies::shown(route.app_cookies.as_ref()))),
                 ("strip_prefix", route.strip_prefix.clone().into()),
                 ("preserve_host", sent_on(route.preserve_host.into())),
                 ("rewrite_location", sent_on(word(&REWRITE_LOCATION, &route.answer.location))),
                 ("upgrades", sent_on(list(route.upgrades.iter()))),
-                ("headers", edits(&route.headers, &route.answer)),
+                ("headers", route_headers::shown(&route.headers, &route.answer)),
                 ("bearer", word(&BEARER, &route.bearer)),
                 ("on_denied", word(&ON_DENIED, &route.on_denied)),
                 ("cors", cors(route.cors.as_ref())),
@@ -426,24 +402,6 @@ fn timeouts(timeouts: &Timeouts) -> Entry {
     ])
 }
 
-fn health(check: &HealthCheck) -> Entry {
-    table([
-        ("path", check.path.as_str().into()),
-        ("every", check.every.into()),
-        ("fail_after", check.fail_after.into()),
-        ("pass_after", check.pass_after.into()),
-        ("slow_start", check.slow_start.into()),
-    ])
-}
-
-fn eject(eject: &Eject) -> Entry {
-    table([
-        ("failures", eject.failures.into()),
-        ("for", eject.lasts.into()),
-        ("at_most", format!("{} %", eject.at_most).into()),
-    ])
-}
-
 /// A file as the configuration names it: relative within `data_dir`.
 fn within(config: &Config, path: &Path) -> String {
     path.strip_prefix(&config.server.data_dir).unwrap_or(path).display().to_string()
@@ -484,39 +442,4 @@ fn host(pattern: &HostPattern) -> String {
         HostPattern::Wildcard(parent) => format!("*.{}", parent.as_str()),
         HostPattern::Any => "*".to_owned(),
     }
-}
-
-fn respond(target: &Target) -> Entry {
-    let Target::Answer(answer) = target else {
-        return Entry(None);
-    };
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    table([
-        ("status", usize::from(answer.status.as_u16()).into()),
-        ("body", text(&answer.body).into()),
-        ("content_type", answer.content_type.as_ref().map(|kind| text(kind.as_bytes())).into()),
-    ])
-}
-
-fn edits(requests: &HeaderEdits, answers: &AnswerRules) -> Entry {
-    let parts = [
-        ("set", written(&requests.set)),
-        ("remove", some_list(requests.remove.iter())),
-        ("set_response", written(&answers.set)),
-        ("remove_response", some_list(answers.remove.iter())),
-    ];
-    if parts.iter().all(|(_, part)| part.0.is_none()) {
-        return Entry(None);
-    }
-    table(parts)
-}
-
-/// What came from the environment, and credentials, are secrets here too.
-fn written(headers: &[(HeaderName, HeaderValue)]) -> Entry {
-    let shown = |value: &HeaderValue| match value.to_str() {
-        Ok(text) if !value.is_sensitive() => text.to_owned(),
-        _ => MASK.to_owned(),
-    };
-    let set = headers.iter().map(|(name, value)| (name.to_string(), Value::String(shown(value))));
-    Entry((!headers.is_empty()).then(|| Value::Table(set.collect())))
 }

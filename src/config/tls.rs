@@ -5,8 +5,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use toml::Value;
+
 use super::certificate::Certificate;
 use super::codes;
+use super::entry::{Entry, table};
 use super::forms::{ADDRESS, DURATION_OR_OFF};
 use super::keys;
 use super::model::Server;
@@ -53,6 +56,19 @@ pub(super) fn pairs(section: &Section<'_>) -> Vec<TlsPair> {
     }
     let sections = tables.unwrap_or_default().into_iter();
     sections.filter_map(|table| table.section(&keys::TLS)).filter_map(|pair| read(&pair)).collect()
+}
+
+/// As the configuration writes them: one as a table, several as a list of tables.
+pub(super) fn pairs_shown(pairs: &[TlsPair]) -> Entry {
+    let pair = |pair: &TlsPair| {
+        let [cert, key] = [&pair.cert, &pair.key].map(|path| path.display().to_string());
+        table([("cert", cert.into()), ("key", key.into())]).0
+    };
+    let mut written: Vec<Value> = pairs.iter().filter_map(pair).collect();
+    match written.len() {
+        0 | 1 => Entry(written.pop()),
+        _ => Entry(Some(Value::Array(written))),
+    }
 }
 
 fn read(section: &Section<'_>) -> Option<TlsPair> {
@@ -152,6 +168,15 @@ pub(super) fn redirect(section: &Section<'_>) -> Option<HttpRedirect> {
     let folder = |text: Text| -> PathBuf { section.context.folder.join(text.value) };
     let acme_webroot = table.text("acme_webroot").map(folder);
     Some(HttpRedirect { listen: table.form("listen", &ADDRESS)?, acme_webroot })
+}
+
+/// As the configuration writes it.
+pub(super) fn redirect_shown(redirect: Option<&HttpRedirect>) -> Entry {
+    let Some(redirect) = redirect else {
+        return Entry(None);
+    };
+    let folder = redirect.acme_webroot.as_ref().map(|path| path.display().to_string());
+    table([("listen", redirect.listen.to_string().into()), ("acme_webroot", folder.into())])
 }
 
 /// Tells where the redirect could lead nowhere.

@@ -77,6 +77,8 @@ pub(super) struct Asked {
     languages: Option<HeaderValue>,
     /// Of a GET or HEAD: what could be asked for again.
     wanted: Option<PathAndQuery>,
+    /// Of a form of ours: the page that has it.
+    form_page: Option<String>,
     on_denied: Option<OnDenied>,
 }
 
@@ -86,6 +88,7 @@ impl Asked {
         Self {
             languages: request.headers().get(ACCEPT_LANGUAGE).cloned(),
             wanted: is_read(request.method()).then(wanted),
+            form_page: None,
             on_denied: None,
         }
     }
@@ -93,6 +96,11 @@ impl Asked {
     /// From here on a refusal is told as the route says.
     pub(super) fn of_route(&mut self, on_denied: OnDenied) {
         self.on_denied = Some(on_denied);
+    }
+
+    /// From here on it may be tried again on this page.
+    pub(super) fn of_form(&mut self, page: String) {
+        self.form_page = Some(page);
     }
 
     pub(super) fn on_denied(&self) -> OnDenied {
@@ -117,6 +125,12 @@ impl Asked {
     /// Where a person who came by GET may be led back to.
     pub(super) fn way_back(&self) -> Option<LocalPath> {
         LocalPath::read(self.wanted.as_ref()?.as_str())
+    }
+
+    /// Where a person may try again by a link, which asks by GET: what was asked so, or the page of
+    /// a form of ours.
+    pub(super) fn again(&self) -> Option<String> {
+        self.way_back().map(|path| path.to_string()).or_else(|| self.form_page.clone())
     }
 }
 

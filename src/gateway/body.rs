@@ -5,13 +5,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::Method;
+use http::{Method, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use super::open::Claim;
 use super::upgrade::Tunnel;
 use crate::revocation::Place;
-use crate::telemetry::Exchange;
+use crate::telemetry::{Exchange, RequestId, X_REQUEST_ID};
 use crate::upstream::{AnswerBody, Upgraded};
 
 /// What an answer says.
@@ -25,12 +25,20 @@ pub(super) enum Content {
     Tunnel(Box<Upgraded>),
 }
 
+/// Tells the id of the request's log lines, where the answer is ours: an application says of its own
+/// what it likes.
+pub(super) fn tell_request_id(answer: &mut Response<Content>, id: RequestId) {
+    if matches!(answer.body(), Content::Own(_)) {
+        answer.headers_mut().insert(X_REQUEST_ID, id.header_value());
+    }
+}
+
 /// An answer's body on its way to the client. When it ends or is dropped, the exchange is told.
 #[derive(Debug)]
 pub struct Body {
     content: Content,
     /// None once it was taken along by a tunnel.
-    exchange: Option<Exchange>,
+    exchange: Option<Box<Exchange>>,
     /// The stream is open for so long.
     place: Option<Place<Claim>>,
 }
@@ -38,7 +46,7 @@ pub struct Body {
 impl Body {
     pub(super) fn new(
         content: Content,
-        (mut exchange, place): (Exchange, Option<Place<Claim>>),
+        (mut exchange, place): (Box<Exchange>, Option<Place<Claim>>),
         method: &Method,
     ) -> Self {
         // Nothing of these is ever polled: the head is all there is.

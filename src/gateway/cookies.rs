@@ -28,6 +28,10 @@ impl CookieJar {
         Self { names, same_site, secure }
     }
 
+    pub(super) const fn names(&self) -> &CookieNames {
+        &self.names
+    }
+
     /// Whether browsers keep them over https alone, or on what they take for as safe.
     pub(super) const fn is_secure(&self) -> bool {
         self.secure

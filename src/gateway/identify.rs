@@ -14,7 +14,7 @@ use super::serve::Visit;
 use crate::auth::{Authentication, Client, Credentials, DecidedBy, Peek};
 use crate::identity::{Caller, Why};
 use crate::policy::{self, CrossOrigin};
-use crate::request::NormalRequest;
+use crate::request::{CookieValue, NormalRequest};
 use crate::telemetry::Counter;
 use crate::token::Verified;
 use crate::upstream::{Keeper, keep_from_others};
@@ -29,6 +29,9 @@ impl Gateway {
     ) -> Result<Authentication, Refused> {
         let credentials = Credentials { access: request.access_cookie(), bearer: request.bearer() };
         let mut found = self.auth.authenticate(credentials, &self.cache);
+        if found.verified.is_none() {
+            self.tell_doubled(visit, request);
+        }
         let token = request.refresh_cookie().value().filter(|_| self.is_due(&found));
         if (found.by == DecidedBy::Cookie && found.verified.is_some()) || token.is_some() {
             self.same_origin(visit, request)?;
@@ -41,6 +44,16 @@ impl Gateway {
             Box::pin(self.peek(visit, (token, client), &mut found)).await?;
         }
         Ok(found)
+    }
+
+    /// Somebody who signs in again and again has doubled cookies; the operator can end it.
+    pub(super) fn tell_doubled(&self, visit: &Visit, request: &NormalRequest) {
+        let names = visit.snapshot.jar().names();
+        let cookies =
+            [(request.access_cookie(), &names.access), (request.refresh_cookie(), &names.refresh)];
+        for (_, name) in cookies.iter().filter(|(value, _)| **value == CookieValue::Doubled) {
+            self.telemetry.doubled_cookie(name, visit.exchange.request_id());
+        }
     }
 
     /// A cookie decides only where no other site acts for the user, but those that the route trusts.

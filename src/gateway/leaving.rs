@@ -7,7 +7,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use super::Gateway;
 use super::body::Content;
 use super::identify::client;
-use super::refusal::Refused;
+use super::refusal::{Refusal, Refused};
 use super::serve::{Arriving, Visit};
 use crate::auth::{Predecessor, Tokens};
 use crate::identity::SessionId;
@@ -35,9 +35,7 @@ impl Gateway {
             (Ok(_), Err(refused)) => {
                 return Err(refused_and_signed_out(visit, own.as_ref(), refused));
             }
-            (Err(failure), _) => {
-                return Err(refused_and_signed_out(visit, own.as_ref(), failure.into()));
-            }
+            (Err(_unavailable), _) => return Err(unfinished(visit, own.as_ref())),
         };
         keep_from_others(answer.headers_mut(), Keeper::Nobody);
         sign_out(visit, own.as_ref(), answer.headers_mut());
@@ -60,12 +58,13 @@ pub(super) fn forget_another(tokens: &Tokens, own: Option<&Origin>, headers: &mu
     }
 }
 
+/// A logout that is not durable yet, and says so; but this browser shall be signed out all the same.
+pub(super) fn unfinished(visit: &Visit, own: Option<&Origin>) -> Refused {
+    refused_and_signed_out(visit, own, Refusal::LogoutUnfinished.into())
+}
+
 /// A refusal by which the browser is signed out all the same.
-pub(super) fn refused_and_signed_out(
-    visit: &Visit,
-    own: Option<&Origin>,
-    refused: Refused,
-) -> Refused {
+fn refused_and_signed_out(visit: &Visit, own: Option<&Origin>, refused: Refused) -> Refused {
     let mut headers = HeaderMap::new();
     sign_out(visit, own, &mut headers);
     let line = |refused: Refused, (name, value): (&HeaderName, &HeaderValue)| {

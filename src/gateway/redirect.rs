@@ -18,7 +18,7 @@ use rustix::fs::{Mode, OFlags};
 
 use super::Gateway;
 use super::audience::{Asked, Audience};
-use super::body::{Body, Content};
+use super::body::{Body, Content, tell_request_id};
 use super::refusal::{Refusal, Refused};
 use super::serve::Visit;
 use crate::request::{NormalRequest, Peer, Upload};
@@ -48,6 +48,7 @@ impl Gateway {
         if !state.is_whole() {
             answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
+        tell_request_id(&mut answer, visit.exchange.request_id());
         visit.exchange.status(answer.status());
         answer.map(|content| Body::new(content, (visit.exchange, None), &method))
     }

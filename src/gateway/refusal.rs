@@ -122,6 +122,8 @@ refusals! {
     Busy = "busy", SERVICE_UNAVAILABLE, "Busy", "Too many logins are waiting. Try again in a moment.", UNAVAILABLE;
     /// 503: the store does not answer.
     StoreUnavailable = "store_unavailable", SERVICE_UNAVAILABLE, "Temporarily unavailable", "Sessions cannot be looked up right now. You are not signed out. Try again in a moment.", UNAVAILABLE;
+    /// 503: the store does not take a logout, which ends here and will end there.
+    LogoutUnfinished = "logout_unfinished", SERVICE_UNAVAILABLE, "Signed out here", "The session ends everywhere once the store is back. Its cookies and tokens work no more here.", UNAVAILABLE;
     /// 503: every connection to the application is in use.
     UpstreamBusy = "upstream_busy", SERVICE_UNAVAILABLE, "Temporarily unavailable", "The application is busy. Try again in a moment.", None;
     /// 503: no server of the application is healthy.
@@ -321,7 +323,7 @@ impl From<Malformed> for Refused {
             }
             Malformed::TooManyFields => Refusal::TooManyFields.into(),
             Malformed::TargetTooLong => Refusal::TargetTooLong.into(),
-            Malformed::Method => allow(&[]),
+            Malformed::Method => allow(&[]).detail("This method is not allowed here."),
         };
         Self { closes: true, ..refused }
     }

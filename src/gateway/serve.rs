@@ -7,7 +7,7 @@ use hyper::body::Incoming;
 
 use super::app_cookies::Owning;
 use super::audience::{Asked, Audience};
-use super::body::{Body, Content};
+use super::body::{Body, Content, tell_request_id};
 use super::cors::{self, Sharing};
 use super::fixed;
 use super::open::Claim;
@@ -26,7 +26,7 @@ use crate::upstream::{self, Facts, Keeper, Outbound, Profile, Returning};
 /// One request on its way: the snapshot it is pinned to, and the record of what becomes of it.
 pub(super) struct Visit {
     pub(super) snapshot: Rc<Snapshot>,
-    pub(super) exchange: Exchange,
+    pub(super) exchange: Box<Exchange>,
     pub(super) audience: Audience,
     pub(super) asked: Asked,
     /// What a page in answer lets out of its address.
@@ -47,7 +47,7 @@ pub(super) struct Visit {
 
 impl Visit {
     /// Of a request of which nothing is known yet.
-    pub(super) fn new(snapshot: Rc<Snapshot>, exchange: Exchange, cut: Rc<Cut>) -> Self {
+    pub(super) fn new(snapshot: Rc<Snapshot>, exchange: Box<Exchange>, cut: Rc<Cut>) -> Self {
         Self {
             snapshot,
             exchange,
@@ -83,12 +83,13 @@ pub(super) type Arriving = Upload<Incoming>;
 impl Gateway {
     /// Answers one request. What goes wrong is an answer too. The request and its answer are dropped
     /// when `cut` is made: the caller's session has ended, or what it was permitted is no more.
-    pub async fn serve(
-        &self,
+    pub fn serve(
+        self: Rc<Self>,
         request: Request<Incoming>,
         peer: Peer,
         cut: Rc<Cut>,
-    ) -> Response<Body> {
+    ) -> impl Future<Output = Response<Body>> {
+        // Read here, since the future would carry the head along.
         let (head, incoming) = request.into_parts();
         let method = head.method.clone();
         let snapshot = Rc::clone(&self.snapshot);
@@ -99,22 +100,26 @@ impl Gateway {
         let client = visit.snapshot.reader().trust.client(&head.headers, peer);
         visit.exchange.raw(&method, client);
         visit.exchange.upload(state.clone());
-        let answer = match NormalRequest::read(head, peer, visit.snapshot.reader()) {
-            Ok(request) => self.answer(&mut visit, (request, peer), upload).await,
-            Err(malformed) => Err(malformed.into()),
-        };
-        let mut answer = match answer {
-            Ok(answer) => answer,
-            Err(refused) => self.refuse(&mut visit, &refused, &state),
-        };
-        if let Some(sharing) = &visit.sharing {
-            sharing.write(answer.headers_mut());
+        let read = NormalRequest::read(head, peer, visit.snapshot.reader());
+        async move {
+            let answer = match read {
+                Ok(request) => self.answer(&mut visit, (request, peer), upload).await,
+                Err(malformed) => Err(malformed.into()),
+            };
+            let mut answer = match answer {
+                Ok(answer) => answer,
+                Err(refused) => self.refuse(&mut visit, &refused, &state),
+            };
+            if let Some(sharing) = &visit.sharing {
+                sharing.write(answer.headers_mut());
+            }
+            if let Some(hsts) = visit.snapshot.hsts() {
+                answer.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
+            }
+            tell_request_id(&mut answer, visit.exchange.request_id());
+            visit.exchange.status(answer.status());
+            answer.map(|content| Body::new(content, (visit.exchange, visit.place), &method))
         }
-        if let Some(hsts) = visit.snapshot.hsts() {
-            answer.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
-        }
-        visit.exchange.status(answer.status());
-        answer.map(|content| Body::new(content, (visit.exchange, visit.place), &method))
     }
 
     async fn answer(

@@ -19,7 +19,7 @@ use crate::upstream::Upgraded;
 #[derive(Debug)]
 pub struct Tunnel {
     upgraded: Box<Upgraded>,
-    exchange: Exchange,
+    exchange: Box<Exchange>,
     _place: Option<Place<Claim>>,
     is_whole: bool,
 }
@@ -27,7 +27,7 @@ pub struct Tunnel {
 impl Tunnel {
     pub(super) fn new(
         upgraded: Box<Upgraded>,
-        exchange: Exchange,
+        exchange: Box<Exchange>,
         place: Option<Place<Claim>>,
     ) -> Self {
         Self { upgraded, exchange, _place: place, is_whole: false }

@@ -77,7 +77,10 @@ pub(super) fn check_authorization(headers: &HeaderMap) -> Result<(), Malformed> 
 
 /// The value of `Authorization: Bearer VALUE`.
 pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, value) = only(headers, &AUTHORIZATION).ok()??.to_str().ok()?.split_once(' ')?;
+    let line = only(headers, &AUTHORIZATION).ok()??.as_bytes();
+    // A token is long: looked at in words rather than in characters.
+    let line = if line.is_ascii() { str::from_utf8(line).ok()? } else { return None };
+    let (scheme, value) = line.split_once(' ')?;
     let value = value.trim_start_matches(' ');
     (scheme.eq_ignore_ascii_case("bearer") && !value.is_empty()).then_some(value)
 }

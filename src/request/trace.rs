@@ -43,8 +43,9 @@ impl TraceId {
 }
 
 fn write_hex(places: &mut [u8], bytes: &[u8]) {
-    for (pair, byte) in places.chunks_exact_mut(2).zip(bytes) {
-        pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
+    let (pairs, _) = places.as_chunks_mut();
+    for ([high, low], byte) in pairs.iter_mut().zip(bytes) {
+        (*high, *low) = (digit(byte >> 4), digit(byte & 15));
     }
 }
 

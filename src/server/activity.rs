@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
+use http_body::Body;
 use tokio::time::Instant;
 
 use super::Settings;
@@ -27,6 +28,8 @@ pub(super) struct Activity {
     took: Cell<bool>,
     /// The client has sent its last byte.
     ended: Cell<bool>,
+    /// The request begun last had no body.
+    bodiless: Cell<bool>,
 }
 
 impl Activity {
@@ -65,6 +68,23 @@ impl Activity {
         self.head_open.set(false);
         self.in_flight.set(self.in_flight.get().saturating_add(1));
         InFlight(Rc::clone(self))
+    }
+
+    /// What the request begun last is.
+    pub(super) fn begun(&self, body: &impl Body) {
+        self.bodiless.set(body.is_end_stream());
+    }
+
+    /// Whether nothing goes on: no head, no answer, and nothing waits for the client to take it.
+    fn is_silent(&self) -> bool {
+        self.in_flight.get() == 0 && !self.blocked.get() && !self.head_open.get()
+    }
+
+    /// Whether hyper, which has just been polled and has not ended, can only be waiting for another
+    /// request. After a request with a body it could also be about to close, since it was not read
+    /// to its end: what comes then is the rest of that, and no request.
+    pub(super) fn awaits_request(&self) -> bool {
+        self.bodiless.get() && self.is_silent()
     }
 
     /// Whether a request was begun since this was asked last.
@@ -133,10 +153,7 @@ impl Watch {
     ) -> Judgement {
         if activity.served.take() {
             self.head_since = None;
-        } else if activity.in_flight.get() == 0
-            && !activity.blocked.get()
-            && !activity.head_open.get()
-        {
+        } else if activity.is_silent() {
             return Judgement::Quiet;
         }
         if activity.took.take() {

@@ -121,6 +121,12 @@ impl<S> Shared<S> {
         self.tuning.get()
     }
 
+    /// How long a silent client is waited for, and how long of the drain.
+    fn patience(&self) -> (Duration, Duration) {
+        let settings = self.settings();
+        (settings.idle_timeout, settings.grace())
+    }
+
     /// Lets every connection end with its next answer.
     pub(super) fn drain(&self) {
         self.draining.set(true);
@@ -151,9 +157,7 @@ pub(super) async fn serve<S: Service>(
     mut drain: watch::Receiver<bool>,
 ) {
     // On the heap, as all that a parked connection does not need.
-    let settings = shared.settings();
-    let opening = open(stream, shared.tls.as_ref(), &settings, &mut drain);
-    let opened = Box::pin(opening).await;
+    let opened = Box::pin(opening(stream, &shared, &mut drain)).await;
     let (mut stream, mut rest) = match opened {
         Opened::Http1(stream, rest) => (stream, rest),
         Opened::Http2(stream, rest) => {
@@ -163,9 +167,10 @@ pub(super) async fn serve<S: Service>(
             return why.into_iter().for_each(|why| shared.service.parse_error(why, peer));
         }
     };
+    let mut pace = Pace::Slow;
     loop {
         // On the heap only while it lasts: a parked connection is to be small.
-        let busy = Box::pin(busy(Socketful { stream, rest }, peer, &shared));
+        let busy = Box::pin(busy(Socketful { stream, rest }, peer, &shared, pace));
         match busy.await {
             End::Parked(parked) => Socketful { stream, rest } = parked,
             End::Linger(stream) => return stream.linger().await,
@@ -173,12 +178,32 @@ pub(super) async fn serve<S: Service>(
             End::Reset(stream) => return stream.reset(),
             End::Gone => return,
         }
-        let settings = shared.settings();
-        let patience = (settings.idle_timeout, settings.grace());
-        if rest.is_empty() && !speaks(&mut stream, patience, &mut drain).await {
+        let parked = Instant::now();
+        if rest.is_empty() && !speaks(&mut stream, shared.patience(), &mut drain).await {
             return stream.close();
         }
+        pace = Pace::after(parked.elapsed());
     }
+}
+
+/// How soon a client is expected to ask again, by its last pause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pace {
+    /// Not soon: parked with its answer. Else many that come at once would all hold hyper's buffers
+    /// at a time, and the allocator would keep the pages when they are gone.
+    Slow,
+    /// Soon: parked by the tick, so that it does not pay for new buffers with each request.
+    Quick,
+}
+
+impl Pace {
+    fn after(pause: Duration) -> Self {
+        if pause < TICK { Self::Quick } else { Self::Slow }
+    }
+}
+
+async fn opening<S>(stream: Bare, shared: &Shared<S>, drain: &mut watch::Receiver<bool>) -> Opened {
+    open(stream, shared.tls.as_ref(), &shared.settings(), drain).await
 }
 
 /// Waits for a byte of the client's. False: close.
@@ -227,7 +252,7 @@ enum End {
     Gone,
 }
 
-async fn busy<S: Service>(from: Socketful, peer: Peer, shared: &Shared<S>) -> End {
+async fn busy<S: Service>(from: Socketful, peer: Peer, shared: &Shared<S>, pace: Pace) -> End {
     let activity = Rc::new(Activity::default());
     let cut = Rc::new(Cut::default());
     let given = Given::of(&from.stream);
@@ -236,10 +261,12 @@ async fn busy<S: Service>(from: Socketful, peer: Peer, shared: &Shared<S>) -> En
     let handler = service_fn(|mut request: Request<Incoming>| {
         given.mark(&mut request);
         let in_flight = activity.begin();
-        let (service, cut) = (Rc::clone(&shared.service), Rc::clone(&cut));
+        activity.begun(request.body());
+        // Not in the future, which would carry the whole request along.
+        let answer = Rc::clone(&shared.service).serve(request, peer, Rc::clone(&cut));
         let opened = &opened;
         async move {
-            let mut answer = service.serve(request, peer, cut).await;
+            let mut answer = answer.await;
             if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
                 opened.set(S::tunnel(answer.body_mut()));
             } else if shared.draining.get() {
@@ -252,21 +279,23 @@ async fn busy<S: Service>(from: Socketful, peer: Peer, shared: &Shared<S>) -> En
     });
     let settings = shared.settings();
     let mut connection = http1(&settings).serve_connection(TokioIo::new(socket), handler);
-    let pause = drive(&mut connection, (&activity, &cut), settings).await;
+    let pause = drive(&mut connection, (&activity, &cut), settings, pace).await;
     let parts = connection.into_parts();
     let Some(stream) = parts.io.into_inner().into_stream() else {
         return End::Gone;
     };
+    // Nothing of a buffer still keeps it.
+    let rest = if parts.read_buf.is_empty() { Bytes::new() } else { parts.read_buf };
     if let (Pause::Ended(Ok(())), Some(far)) = (&pause, opened.take()) {
         // A 101 that its client has not taken would be lost.
         return if activity.is_blocked() {
             End::Reset(stream)
         } else {
-            End::Tunnel(Box::pin(through(Socketful { stream, rest: parts.read_buf }, far, cut)))
+            End::Tunnel(Box::pin(through(Socketful { stream, rest }, far, cut)))
         };
     }
     match pause {
-        Pause::Parked => End::Parked(Socketful { stream, rest: parts.read_buf }),
+        Pause::Parked => End::Parked(Socketful { stream, rest }),
         Pause::Ended(Ok(())) if activity.has_ended() => End::Gone,
         Pause::Ended(Ok(())) => End::Linger(stream),
         Pause::Ended(Err(error)) if error.is_parse() => {
@@ -308,6 +337,7 @@ async fn drive<S, B>(
     connection: &mut http1::Connection<TokioIo<Socket>, S>,
     (activity, cut): (&Activity, &Cut),
     settings: Settings,
+    pace: Pace,
 ) -> Pause
 where
     S: hyper::service::HttpService<Incoming, ResBody = B, Error = Infallible>,
@@ -325,16 +355,16 @@ where
         if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
             return Poll::Ready(Pause::Ended(ended));
         }
+        if pace == Pace::Slow && activity.awaits_request() {
+            return park(connection, cx);
+        }
         while tick.as_mut().poll(cx).is_ready() {
             let now = Instant::now();
             match watch.judge(activity, now, &settings) {
                 Judgement::Goes => {}
                 Judgement::Late => return Poll::Ready(Pause::Late),
                 Judgement::Stalled => return Poll::Ready(Pause::Stalled),
-                Judgement::Quiet => {
-                    connection.as_mut().graceful_shutdown();
-                    return connection.as_mut().poll(cx).map(parked);
-                }
+                Judgement::Quiet => return park(connection, cx),
             }
             tick.as_mut().reset(now + every);
         }
@@ -343,11 +373,21 @@ where
     .await
 }
 
-fn parked(ended: hyper::Result<()>) -> Pause {
-    match ended {
+/// Lets hyper end, which waits for a request; it does once all that it wrote is in the socket.
+fn park<S, B>(
+    mut connection: Pin<&mut http1::Connection<TokioIo<Socket>, S>>,
+    cx: &mut Context<'_>,
+) -> Poll<Pause>
+where
+    S: hyper::service::HttpService<Incoming, ResBody = B, Error = Infallible>,
+    B: Body + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    connection.as_mut().graceful_shutdown();
+    connection.poll(cx).map(|ended| match ended {
         Ok(()) => Pause::Parked,
         Err(_) => Pause::Ended(ended),
-    }
+    })
 }
 
 /// A body that tells when hyper is done with it.

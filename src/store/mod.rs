@@ -14,6 +14,8 @@ mod sqlite;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::sync::mpsc::error::TrySendError;
@@ -44,6 +46,8 @@ pub struct Store {
     reads: Option<mpsc::Sender<Read>>,
     /// Fed with every commit, before it is answered: whoever asked may have left.
     ended: Arc<Revocations>,
+    /// Whether a change failed since the store was last seen to be well.
+    failed: Arc<AtomicBool>,
     /// None: whoever waits for the answer may leave.
     cancellation: Option<CancellationToken>,
     /// The last field: what the writer and the readers listen to is dropped before it.
@@ -122,6 +126,11 @@ impl Store {
     /// All users but deleted ones, by name.
     pub async fn users(&self) -> Result<Vec<User>, Unavailable> {
         self.read(Read::Users).await
+    }
+
+    /// Whether there is any user but deleted ones.
+    pub async fn has_users(&self) -> Result<bool, Unavailable> {
+        self.read(Read::HasUsers).await
     }
 
     /// Adds a user.
@@ -264,20 +273,23 @@ impl Store {
         self.read(Read::LiveSessions).await
     }
 
-    /// Unexpired revocations.
+    /// What ended in the last 7 days, and what a clock that ran ahead says will end.
     pub async fn revocations(&self) -> Result<Vec<Revocation>, Unavailable> {
         self.read(Read::Revocations).await
     }
 
-    /// Removes sessions that ended 7 days ago and expired revocations, 1,000 rows at most; true:
-    /// more may be left.
+    /// Removes sessions and revocations of 7 days ago, 1,000 rows at most; true: more may be left.
     pub async fn sweep(&self) -> Result<bool, Unavailable> {
         self.write(Write::Sweep).await
     }
 
-    /// Whether the store takes transactions now: for `/readyz`.
+    /// Whether the store takes transactions now: for `/readyz`. Where a change has failed, as on a
+    /// full disk, it writes; else it does not, so that who asks often wears no disk.
     pub async fn ping(&self) -> Result<(), Unavailable> {
-        self.write(Write::Ping).await
+        let ask = if self.failed.load(Relaxed) { Write::Trial } else { Write::Ping };
+        self.write(ask).await?;
+        self.failed.store(false, Relaxed);
+        Ok(())
     }
 
     async fn read<T>(&self, ask: impl FnOnce(Reply<T>) -> Read) -> Result<T, Unavailable> {
@@ -292,8 +304,11 @@ impl Store {
 
     async fn write<T>(&self, ask: impl FnOnce(Reply<T>) -> Write) -> Result<T, Unavailable> {
         let (reply, answer) = Reply::new(self.cancellation.clone());
-        self.operations.try_send(Op::Write(ask(reply))).map_err(|error| refused(&error))?;
-        within(PATIENCE, answer).await
+        let outcome = match self.operations.try_send(Op::Write(ask(reply))) {
+            Ok(()) => within(PATIENCE, answer).await,
+            Err(error) => Err(refused(&error)),
+        };
+        outcome.inspect_err(|_unavailable| self.failed.store(true, Relaxed))
     }
 }
 

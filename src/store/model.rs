@@ -221,6 +221,6 @@ pub struct Revocation {
     pub session: SessionId,
     /// None: all of it.
     pub below: Option<u32>,
-    /// Kept until then.
+    /// No access token from before it counts any more then.
     pub expires: Timestamp,
 }

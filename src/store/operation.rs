@@ -58,6 +58,7 @@ pub(super) enum Read {
     Taken(Vec<Username>, Reply<Vec<Username>>),
     Link([u8; 32], Reply<Option<User>>),
     Users(Reply<Vec<User>>),
+    HasUsers(Reply<bool>),
     Session(SessionId, Reply<Option<Row>>),
     Sessions(Option<UserId>, Reply<Vec<Row>>),
     LiveSessions(Reply<u32>),
@@ -88,4 +89,5 @@ pub(super) enum Write {
     TakeStanding { user: UserId, change: Taking, keep: Role, reply: Reply<Option<Changed>> },
     Sweep(Reply<bool>),
     Ping(Reply<()>),
+    Trial(Reply<()>),
 }

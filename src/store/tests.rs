@@ -61,6 +61,7 @@ conformance! {
     the_session_beyond_the_limit_evicts_in_the_order_of_worth
     a_body_token_rotates_at_once_and_pins_its_session
     idle_end_moves_with_a_rotation_but_never_beyond_the_absolute_end
+    a_clock_that_steps_back_and_is_put_right_ends_no_session
     a_replayed_body_token_ends_its_family
     a_verdict_inside_a_request_ends_nothing
     a_retry_with_its_key_is_answered_and_another_key_ends_the_family
@@ -88,7 +89,7 @@ conformance! {
     only_live_sessions_are_listed_newest_first
     an_access_token_confirms_the_rotation_it_came_from
     an_access_token_from_before_a_giving_in_time_shows_that_nothing_was_lost
-    endings_are_recorded_until_no_access_token_can_live
+    endings_are_recorded_for_a_week_that_a_corrected_clock_finds_them
     a_sweep_takes_what_ended_a_week_ago_and_at_most_a_thousand_rows
     sixteen_refreshes_of_one_body_token_rotate_once
     sixteen_refreshes_of_one_cookie_rotate_once_and_end_nothing
@@ -252,7 +253,9 @@ async fn a_name_is_taken_once_and_stays_reserved_when_deleted(bench: Bench) {
     let store = &bench.store;
     let _ = store.add_user(named(ALICE, "alice")).await.unwrap();
     assert_eq!(store.add_user(named(BOB, "ALICE")).await.unwrap(), Added::NameTaken);
+    assert!(store.has_users().await.unwrap());
     let _ = store.delete_user(ALICE, false).await.unwrap();
+    assert!(!store.has_users().await.unwrap());
     assert!(store.user(&username("alice")).await.unwrap().is_none());
     assert!(store.user_by_id(ALICE).await.unwrap().is_none());
     assert!(store.users().await.unwrap().is_empty());
@@ -428,6 +431,18 @@ async fn idle_end_moves_with_a_rotation_but_never_beyond_the_absolute_end(bench:
         assert_eq!(row.absolute_end, START.plus(DAY));
     }
     panic!("the absolute end was never reached");
+}
+
+async fn a_clock_that_steps_back_and_is_put_right_ends_no_session(bench: Bench) {
+    let (store, clock) = (&bench.store, &bench.clock);
+    let (session, before) = with_session(store, Transport::Body).await;
+    let back = i64::try_from((2 * HOUR).as_millis()).unwrap();
+    clock.jump(-back);
+    let row = store.rotate(rotate(session, 0, Transport::Body)).await.unwrap().row.unwrap();
+    assert_eq!(row.idle_end, before.idle_end);
+    clock.jump(back);
+    let rotation = store.rotate(rotate(session, 1, Transport::Body)).await.unwrap();
+    assert_eq!(rotation.verdict, Verdict::Rotate);
 }
 
 async fn a_replayed_body_token_ends_its_family(bench: Bench) {
@@ -829,16 +844,18 @@ async fn an_access_token_from_before_a_giving_in_time_shows_that_nothing_was_los
     assert_eq!(given(2, 31, 0).await, Some(31), "a late one is counted all the same");
 }
 
-async fn endings_are_recorded_until_no_access_token_can_live(bench: Bench) {
+async fn endings_are_recorded_for_a_week_that_a_corrected_clock_finds_them(bench: Bench) {
     let (store, clock) = (&bench.store, &bench.clock);
     let (session, _) = with_session(store, Transport::Body).await;
     let _ = store.end(session, EndReason::Logout).await.unwrap();
     let expires = START.plus(Duration::from_secs(62 * 60));
     let expected = Revocation { session, below: None, expires };
     assert_eq!(store.revocations().await.unwrap(), [expected]);
-    clock.advance(Duration::from_secs(62 * 60) - Duration::from_millis(1));
+    clock.advance(7 * DAY - Duration::from_millis(1));
+    assert!(!store.sweep().await.unwrap());
     assert_eq!(store.revocations().await.unwrap(), [expected]);
     clock.advance(Duration::from_millis(1));
+    assert!(!store.sweep().await.unwrap());
     assert_eq!(store.revocations().await.unwrap(), []);
 }
 
@@ -948,6 +965,7 @@ async fn a_full_or_ended_back_end_is_unavailable_at_once() {
         operations,
         reads: None,
         ended: Arc::default(),
+        failed: Arc::default(),
         cancellation: None,
         _writer: Arc::default(),
     };

@@ -149,8 +149,9 @@ fn stands_bare(value: &str) -> bool {
     !value.is_empty() && value.bytes().all(bare)
 }
 
-/// Controls (C0, DEL, C1), zero-width and direction marks, line and paragraph separators.
-fn is_hostile(c: char) -> bool {
+/// Whether a character can move or hide the text around it: controls (C0, DEL, C1), zero-width and
+/// direction marks, line and paragraph separators.
+pub fn is_hostile(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }

@@ -75,7 +75,11 @@ impl Counter {
 
     pub(super) const fn metric(self) -> Metric {
         let (name, labels, help): (_, &[_], _) = match self {
-            Self::Login => ("portcullis_login_total", &["outcome"], "Logins, by outcome."),
+            Self::Login => (
+                "portcullis_login_total",
+                &["outcome"],
+                "Logins, by outcome: success, failure, throttled, busy, unavailable, no_token, left (before the password was compared).",
+            ),
             Self::Refresh => ("portcullis_refresh_total", &["outcome"], "Refreshes, by outcome."),
             Self::Throttled => {
                 ("portcullis_throttled_total", &["limit"], "Attempts that a rate limit refused.")
@@ -137,7 +141,7 @@ pub enum Gauge {
     SessionsActive,
     /// Passwords waiting to be hashed.
     PasswordHashQueue,
-    /// 1 when the store answers, else 0.
+    /// 1 when the store takes transactions, else 0.
     StoreUp,
     /// Ended sessions whose access tokens have not run out.
     RevocationSetSize,
@@ -204,7 +208,9 @@ impl Gauge {
             Self::PasswordHashQueue => {
                 ("portcullis_password_hash_queue", "Passwords waiting to be hashed.")
             }
-            Self::StoreUp => ("portcullis_store_up", "1 when the store answers, else 0."),
+            Self::StoreUp => {
+                ("portcullis_store_up", "1 when the store takes transactions, else 0.")
+            }
             Self::RevocationSetSize => (
                 "portcullis_revocation_set_size",
                 "Ended sessions whose access tokens have not run out.",

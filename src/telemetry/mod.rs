@@ -10,7 +10,7 @@ mod cells;
 mod diagnostics;
 mod exposition;
 mod facts;
-mod forwarding;
+mod hourly;
 mod line;
 mod metrics;
 mod output;
@@ -30,12 +30,13 @@ use std::time::Duration;
 pub use access::{Decision, Exchange};
 pub use audit::{Audit, AuditEvent};
 pub use diagnostics::{Diagnostics, diagnostics};
+pub use line::is_hostile;
 pub use metrics::{Counter, Gauge, Timing};
-pub use request_id::RequestId;
+pub use request_id::{RequestId, X_REQUEST_ID};
 
 use self::cells::{Cells, WorkerCells};
 use self::exposition::Page;
-use self::forwarding::Hourly;
+use self::hourly::Hourly;
 use self::output::{Bounds, Queue, Sink, Sinks, Stream, Writer};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Level, Log, LogFormat};
@@ -63,6 +64,7 @@ struct Core {
     audit: Queue,
     writer: Writer,
     stranger_told: Hourly,
+    doubling_told: Hourly,
 }
 
 impl Telemetry {
@@ -97,6 +99,7 @@ impl Telemetry {
             audit: writer.queue(Stream::Audit),
             writer,
             stranger_told: Hourly::default(),
+            doubling_told: Hourly::default(),
         })))
     }
 
@@ -198,8 +201,8 @@ struct AccessLog {
 
 impl Worker {
     /// Opens the record of one request, with a new request id.
-    pub fn exchange(&self) -> Exchange {
-        Exchange::open(Rc::clone(&self.0))
+    pub fn exchange(&self) -> Box<Exchange> {
+        Box::new(Exchange::open(Rc::clone(&self.0)))
     }
 
     /// The same worker under another configuration, which is the `generation`th since the start.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 
 use crate::clock::Timestamp;
 use crate::request::TraceId;
@@ -59,7 +59,7 @@ impl RequestId {
         std::str::from_utf8(self.bytes()).unwrap_or_default()
     }
 
-    /// The value of `X-Request-Id`.
+    /// The value of [`X_REQUEST_ID`].
     pub fn header_value(&self) -> HeaderValue {
         HeaderValue::from_bytes(self.bytes()).unwrap_or(HeaderValue::from_static(""))
     }
@@ -82,6 +82,9 @@ fn ulid(now: Timestamp, chance: [u8; 10]) -> u128 {
     let chance = chance.into_iter().fold(0, |bits, byte| (bits << 8) | u128::from(byte));
     (u128::from(millis) << 80) | chance
 }
+
+/// The header in which a request's id travels.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Characters of a ULID.
 const ULID: usize = 26;

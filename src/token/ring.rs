@@ -196,13 +196,15 @@ impl KeyRing {
     }
 
     fn next(&self, now: Timestamp) -> Option<KeyEntry> {
-        self.list(now).into_iter().find(|key| key.state == KeyState::Next)
+        let mut all = self.list(now).into_iter();
+        all.find(|key| key.state == KeyState::Next && !has_strayed(key.from, now))
     }
 
     /// When the next key shall begin to sign, if it must be made now. A key that always signed has
     /// no age.
     fn due(&self, every: Duration, now: Timestamp) -> Option<Timestamp> {
-        let newest = self.keys().all.last()?.from?;
+        let keys = self.keys();
+        let newest = keys.all.iter().rfind(|key| !has_strayed(key.from, now))?.from?;
         let wanted = newest.plus(every);
         let earliest = now.plus(AHEAD + SECOND);
         (newest <= now && wanted <= earliest).then(|| wanted.max(earliest))
@@ -226,6 +228,12 @@ impl KeyRing {
         keys.all.retain(|old| !now_there.all.iter().any(|new| Arc::ptr_eq(old, new)));
         Ok(keys.all)
     }
+}
+
+/// Whether a moment to sign from is so far off that a clock which ran ahead must have set it: nobody
+/// waits for it.
+fn has_strayed(from: Option<Timestamp>, now: Timestamp) -> bool {
+    from > Some(now.plus(FARTHEST))
 }
 
 /// Where keys come from.
@@ -346,6 +354,8 @@ impl Key {
 
 /// How long a key is published before it signs: applications may keep the JWKS for so long.
 const AHEAD: Duration = Duration::from_secs(15 * 60);
+/// How far off the next key may be: the clock may have been put back a little since it was made.
+const FARTHEST: Duration = Duration::from_secs(24 * 60 * 60);
 /// Moments are told in whole seconds, rounded down.
 const SECOND: Duration = Duration::from_secs(1);
 /// How long a key verifies after it signed its last token: the longest life of one, its leeway, and

@@ -2,11 +2,12 @@
 
 use std::future::poll_fn;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
 use http::header::AUTHORIZATION;
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body::Body;
 use hyper::body::Incoming;
 
@@ -32,17 +33,15 @@ pub(super) async fn carry(
 ) -> Result<Response<AnswerBody>, Failure> {
     let call = Call::of(&request, (upload, upgrade, terms), group);
     let (at, pool) = group.first(terms.session)?;
-    match attempt(pool, request, &call).await {
+    let lost = match attempt(pool, request, &call).await {
         Ok(answer) => {
             group.succeeded(at);
-            Ok(answer)
+            return Ok(answer);
         }
-        // In a box, as all here that is rare: what every request carries along stays small.
-        Err(lost) => {
-            let first = (at, pool, lost);
-            Box::pin(elsewhere(group, first, (&call, terms.session))).await
-        }
-    }
+        Err(lost) => lost,
+    };
+    // In a box, as all here that is rare: what every request carries along stays small.
+    Box::pin(elsewhere(group, (at, pool, lost), (&call, terms.session))).await
 }
 
 /// Asks other servers, as long as that may be done.
@@ -121,7 +120,7 @@ async fn alone(
     call: &Call,
 ) -> Result<Response<AnswerBody>, Box<Failed>> {
     let waits = pool.waits().with(&call.timeouts);
-    match pool.room() {
+    match pool.room(call.client) {
         Some(Room::Link(link)) => used(link, request, (call, waits)).await,
         Some(Room::Lease(lease)) => Box::pin(fresh(lease, request, (call, waits))).await,
         None => Box::pin(later(pool, request, (call, waits))).await,
@@ -134,7 +133,7 @@ async fn later(
     request: Box<Request<Sent>>,
     (call, waits): (&Call, Waits),
 ) -> Result<Response<AnswerBody>, Box<Failed>> {
-    match pool.wait_for_room(waits.connect).await {
+    match pool.wait_for_room(call.client, waits.connect).await {
         Ok(Room::Link(link)) => used(link, request, (call, waits)).await,
         Ok(Room::Lease(lease)) => fresh(lease, request, (call, waits)).await,
         Err(failure) => Err(Failed::boxed(failure, Some(*request))),
@@ -150,14 +149,17 @@ async fn used(
     (call, waits): (&Call, Waits),
 ) -> Result<Response<AnswerBody>, Box<Failed>> {
     link.may_upgrade(call.upgrade.is_some());
-    let (request, spare) = with_spare(request);
-    match link.ask(request, (call.upload.as_ref(), waits)).await {
-        Ok(answer) => receive(link, answer, call).await,
-        Err(lost) => {
-            let request = lost.again(spare)?;
-            Box::pin(fresh(link.into_lease(), Box::new(request), (call, waits))).await
-        }
-    }
+    let spare = Spare::of(&request);
+    let answered = {
+        let asked = pin!(link.ask(*request, waits));
+        link.head(asked, call.upload.as_ref()).await
+    };
+    let lost = match answered {
+        Ok(answer) => return receive(link, answer, call).await,
+        Err(lost) => lost,
+    };
+    let request = Box::new(lost.again(spare)?);
+    Box::pin(fresh(link.into_lease(), request, (call, waits))).await
 }
 
 async fn fresh(
@@ -170,8 +172,9 @@ async fn fresh(
         Err(failure) => return Err(Failed::boxed(failure, Some(*request))),
     };
     link.may_upgrade(call.upgrade.is_some());
-    let (request, spare) = if call.has_others { with_spare(request) } else { (*request, None) };
-    match link.ask(request, (call.upload.as_ref(), waits)).await {
+    let spare = if call.has_others { Spare::of(&request) } else { None };
+    let asked = pin!(link.ask(*request, waits));
+    match link.head(asked, call.upload.as_ref()).await {
         Ok(answer) => receive(link, answer, call).await,
         Err(lost) => {
             let failure = lost.failure.clone();
@@ -182,8 +185,8 @@ async fn fresh(
 
 impl Lost {
     /// The request once more, if it may be sent once more.
-    fn again(self, spare: Option<Box<Request<Sent>>>) -> Result<Request<Sent>, Box<Failed>> {
-        let replay = if self.unheard { spare.map(|spare| *spare) } else { None };
+    fn again(self, spare: Option<Box<Spare>>) -> Result<Request<Sent>, Box<Failed>> {
+        let replay = if self.unheard { spare.map(|spare| spare.into_request()) } else { None };
         self.unsent.or(replay).ok_or_else(|| Failed::boxed(self.failure, None))
     }
 }
@@ -279,16 +282,36 @@ impl Call {
     }
 }
 
-/// A request, and a copy of it if it may be sent twice (RFC 9110 section 9.2.2), in its place.
-fn with_spare(mut place: Box<Request<Sent>>) -> (Request<Sent>, Option<Box<Request<Sent>>>) {
-    if !place.body().is_end_stream() || !is_idempotent(place.method()) {
-        return (*place, None);
+/// What a request that may be sent twice is made of (RFC 9110 section 9.2.2). Its fields are in a
+/// list, since nearly every copy is thrown away, and a map costs more to make.
+struct Spare {
+    method: Method,
+    uri: Uri,
+    fields: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Spare {
+    fn of(request: &Request<Sent>) -> Option<Box<Self>> {
+        let may_repeat = request.body().is_nothing() && is_idempotent(request.method());
+        may_repeat.then(|| {
+            let field = |(name, value): (&HeaderName, &HeaderValue)| (name.clone(), value.clone());
+            Box::new(Self {
+                method: request.method().clone(),
+                uri: request.uri().clone(),
+                fields: request.headers().iter().map(field).collect(),
+            })
+        })
     }
-    let mut copy = Request::new(Sent::nothing());
-    copy.method_mut().clone_from(place.method());
-    copy.uri_mut().clone_from(place.uri());
-    copy.headers_mut().clone_from(place.headers());
-    (std::mem::replace(&mut *place, copy), Some(place))
+
+    fn into_request(self) -> Request<Sent> {
+        let mut request = Request::new(Sent::nothing());
+        *request.method_mut() = self.method;
+        *request.uri_mut() = self.uri;
+        for (name, value) in self.fields {
+            request.headers_mut().append(name, value);
+        }
+        request
+    }
 }
 
 /// PROPFIND and REPORT are safe too (RFC 4918 section 9.1, RFC 3253 section 3.6).
@@ -297,16 +320,26 @@ fn is_idempotent(method: &Method) -> bool {
 }
 
 async fn receive(
+    link: Box<Link>,
+    answer: Response<Incoming>,
+    call: &Call,
+) -> Result<Response<AnswerBody>, Box<Failed>> {
+    let failed = |failure| Failed::boxed(failure, None);
+    if let (StatusCode::SWITCHING_PROTOCOLS, Some(upgrade)) = (answer.status(), &call.upgrade) {
+        return Box::pin(change(link, answer, upgrade)).await.map_err(failed);
+    }
+    let (answer, mut ended) = read(link, answer, call).map_err(failed)?;
+    poll_fn(|cx| Poll::Ready(ended.take().map(|link| link.settle(cx)))).await;
+    Ok(answer)
+}
+
+/// The answer, and the connection if that was all of it.
+fn read(
     mut link: Box<Link>,
     mut answer: Response<Incoming>,
     call: &Call,
-) -> Result<Response<AnswerBody>, Box<Failed>> {
-    if let (StatusCode::SWITCHING_PROTOCOLS, Some(upgrade)) = (answer.status(), &call.upgrade) {
-        let changed = Box::pin(change(link, answer, upgrade)).await;
-        return changed.map_err(|failure| Failed::boxed(failure, None));
-    }
-    let reuse = answer::reframe(&mut answer, &call.method)
-        .map_err(|failure| Failed::boxed(failure, None))?;
+) -> Result<(Response<AnswerBody>, Option<Box<Link>>), Failure> {
+    let reuse = answer::reframe(&mut answer, &call.method)?;
     if reuse == answer::Reuse::Never
         || call.binds_connection
         || call.upgrade.is_some()
@@ -314,19 +347,10 @@ async fn receive(
     {
         link.spoil();
     }
-    let (head, body) = answer.into_parts();
-    if !body.is_end_stream() {
-        return Ok(Response::from_parts(head, AnswerBody::streaming(body, link)));
+    if answer.body().is_end_stream() {
+        return Ok((answer.map(AnswerBody::empty), Some(link)));
     }
-    let mut ended = Some(link);
-    poll_fn(|cx| {
-        if let Some(link) = ended.take() {
-            link.settle(cx);
-        }
-        Poll::Ready(())
-    })
-    .await;
-    Ok(Response::from_parts(head, AnswerBody::empty(body)))
+    Ok((answer.map(|body| AnswerBody::streaming(body, link)), None))
 }
 
 /// Takes the connection out of HTTP, if the answer is the one that was asked for.

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -37,6 +37,9 @@ pub(super) struct Link {
     waits: Waits,
     lease: Lease,
 }
+
+/// What became of a request, as hyper tells it.
+type Asked = Result<Response<Incoming>, TrySendError<Request<Sent>>>;
 
 /// A request that got no answer.
 pub(super) struct Lost {
@@ -71,27 +74,25 @@ impl Link {
         }))
     }
 
-    /// Sends a request and waits for the head of the answer. The response time-out begins when the
-    /// upload has ended; until then the upstream has the idle time-out to take more of it.
+    /// Sends a request; the answer comes as long as the connection is driven.
     pub(super) fn ask(
         &mut self,
         request: Request<Sent>,
-        (upload, waits): (Option<&UploadState>, Waits),
-    ) -> impl Future<Output = Result<Response<Incoming>, Lost>> {
+        waits: Waits,
+    ) -> impl Future<Output = Asked> + use<> {
         self.heard.expect_head();
         self.waits = waits;
-        // Not in the future, which would carry the whole request along.
-        let answer = self.sender.try_send_request(request);
-        self.await_head(answer, Wait::new(upload))
+        self.sender.try_send_request(request)
     }
 
-    async fn await_head(
+    /// Waits for the head of the answer. The response time-out begins when the upload has ended;
+    /// until then the upstream has the idle time-out to take more of it.
+    pub(super) async fn head(
         &mut self,
-        answer: impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Sent>>>>,
-        mut wait: Wait<'_>,
-    ) -> Result<Response<Incoming>, Lost> {
-        let mut answer = pin!(answer);
-        let waits = self.waits;
+        mut answer: Pin<&mut impl Future<Output = Asked>>,
+        upload: Option<&UploadState>,
+    ) -> Result<Response<Incoming>, Box<Lost>> {
+        let (mut wait, waits) = (Wait::new(upload), self.waits);
         let answered = poll_fn(|cx| {
             self.drive(cx);
             if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
@@ -105,12 +106,15 @@ impl Link {
                 self.heard.head_came();
                 Ok(answer)
             }
-            Some(Err(mut lost)) => Err(Lost {
+            Some(Err(mut lost)) => Err(Box::new(Lost {
                 unsent: lost.take_message(),
                 failure: Failure::Answer(chain(&lost.into_error())),
                 unheard: self.heard.nothing(),
-            }),
-            None => Err(Lost { failure: Failure::TimedOut, unsent: None, unheard: false }),
+            })),
+            None => {
+                let failure = Failure::TimedOut;
+                Err(Box::new(Lost { failure, unsent: None, unheard: false }))
+            }
         }
     }
 
@@ -156,6 +160,10 @@ impl Link {
     /// This connection is not to be used again.
     pub(super) fn spoil(&mut self) {
         self.spoiled = true;
+    }
+
+    pub(super) fn lease(&self) -> &Lease {
+        &self.lease
     }
 
     /// The address at its other end; None: it has none.

@@ -13,6 +13,7 @@ mod exchange;
 mod group;
 mod headers;
 mod health;
+mod holders;
 mod link;
 mod location;
 mod outbound;

@@ -3,7 +3,7 @@
 use std::io;
 use std::rc::Rc;
 
-use http::Response;
+use http::{Request, Response};
 use hyper::body::Incoming;
 use thiserror::Error;
 
@@ -11,10 +11,11 @@ use super::group::Group;
 use super::health::Health;
 use super::resolve::Resolver;
 use super::sent::Sent;
-use super::{AnswerBody, Outbound, exchange};
+use super::terms::Terms;
+use super::{AnswerBody, HeaderRules, Outbound, exchange};
 use crate::config::Upstream;
 use crate::policy::UpstreamId;
-use crate::request::Upload;
+use crate::request::{Upgrade, Upload, UploadState};
 
 /// A worker's connections, for the upstreams of one snapshot. Single-threaded.
 #[derive(Debug)]
@@ -49,6 +50,16 @@ pub enum Failure {
     Upload,
 }
 
+/// A request that is ready to go.
+struct Framed<'a> {
+    group: &'a Rc<Group>,
+    request: Box<Request<Sent>>,
+    upload: Option<UploadState>,
+    upgrade: Option<Box<Upgrade>>,
+    terms: Terms,
+    rules: HeaderRules,
+}
+
 impl Pools {
     /// Pools for these upstreams, which `health` knows; `workers` share each upstream's
     /// `max_connections`. Fails if an upstream has a name and the system's resolver configuration
@@ -74,11 +85,21 @@ impl Pools {
 
     /// Sends the request and gives the head of the answer, the body streaming. Dropping the future
     /// or the body ends the request at once, on the upstream's side too.
-    pub async fn send(
+    pub fn send(
         &self,
         outbound: Outbound,
         upload: Upload<Incoming>,
-    ) -> Result<Response<AnswerBody>, Failure> {
+    ) -> impl Future<Output = Result<Response<AnswerBody>, Failure>> {
+        // Framed here, since the future would carry the head along.
+        let framed = self.frame(outbound, upload);
+        async move {
+            let Framed { group, request, upload, upgrade, terms, rules } = framed?;
+            let answer = exchange::carry(group, request, (upload, upgrade, &terms)).await?;
+            Ok(answer.map(|body| body.with_rules(rules)))
+        }
+    }
+
+    fn frame(&self, outbound: Outbound, upload: Upload<Incoming>) -> Result<Framed<'_>, Failure> {
         let UpstreamId(id) = outbound.upstream();
         let none = || Failure::Connect("no such upstream".to_owned());
         let group = self.groups.get(id).ok_or_else(none)?;
@@ -87,8 +108,7 @@ impl Pools {
         let terms = outbound.terms();
         let (head, rules, upgrade) = outbound.into_head();
         let request = Box::new(Sent::frame(head, upload, &rules));
-        let answer = exchange::carry(group, request, (state, upgrade, &terms)).await?;
-        Ok(answer.map(|body| body.with_rules(rules)))
+        Ok(Framed { group, request, upload: state, upgrade, terms, rules })
     }
 
     #[cfg(test)]

@@ -1,9 +1,11 @@
 //! Whole exchanges over loopback sockets, raw bytes on both sides.
 
 mod farewells;
+mod http2;
 mod kinds;
 mod places;
 mod shared;
+mod streams;
 
 use std::cell::RefCell;
 use std::convert::Infallible;

@@ -34,6 +34,8 @@ pub struct Upgraded {
 
 impl Upgraded {
     pub(super) fn new((wire, rest): (Wire, Bytes), idle: Duration, lease: Lease) -> Self {
+        // Nothing of a buffer still keeps it.
+        let rest = if rest.is_empty() { Bytes::new() } else { rest };
         Self { wire, rest, idle, _lease: lease }
     }
 

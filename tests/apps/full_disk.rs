@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::client::{Answer, Client, request};
 use crate::gateway::{PASSWORD, portcullis, run, settings, try_run};
-use crate::programs::{Program, system};
+use crate::programs::{Program, free_port, system};
 use crate::upstream::Upstream;
 
 /// A place that can run out of room and get it back.
@@ -187,7 +187,13 @@ fn a_disk_that_fills_signs_nobody_out_and_loses_nothing() {
         println!("{:?}", disk.kind);
         let upstream = Upstream::hello();
         let route = format!("[[routes]]\npath = \"/me\"\nupstream = \"{}\"\n", upstream.url());
-        let text = settings(&disk.data_dir()) + LIMITS + &route;
+        let admin = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let text = settings(&disk.data_dir()).replace("\"off\"", &format!("\"{admin}\""));
+        let text = text + LIMITS + &route;
+        let ready = || {
+            let host = admin.to_string();
+            Client::connect(admin).ask(request("GET /readyz", &[("Host", &host)], "")).status
+        };
         let elsewhere = tempfile::tempdir().expect("a folder can be made");
         let (mut program, address) = run(elsewhere.path(), &text, &mut disk.command(None));
         let alice = login(address, "alice").expect(200);
@@ -196,15 +202,17 @@ fn a_disk_that_fills_signs_nobody_out_and_loses_nothing() {
         disk.fill(&program);
         let logins = until_unavailable(address);
         println!("{logins} more logins found room");
+        assert_eq!(ready(), 503);
         for refused in [login(address, "bob"), refresh(address, &alice), refresh(address, &alice)] {
-            assert_unavailable(&refused);
+            assert_refused(&refused, "store_unavailable");
             assert_eq!(refused.cookies(), [], "no cookie is touched");
         }
         assert_eq!(me(address, &alice).status, 200, "a valid access token goes on");
-        assert_unavailable(&logout(address, &leaving));
+        assert_refused(&logout(address, &leaving), "logout_unfinished");
         assert_eq!(me(address, &leaving).status, 401, "out, though not durably yet");
 
         disk.make_room(Some(&program));
+        assert_eq!(ready(), 200, "though nobody else has written since");
         let alice = refresh(address, &alice).expect(200);
         assert_eq!(me(address, &alice).status, 200);
         refresh(address, &alice).expect(200);
@@ -221,7 +229,7 @@ fn until_unavailable(address: SocketAddr) -> i64 {
     for logins in 0..2000 {
         let answer = login(address, "bob");
         if answer.status != 200 {
-            assert_unavailable(&answer);
+            assert_refused(&answer, "store_unavailable");
             return logins;
         }
         assert_eq!(me(address, &answer).status, 200);
@@ -230,9 +238,9 @@ fn until_unavailable(address: SocketAddr) -> i64 {
 }
 
 #[track_caller]
-fn assert_unavailable(answer: &Answer) {
+fn assert_refused(answer: &Answer, code: &str) {
     assert_eq!(answer.status, 503, "{}", answer.text());
-    assert_eq!(answer.member("code"), "store_unavailable");
+    assert_eq!(answer.member("code"), code);
     let seconds = answer.header("retry-after").expect("it says when");
     seconds.parse::<u32>().expect("seconds");
 }

@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { inTime, PATIENCE, until } from "./patience.mjs";
 
 const top = fileURLToPath(new URL("../..", import.meta.url));
 const program = join(resolve(top, process.env.CARGO_TARGET_DIR ?? "target"), "debug/portcullis");
@@ -49,14 +50,15 @@ export async function start(from, { change = (toml) => toml, tls = false } = {})
     /** A link that lets somebody new set a password. */
     async invitation(name) {
       const env = { ...process.env, ...environment };
-      const { stdout } = await promisify(execFile)(program, ["-c", file, "user", "invite", name, "--role", "user"], { env });
-      return stdout.match(/http\S+/)[0];
+      const args = ["-c", file, "user", "invite", name, "--role", "user"];
+      return (await ran(args, { env })).match(/http\S+/)[0];
     },
     /** From elsewhere. */
     async signIn(username, password) {
       const headers = { "Content-Type": "application/json" };
       const body = JSON.stringify({ username, password });
-      const { status } = await fetch(`${origin}/auth/login`, { method: "POST", headers, body });
+      const login = fetch(`${origin}/auth/login`, { method: "POST", headers, body });
+      const { status } = await inTime("the login from elsewhere", login);
       if (status !== 200) throw new Error(`no login: ${status}`);
     },
     stop,
@@ -72,9 +74,15 @@ export function insecure(toml) {
 
 /** The head of `[server]` with a certificate that was made in that folder. */
 async function certified(folder, origin) {
-  await promisify(execFile)(program, ["cert", "self-signed", "localhost", "--folder", folder]);
+  await ran(["cert", "self-signed", "localhost", "--folder", folder]);
   const [cert, key] = ["crt", "key"].map((kind) => join(folder, `localhost.${kind}`));
   return `[server]\npublic_url = "${origin}"\ntls = { cert = "${cert}", key = "${key}" }\n`;
+}
+
+/** What the program printed. */
+async function ran(args, how) {
+  const { stdout } = await promisify(execFile)(program, args, { ...how, timeout: PATIENCE });
+  return stdout;
 }
 
 /** The wall clock of one process, as a file tells it; durations are measured truly. */
@@ -121,21 +129,11 @@ function end(child) {
   if (child.exitCode !== null || child.signalCode !== null) return;
   const ended = new Promise((done) => child.once("exit", done));
   child.kill();
-  return ended;
+  return inTime(`the end of ${child.spawnfile}`, ended);
 }
 
 /** Until somebody can be connected to there. */
-async function listens(port) {
-  const end = Date.now() + 120_000;
-  for (;;) {
-    try {
-      return await connected(port);
-    } catch (error) {
-      if (Date.now() > end) throw error;
-      await new Promise((done) => setTimeout(done, 50));
-    }
-  }
-}
+const listens = (port) => until(`a server at ${port}`, () => connected(port), () => true);
 
 function connected(port) {
   return new Promise((done, failed) => {

@@ -27,7 +27,7 @@ for (const engine of engines.filter(({ name }) => name !== "WebKitGTK")) {
     for (const [name, way] of Object.entries(sights)) {
       test(`${name}: Tab comes to all that can be used, and shows where it is`, async (t) => {
         const person = await someone(t);
-        const tab = await person.open("about:blank");
+        const tab = await person.tab();
         await way(tab, house, person);
         await tab.headed(new RegExp(`^${escaped(headings[name])}$`));
         const usable = await tab.usable();

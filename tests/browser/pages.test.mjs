@@ -5,8 +5,9 @@ import assert from "node:assert/strict";
 import { mkdir } from "node:fs/promises";
 import { after, before, test } from "node:test";
 import axe from "axe-core";
-import { browser, ChromiumTab } from "./engines/chromium.mjs";
+import { browser, tabOf } from "./engines/chromium.mjs";
 import { start } from "./house.mjs";
+import { PATIENCE } from "./patience.mjs";
 import { headings, sights, unhurried } from "./sights.mjs";
 
 const shots = process.env.PORTCULLIS_SHOTS;
@@ -24,7 +25,7 @@ after(async () => {
 
 async function fresh(t, how) {
   const context = await chrome.newContext({ locale: "en", ...how });
-  context.setDefaultTimeout(120_000);
+  context.setDefaultTimeout(PATIENCE);
   t.after(() => context.close());
   return context.newPage();
 }
@@ -33,7 +34,7 @@ for (const [name, way] of Object.entries(sights)) {
   for (const locale of ["en", "de"]) {
     test(`${name} (${locale}) can be read by everybody, in light and dark, small and large`, async (t) => {
       const page = await fresh(t, { locale, viewport: DESKTOP });
-      const tab = new ChromiumTab(page);
+      const tab = tabOf(page);
       await way(tab, house, { forget: () => page.context().clearCookies() });
       const heading = await tab.heading();
       if (locale === "en") assert.equal(heading, headings[name]);

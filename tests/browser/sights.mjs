@@ -3,7 +3,7 @@
 //
 // A way is given a fresh tab, the house and the person. It leaves the tab where it is to be looked
 // at. What is then the heading, in English, and what the page's first link leads to, is said below.
-import { until } from "./engines/tab.mjs";
+import { until } from "./patience.mjs";
 
 /** Many wrong passwords from one address, and few for one name. */
 export function unhurried(toml) {
@@ -140,11 +140,13 @@ export const headings = {
 
 /** Where the first link leads, if there is one. */
 export const leads = {
+  "too many attempts": "Sign in",
   "no cookie kept": "Sign in",
   "signed out": "Sign in",
   denied: "Desk of alice",
   framed: "Sign in",
   "sign in once more": "Sign in",
+  "bad link": "Sign in",
   "not found": "Sign in",
   "application gone": "The application does not answer",
   "application starting": "Starting",

@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { engines } from "./engines/index.mjs";
-import { until } from "./engines/tab.mjs";
 import { insecure, start } from "./house.mjs";
+import { inTime, until } from "./patience.mjs";
 
 /** Past any access token's life, and past any session's. */
 const [QUARTER, DAY] = [16, 25 * 60];
@@ -162,7 +162,7 @@ for (const engine of engines) {
 }
 
 async function kept(house, note) {
-  const all = await (await fetch(`${house.app}/kept`)).json();
+  const all = await (await inTime("all notes", fetch(`${house.app}/kept`))).json();
   return all.filter(([, text]) => text === note);
 }
 

@@ -180,3 +180,64 @@ fn a_body_that_nobody_reads_ends_the_connection() {
     client.shutdown_write();
     assert_eq!(client.rest(), b"");
 }
+
+#[test]
+fn an_answer_of_our_own_tells_the_id_of_its_log_line_and_an_application_what_it_likes() {
+    let upstream = saying("X-Request-Id: of the application\r\n");
+    let url = upstream.url();
+    let gateway = Gateway::start(&format!(
+        r#"
+[[routes]]
+path = "/*"
+access = "public"
+upstream = "{url}"
+[[routes]]
+path = "/private/*"
+upstream = "{url}"
+[[routes]]
+path = "/gone"
+access = "public"
+respond = {{ status = 410 }}
+[[routes]]
+path = "/shared"
+cors = "spa"
+upstream = "{url}"
+[cors.spa]
+origins = ["https://spa.example"]
+"#
+    ));
+    let page = ("Accept", "text/html");
+    let preflight = [("Origin", "https://spa.example"), ("Access-Control-Request-Method", "GET")];
+    for (line, headers, status) in [
+        ("GET /auth/login", &[page][..], 200),
+        ("GET /auth/ping", &[], 200),
+        ("GET /auth/jwks.json", &[], 200),
+        ("POST /auth/login", &[], 400),
+        ("GET /private/x", &[page], 303),
+        ("GET /private/x", &[], 401),
+        ("GET /gone", &[], 410),
+        ("GET /a%2", &[], 400),
+        ("OPTIONS /shared", &preflight, 204),
+    ] {
+        let answer = gateway.ask(line, headers, "").expect(status);
+        let told = answer.header("x-request-id").expect(line);
+        let log = gateway.access_log();
+        let last = log.lines().last().unwrap_or_default();
+        assert!(last.contains(&format!(r#""request_id":"{told}""#)), "{line} {told} {last}");
+        if answer.header("content-type") == Some("application/problem+json") {
+            assert_eq!(answer.member("request_id"), told, "{line}");
+        }
+    }
+    let answer = gateway.get("/x", &[]).expect(200);
+    assert_eq!(answer.all("x-request-id").collect::<Vec<_>>(), ["of the application"]);
+}
+
+#[test]
+fn no_list_is_told_of_where_none_is_allowed() {
+    let gateway = Gateway::start(FIXED);
+    for line in ["TRACE /hello", "CONNECT x:443"] {
+        let answer = gateway.ask(line, &[], "").expect(405);
+        assert_eq!(answer.header("allow"), Some(""), "{line}");
+        assert_eq!(answer.member("detail"), "This method is not allowed here.");
+    }
+}

@@ -5,6 +5,7 @@ use std::future::poll_fn;
 use std::net::Ipv4Addr;
 use std::task::Poll;
 
+use portcullis::app::control::{self, Answer, Command, Which};
 use portcullis::auth::{Attempt, Auth, Client, Name, Newcomer, RefreshAttempt, Users};
 use portcullis::clock::Timestamp;
 use portcullis::identity::{Role, Username};
@@ -23,7 +24,7 @@ const MOST_POLLS: usize = 12;
 const ROUNDS: usize = 10;
 
 /// Polls so many times, and leaves when the next one is due.
-async fn leaving<F: Future>(times: usize, future: F) -> Option<F::Output> {
+pub async fn leaving<F: Future>(times: usize, future: F) -> Option<F::Output> {
     let mut future = Box::pin(future);
     let mut left = times;
     poll_fn(|context| {
@@ -45,7 +46,7 @@ async fn settled(auth: &Auth) {
     }
 }
 
-fn lines(gateway: &Gateway, event: &str) -> Vec<Value> {
+pub fn lines(gateway: &Gateway, event: &str) -> Vec<Value> {
     let audit = gateway.audit();
     let all = audit.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     all.filter(|line| line["event"] == event).collect()
@@ -59,7 +60,7 @@ fn roles(names: &[&str]) -> Vec<Role> {
     names.iter().map(|name| Role::new(name).unwrap()).collect()
 }
 
-fn client() -> Client {
+pub fn client() -> Client {
     Client {
         address: Ipv4Addr::LOCALHOST.into(),
         agent: None,
@@ -67,7 +68,7 @@ fn client() -> Client {
     }
 }
 
-fn attempt() -> Attempt {
+pub fn attempt() -> Attempt {
     Attempt {
         username: "alice".to_owned(),
         password: Secret::new("a long passphrase"),
@@ -310,4 +311,41 @@ fn a_call_of_the_administration_is_told_though_the_caller_left() {
         told.iter().any(|line| line["actor"] == "admin").then_some(())
     });
     assert!(block_on(gateway.auth().users().show(&alice())).unwrap().disabled.is_some());
+}
+
+/// Whoever is deleted between the list and its turn has no sessions left, and the others' turns come.
+#[test]
+fn all_sessions_end_though_a_user_is_deleted_meanwhile() {
+    let gateway = Gateway::start(LOOSE);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let mut amid = 0;
+    for times in (1..=MOST_POLLS).cycle().take(ROUNDS * MOST_POLLS) {
+        if times == 1 && amid > 0 {
+            break;
+        }
+        let auth = gateway.auth();
+        let aaron = Username::new("aaron").unwrap();
+        let newcomer = Newcomer {
+            name: aaron.clone(),
+            full_name: None,
+            email: None,
+            roles: roles(&["user"]),
+            password: None,
+        };
+        runtime.block_on(async {
+            auth.users().add(newcomer).await.unwrap();
+            let _welcome = auth.login(attempt()).await.unwrap();
+            let mut revoke = Box::pin(control::run(auth, Command::SessionRevoke(Which::All)));
+            let answer = leaving(times, &mut revoke).await;
+            amid += usize::from(answer.is_none());
+            auth.users().delete(&aaron, Name::Freed).await.unwrap();
+            let answer = match answer {
+                Some(answer) => answer,
+                None => revoke.await,
+            };
+            assert!(matches!(answer, Answer::Done(_)), "{answer:?}, polled {times} times");
+            assert_eq!(live(&auth.users()).await, 0, "polled {times} times");
+        });
+    }
+    assert!(amid > 0, "nobody was deleted meanwhile");
 }

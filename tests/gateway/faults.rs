@@ -5,9 +5,13 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
+use portcullis::auth::Profiles;
+use portcullis::identity::Username;
 use rusqlite::Connection;
 use serde_json::json;
 
+use crate::deeds::leaving;
+use crate::sessions::block_on;
 use crate::support::{Gateway, House, Upstream, eventually, routes};
 
 #[test]
@@ -95,6 +99,11 @@ fn away_for(how_long: Duration) {
         let body = format!(r#"{{"refresh_token":"{}"}}"#, leaving.refresh);
         house.post_json("/auth/logout", &[], &body)
     };
+    let store_up = || {
+        let page = house.ask_admin("/metrics").expect(200).text();
+        let value = page.lines().find_map(|line| line.strip_prefix("portcullis_store_up "));
+        value.expect("the gauge").to_owned()
+    };
     let store = Connection::open(house.path("data/portcullis.db")).unwrap();
     store.execute_batch("BEGIN IMMEDIATE").unwrap();
     let begun = Instant::now();
@@ -103,14 +112,17 @@ fn away_for(how_long: Duration) {
         for refresh in &refreshes {
             assert_eq!(refresh.cookies(), [], "no cookie is touched");
         }
-        for refused in refreshes.into_iter().chain([logout()]) {
+        let refreshes = refreshes.map(|refused| (refused, "store_unavailable"));
+        for (refused, code) in refreshes.into_iter().chain([(logout(), "logout_unfinished")]) {
             let refused = refused.expect(503);
-            assert_eq!(refused.member("code"), "store_unavailable");
+            assert_eq!(refused.member("code"), code);
             assert!(refused.header("retry-after").is_some(), "{:?}", refused.headers);
         }
         house.get_as("/x", &alice.access).expect(200);
         house.get("/x", &[("Cookie", &cookies)]).expect(200);
         house.get_as("/x", &leaving.access).expect(401);
+        assert_eq!(house.ask_admin("/readyz").expect(503).text(), "the store does not answer\n");
+        assert_eq!(store_up(), "0");
     }
     store.execute_batch("ROLLBACK").unwrap();
 
@@ -120,6 +132,7 @@ fn away_for(how_long: Duration) {
         (store.query_row(sql, [], |row| row.get(0)) == Ok(1)).then_some(())
     });
     eventually("it is ready", || (house.ask_admin("/readyz").status == 200).then_some(()));
+    assert_eq!(store_up(), "1");
     let next = house.refresh(&alice.refresh).expect(200).member("refresh_token");
     let cookies = house.refresh_by_cookie(&cookies).expect(200).cookie_header();
     gateway.stop();
@@ -180,4 +193,79 @@ fn a_session_that_ended_stays_ended_when_the_clock_jumps_ahead_and_back() {
     sweep();
     let refused = gateway.get_as("/auth/me", &alice.access).expect(401);
     assert_eq!(refused.member("code"), "session_revoked", "{}", refused.text());
+}
+
+#[test]
+fn a_start_while_the_clock_is_ahead_forgets_nothing() {
+    let mut gateway = Gateway::start(ISSUER);
+    let (ended, lives) = (gateway.login("alice"), gateway.login("alice"));
+    let body = format!(r#"{{"refresh_token":"{}"}}"#, ended.refresh);
+    gateway.post_json("/auth/logout", &[], &body).expect(200);
+    gateway.stop();
+    // So far that the next key is due: that it was made tells that the house was kept.
+    let ahead = 100 * 24 * HOUR;
+    gateway.clock.jump(ahead);
+    gateway.restart();
+    eventually("the house is kept", || gateway.audit().contains("auth.key.rotated").then_some(()));
+    gateway.clock.jump(-ahead);
+    for _ in 0..2 {
+        let refused = gateway.get_as("/auth/me", &ended.access).expect(401);
+        assert_eq!(refused.member("code"), "session_revoked", "{}", refused.text());
+        gateway.restart();
+    }
+    gateway.refresh(&lives.refresh).expect(200);
+}
+
+/// The same at each start, whatever the port.
+const ISSUER: &str = "[tokens]\nissuer = \"https://app.example.com\"\n";
+
+#[test]
+fn a_sweep_while_the_clock_is_ahead_forgets_no_ending() {
+    let mut gateway = Gateway::start(ISSUER);
+    let alice = gateway.login("alice");
+    let body = format!(r#"{{"refresh_token":"{}"}}"#, alice.refresh);
+    gateway.post_json("/auth/logout", &[], &body).expect(200);
+    gateway.clock.jump(5 * HOUR);
+    block_on(gateway.auth().store().sweep()).unwrap();
+    gateway.restart();
+    gateway.clock.jump(-5 * HOUR);
+    gateway.restart();
+    let refused = gateway.get_as("/auth/me", &alice.access).expect(401);
+    assert_eq!(refused.member("code"), "session_revoked", "{}", refused.text());
+}
+
+#[test]
+fn a_profile_that_was_read_before_a_change_is_not_kept() {
+    let gateway = Gateway::start("");
+    let auth = gateway.auth();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (alice, admin) = runtime.block_on(async {
+        let id = async |user| auth.users().show(&Username::new(user).unwrap()).await.unwrap().id;
+        (id("alice").await, id("admin").await)
+    });
+    let mut read_before = 0;
+    for round in 0..1000 {
+        let (old, new) = (Some(format!("{round}")), Some(format!("{round}, changed")));
+        let change = async |name: &Option<String>| {
+            let _ = auth.store().set_profile(alice, name.clone(), None).await.unwrap();
+            auth.parts().changes.happened();
+        };
+        let profiles = Profiles::default();
+        runtime.block_on(async {
+            change(&old).await;
+            let mut early = Box::pin(auth.profile(&profiles, alice));
+            if leaving(1, &mut early).await.is_some() {
+                return;
+            }
+            change(&new).await;
+            // Another request of this worker notices the change.
+            let _ = auth.profile(&profiles, admin).await.unwrap();
+            read_before += usize::from(early.await.unwrap().name == old);
+            assert_eq!(auth.profile(&profiles, alice).await.unwrap().name, new);
+        });
+        if read_before == 10 {
+            return;
+        }
+    }
+    panic!("it was read before the change {read_before} times");
 }

@@ -1,6 +1,6 @@
 //! What an upstream is told, and what it never sees (`docs/http.md`), judged by its own bytes.
 
-use crate::support::{Gateway, Seen, Upstream};
+use crate::support::{Gateway, House, Seen, Upstream};
 
 const OTHER_IDENTITY: &str = r#"
 [identity.legacy]
@@ -303,6 +303,28 @@ fn row_47_a_doubled_cookie_counts_as_none() {
     assert_eq!(refused.cookies(), []);
     gateway.get("/x", &[("Cookie", &one.cookie_header())]).expect(200);
     gateway.refresh_by_cookie(&one.cookie_header()).expect(200);
+}
+
+#[test]
+fn the_operator_is_told_of_doubled_cookies_once_and_never_what_they_hold() {
+    for (line, cookie) in
+        [("GET /x", "pc_at"), ("GET /x", "pc_rt"), ("POST /auth/refresh", "pc_rt")]
+    {
+        let upstream = Upstream::hello();
+        let house = House::new(&crate::support::routes(&upstream.url()));
+        let gateway = house.start();
+        let cookies = house.login_by_cookie("alice").cookies();
+        let (name, _) = cookies.iter().find(|(name, _)| name.contains(cookie)).expect(cookie);
+        for _ in 0..3 {
+            house.ask(line, &[("Cookie", &format!("{name}=s3cret; {name}=t0ken"))], "").expect(401);
+        }
+        let log = crate::support::eventually("the operator is told", || {
+            Some(gateway.said()).filter(|log| log.contains("cookies count as none"))
+        });
+        assert_eq!(log.matches("cookies count as none").count(), 1, "{log}");
+        assert!(log.contains(name), "{log}");
+        assert!(!log.contains("s3cret") && !log.contains("t0ken"), "{log}");
+    }
 }
 
 #[test]

@@ -430,16 +430,41 @@ fn too_many_logins_and_a_login_from_elsewhere_are_told_by_a_page() {
     for _ in 0..2 {
         submit(&gateway, "/auth/login", &[], WRONG).expect(401);
     }
-    let throttled = submit(&gateway, "/auth/login", &[], GOOD).expect(429);
+    let wanted = format!("{GOOD}&return_to=%2Freports");
+    let throttled = submit(&gateway, "/auth/login", &[], &wanted).expect(429);
     let seconds = throttled.header("retry-after").expect("Retry-After").to_owned();
     let html = page(throttled, 429);
     assert!(html.contains(&format!("Try again in {seconds} seconds.")), "{html}");
+    let link = r#"href="/auth/login?return_to=%2Freports">Try again</a>"#;
+    assert!(html.contains(link), "{html}");
 }
 
 #[test]
-fn a_store_that_is_away_is_told_by_a_page_and_signs_nobody_out() {
-    let gateway = Gateway::start("");
+fn a_form_of_ours_that_is_throttled_or_fails_leads_back_to_its_page() {
+    let gateway = Gateway::start("[rate_limits]\nauth_per_ip = \"2/minute\"");
     let cookies = sign_in(&gateway);
+    let cookies = [("Cookie", &*cookies)];
+    submit(&gateway, "/auth/login", &[], GOOD).expect(303);
+    for (form, page_of_form) in [
+        ("/auth/login", Some("/auth/login")),
+        ("/auth/logout", Some("/auth/logout")),
+        ("/auth/logout-all", Some("/auth/account")),
+        ("/auth/password", Some("/auth/account")),
+        ("/auth/sessions/x/end", Some("/auth/account")),
+        ("/auth/setup", None),
+    ] {
+        let html = submit(&gateway, form, &cookies, "").expect(429).text();
+        let link =
+            page_of_form.map(|page| format!(r#"<a class="button" href="{page}">Try again</a>"#));
+        assert_eq!(html.matches("<a").count(), usize::from(link.is_some()), "{form} {html}");
+        assert!(html.contains(&link.unwrap_or_default()), "{form} {html}");
+    }
+}
+
+#[test]
+fn a_store_that_is_away_is_told_by_a_page_and_signs_nobody_out_but_who_leaves() {
+    let gateway = Gateway::start("");
+    let (cookies, leaving) = (sign_in(&gateway), sign_in(&gateway));
     let database = rusqlite::Connection::open(gateway.database()).unwrap();
     database.execute_batch("ALTER TABLE sessions RENAME TO hidden").unwrap();
     for answer in [
@@ -452,6 +477,9 @@ fn a_store_that_is_away_is_told_by_a_page_and_signs_nobody_out() {
         assert!(html.contains("You are not signed out."), "{html}");
         assert!(html.contains(&format!("Try again in {seconds} seconds.")), "{html}");
     }
+    let html = page(submit(&gateway, "/auth/logout", &[("Cookie", &leaving)], ""), 503);
+    assert_eq!(heading(&html), "You are signed out here");
+    assert!(!html.contains("not signed out"), "{html}");
     database.execute_batch("ALTER TABLE hidden RENAME TO sessions").unwrap();
     page(open_with(&gateway, "/auth/account", &[("Cookie", &cookies)]), 200);
 }
@@ -656,6 +684,7 @@ fn hostile_strings_are_shown_as_text_or_not_at_all() {
 #[test]
 fn the_account_page_lists_sessions_and_ends_them_by_forms() {
     let gateway = Gateway::start("");
+    gateway.advance(Duration::from_secs(24 * 60));
     let led = open(&gateway, "/auth/account").expect(303);
     assert_eq!(led.header("location"), Some("/auth/login?return_to=%2Fauth%2Faccount"));
     assert_eq!(gateway.get("/auth/account", &[]).expect(401).member("code"), "token_missing");
@@ -667,6 +696,9 @@ fn the_account_page_lists_sessions_and_ends_them_by_forms() {
     assert!(html.contains("Signed in as <strong>alice</strong>"), "{html}");
     assert_eq!(html.matches("<li>").count(), 2, "{html}");
     assert_eq!(html.matches("this browser").count(), 1, "{html}");
+    // By the hour it would be before the login.
+    let since = html.split("Signed in ").nth(2).and_then(|rest| rest.get(..20)).expect("a moment");
+    assert!(html.contains(&format!("Last used {since}")), "{html}");
     for target in ["/auth/password", "/auth/logout-all"] {
         assert!(html.contains(&format!(r#"method="post" action="{target}""#)), "{html}");
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::sessions::LOOSE;
 use crate::support::{Answer, Client, Gateway, Tokens, Upstream, eventually, request, routes};
 
 const PAGE: &str = include_str!("../../docs/reference/reload.md");
@@ -31,16 +32,7 @@ access_jitter = 0.0
 # cookies
 [passwords]
 # passwords
-[rate_limits]
-login_per_ip = "100000/minute"
-login_per_network = "100000/minute"
-login_per_username = { burst = 100000, every = "1s" }
-login_per_user = "100000/hour"
-refresh_per_session = "100000/minute"
-refresh_per_ip = "100000/minute"
-sessions_per_session = "100000/minute"
-admin_per_user = "100000/minute"
-auth_per_ip = "1000000/minute"
+LIMITS
 [auth]
 roles = ["admin", "editor", "user"]
 # auth
@@ -609,10 +601,15 @@ const CASES: &[Case] = &[
     ("cors.max_age", "# route", "cors = \"spa\"", |gateway, _| preflight(gateway, "/r/x")),
 ];
 
+fn file(upstream: &Upstream) -> String {
+    let file = FILE.replace("LIMITS", LOOSE).replace("UPSTREAM", &upstream.url());
+    file + &routes(&upstream.url())
+}
+
 #[test]
 fn every_key_that_follows_a_reload_is_seen_to_follow_it_and_to_go_back() {
     let upstream = Upstream::hello();
-    let file = FILE.replace("UPSTREAM", &upstream.url()) + &routes(&upstream.url());
+    let file = file(&upstream);
     let mut gateway = Gateway::start(&file);
     let folder = gateway.folder().display().to_string();
     std::fs::write(gateway.folder().join("blocklist.txt"), "quite another passphrase\n").unwrap();
@@ -674,7 +671,7 @@ fn no_key_is_said_to_follow_a_reload_that_nothing_shows() {
 #[test]
 fn every_key_that_needs_a_restart_is_refused_by_its_name_and_nothing_changes() {
     let upstream = Upstream::hello();
-    let file = FILE.replace("UPSTREAM", &upstream.url()) + &routes(&upstream.url());
+    let file = file(&upstream);
     let mut gateway = Gateway::start(&file);
     let cases = [
         ("server.listen", "listen = \"127.0.0.1:0\"", "listen = \"127.0.0.1:1\""),

@@ -148,6 +148,21 @@ fn what_is_kept_outside_of_the_routes_follows_too() {
 }
 
 #[test]
+fn a_store_that_does_not_say_who_has_which_role_is_told_of() {
+    let mut gateway = Gateway::start("[sessions]\nidle = \"12h\"\n");
+    gateway.login("alice");
+    // What the reload does to the store makes the users unreadable for what it asks next.
+    let database = rusqlite::Connection::open(gateway.database()).unwrap();
+    let breaks =
+        "CREATE TRIGGER breaks AFTER UPDATE ON sessions BEGIN UPDATE users SET roles = '?'; END";
+    database.execute_batch(breaks).unwrap();
+    gateway.reconfigure("idle = \"12h\"", "idle = \"1h\"\nremember_idle = \"1h\"");
+    let told = gateway.reload().unwrap();
+    let line = "warning: whether users have roles that auth.roles does not list is not known: ";
+    assert!(told.contains(line), "{told}");
+}
+
+#[test]
 fn servers_of_a_refused_configuration_are_forgotten() {
     let (a, b) = (upstream("a"), upstream("b"));
     let admin =

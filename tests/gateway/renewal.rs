@@ -295,7 +295,7 @@ fn row_52_a_logout_during_an_outage_is_not_claimed_and_is_finished_later() {
     let database = rusqlite::Connection::open(house.gateway.database()).unwrap();
     database.execute_batch("ALTER TABLE sessions RENAME TO away").unwrap();
     let answer = house.gateway.ask("POST /auth/logout", &[("Cookie", &cookies)], "").expect(503);
-    assert_eq!(answer.member("code"), "store_unavailable");
+    assert_eq!(answer.member("code"), "logout_unfinished");
     assert!(answer.all("set-cookie").all(|line| line.contains("Max-Age=0")), "{answer:?}");
     assert_eq!(answer.cookies().len(), 3);
     house.get(&cookies).expect(401);

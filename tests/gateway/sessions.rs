@@ -76,7 +76,7 @@ fn row_4_wrong_unknown_and_disabled_look_the_same() {
                 .headers
                 .iter()
                 .map(|(name, value)| match name.as_str() {
-                    "date" | "content-length" => name.clone(),
+                    "date" | "content-length" | "x-request-id" => name.clone(),
                     _ => format!("{name}: {value}"),
                 })
                 .collect::<Vec<_>>()
@@ -738,5 +738,6 @@ login_per_user = "100000/hour"
 refresh_per_session = "100000/minute"
 refresh_per_ip = "100000/minute"
 sessions_per_session = "100000/minute"
+admin_per_user = "100000/minute"
 auth_per_ip = "1000000/minute"
 "#;

@@ -1,8 +1,14 @@
 //! Who may guess at passwords, how fast, and what a guess tells: strangers are slowed, the owner
 //! never waits for them.
 
+use std::future::poll_fn;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use portcullis::auth::{Attempt, Change, Changed, Login};
+use portcullis::secret::Secret;
+
+use crate::deeds::{attempt, client, lines};
 use crate::sessions::{LOOSE, block_on};
 use crate::support::{Answer, Client, Gateway, request};
 
@@ -188,6 +194,95 @@ fn a_flood_of_guesses_from_one_network_leaves_the_hashing_to_others() {
     assert!(statuses.iter().all(|status| matches!(status, 401 | 503)), "{statuses:?}");
     let busy = statuses.iter().filter(|status| **status == 503).count();
     assert!(busy >= 4, "{statuses:?}");
+}
+
+/// Few right passwords, and far more guesses.
+const FEW_LOGINS: &str = r#"
+[server]
+listen = "127.0.0.1:0"
+data_dir = "FOLDER/data"
+admin = "127.0.0.1:0"
+workers = 1
+[rate_limits]
+login_per_ip = "1000/hour"
+login_per_network = "1000/hour"
+login_per_username = "40/hour"
+login_per_user = "3/hour"
+"#;
+
+/// Asks until it has left five times while a hash is made, and gives how often it asked: on a busy
+/// machine an answer may come first. The poll of this number asks for the hash.
+async fn leave<F: Future>(poll: usize, ask: impl Fn() -> F) -> usize {
+    let mut left = 0;
+    for asked in 1..=30 {
+        let (mut future, mut polls) = (Box::pin(ask()), 0);
+        let answer = poll_fn(|context| {
+            polls += 1;
+            match future.as_mut().poll(context) {
+                Poll::Ready(answer) => Poll::Ready(Some(answer)),
+                Poll::Pending if polls == poll => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            }
+        });
+        left += usize::from(answer.await.is_none());
+        if left == 5 {
+            return asked;
+        }
+    }
+    panic!("left {left} times");
+}
+
+#[test]
+fn a_login_that_is_left_counts_as_a_failure_and_locks_nobody_out() {
+    let gateway = Gateway::start(FEW_LOGINS);
+    // From here on, the network is known.
+    gateway.login("alice");
+    let auth = gateway.auth();
+    let guess = || Attempt { password: Secret::new("a guess"), ..attempt() };
+    block_on(async {
+        let asked = leave(2, || auth.login(guess())).await;
+        let good = auth.login(attempt()).await.unwrap();
+        assert!(matches!(good, Login::Welcome(_)), "{good:?}");
+        for _ in asked..40 {
+            let wrong = auth.login(guess()).await.unwrap();
+            assert!(matches!(wrong, Login::Refused), "{wrong:?}");
+        }
+        let slowed = auth.login(guess()).await.unwrap();
+        assert!(matches!(slowed, Login::Wait(_)), "the guesses that were left count: {slowed:?}");
+    });
+    let told = lines(&gateway, "auth.login.left");
+    assert_eq!(told.len(), 5, "{told:?}");
+    for line in told {
+        assert_eq!((&line["username"], &line["outcome"]), (&"alice".into(), &"left".into()));
+    }
+    let metrics = request("GET /metrics", &[("Host", "localhost"), ("Connection", "close")], "");
+    let metrics = Client::connect(gateway.admin_address()).ask(metrics).text();
+    assert!(metrics.contains("portcullis_login_total{outcome=\"left\"} 5"), "{metrics}");
+}
+
+#[test]
+fn a_change_of_the_password_that_is_left_locks_nobody_out() {
+    let gateway = Gateway::start(FEW_LOGINS);
+    let access = gateway.login("alice").access;
+    let parts = gateway.auth().parts();
+    let caller = parts.ring.verify(&access, &parts.rules, gateway.clock.now()).unwrap();
+    let change = |current: &'static str| {
+        gateway.auth().change_password(Change {
+            caller: &caller,
+            current: Secret::new(current),
+            new: Secret::new("quite another passphrase"),
+            client: client(),
+        })
+    };
+    let asked = block_on(async {
+        let asked = leave(3, || change("a guess")).await;
+        let changed = change("a long passphrase").await.unwrap();
+        assert!(matches!(changed, Changed::Welcome(_)), "{changed:?}");
+        asked
+    });
+    let told = lines(&gateway, "auth.password.change");
+    let left = told.iter().filter(|line| line["outcome"] == "left").count();
+    assert_eq!((left, told.len()), (5, asked + 1), "{told:?}");
 }
 
 /// What an imported hash costs is far from what ours cost; the floor hides it.

@@ -8,7 +8,7 @@ use super::super::Gateway;
 use super::super::body::Content;
 use super::super::leaving::forget_another;
 use super::super::pages::screens::Tried;
-use super::super::pages::see_other;
+use super::super::pages::{Prompt, see_other};
 use super::super::refusal::{Refusal, Refused};
 use super::super::serve::{Arriving, Visit};
 use super::form::{self, Shape, Switch};
@@ -19,7 +19,7 @@ use crate::identity::{Caller, Role};
 use crate::request::{LocalPath, NormalRequest};
 use crate::secret::Secret;
 use crate::session::Transport;
-use crate::telemetry::Decision;
+use crate::telemetry::{Decision, is_hostile};
 
 #[derive(Deserialize)]
 struct LoginForm {
@@ -48,6 +48,11 @@ impl Gateway {
     ) -> Answer {
         let (form, shape) = form::read::<LoginForm>(request, upload).await?;
         let page = visit.audience.is_form();
+        let return_to = return_to(form.return_to.as_deref());
+        if page {
+            let again = visit.look().login_link(Some(&return_to), Prompt::IfNeeded);
+            visit.asked.of_form(again);
+        }
         let asked = if page { Some(Asked::Cookie) } else { form.transport };
         // A box that is not ticked is not sent.
         let unticked = page.then_some(Switch(false));
@@ -67,7 +72,7 @@ impl Gateway {
         match self.auth.login(attempt).await? {
             Login::Welcome(tokens) => {
                 let mut answer = if page {
-                    welcome(visit, &tokens, &return_to(form.return_to.as_deref()))
+                    welcome(visit, &tokens, &return_to)
                 } else {
                     self.pair(visit, &tokens)
                 };
@@ -77,7 +82,7 @@ impl Gateway {
             Login::Refused if page => {
                 visit.exchange.decision(Decision::Refused, Refusal::InvalidCredentials.code());
                 let state = (Tried::Refused, remember.unwrap_or(false));
-                let mut answer = login_form(visit, &return_to(form.return_to.as_deref()), state);
+                let mut answer = login_form(visit, &return_to, state);
                 // Every 401 carries one (RFC 9110 section 11.6.1).
                 answer.headers_mut().insert(WWW_AUTHENTICATE, visit.snapshot.challenge(None, None));
                 Ok(answer)
@@ -141,7 +146,9 @@ fn is_browser(request: &NormalRequest) -> bool {
 
 /// At most 64 printable characters.
 pub(super) fn device_name(given: String) -> Result<String, Refused> {
-    let fits = given.chars().count() <= 64 && !given.chars().any(char::is_control);
+    // Joiners make one picture of several, and belong to the letters of some scripts.
+    let hostile = |c| is_hostile(c) && !matches!(c, '\u{200c}' | '\u{200d}');
+    let fits = given.chars().count() <= 64 && !given.chars().any(hostile);
     if fits { Ok(given) } else { Err(no_device_name()) }
 }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::Gateway;
 use super::super::body::Content;
-use super::super::leaving::{refused_and_signed_out, sign_out};
+use super::super::leaving::{sign_out, unfinished};
 use super::super::pages::see_other;
 use super::super::refusal::{Refusal, Refused};
 use super::super::serve::{Arriving, Visit};
@@ -38,8 +38,7 @@ impl Gateway {
         };
         match self.auth.logout(logout).await {
             Ok(_) => Ok(signed_out(visit, request, json(&Done { ok: true }))),
-            // Not durable yet, and said so; but this browser shall be signed out all the same.
-            Err(failure) => Err(refused_and_signed_out(visit, request.origin(), failure.into())),
+            Err(_unavailable) => Err(unfinished(visit, request.origin())),
         }
     }
 

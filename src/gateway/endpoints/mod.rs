@@ -46,6 +46,9 @@ impl Gateway {
         if matches!(endpoint, Endpoint::SetupForm | Endpoint::Setup) {
             visit.referrer = Referrer::Never;
         }
+        if let Some(page) = form_page(endpoint) {
+            visit.asked.of_form(format!("{}/{page}", visit.snapshot.config().auth.path));
+        }
         if endpoint == Endpoint::Ping {
             return Ok(text("ok"));
         }
@@ -130,6 +133,18 @@ impl Gateway {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));
         answer
     }
+}
+
+/// The page that has a form, below `auth.path`. A link's has none: its address is a secret.
+fn form_page(endpoint: Endpoint) -> Option<&'static str> {
+    const PAGES: [(Endpoint, &str); 5] = [
+        (Endpoint::Login, "login"),
+        (Endpoint::Logout, "logout"),
+        (Endpoint::Password, "account"),
+        (Endpoint::EndSessionByForm, "account"),
+        (Endpoint::LogoutAll, "account"),
+    ];
+    PAGES.iter().find(|(form, _)| *form == endpoint).map(|(_, page)| *page)
 }
 
 #[derive(Serialize)]

@@ -25,6 +25,7 @@ impl Gateway {
         upload: Arriving,
     ) -> Answer {
         let (form, _) = form::read::<TokenForm>(request, upload).await?;
+        self.tell_doubled(visit, request);
         let (token, transport) = self.presented(form.refresh_token.as_deref(), request)?;
         let attempt = RefreshAttempt {
             token: token.to_owned(),

@@ -110,12 +110,12 @@ fn told<'a>(visit: &'a Visit, refused: &'a Refused, place: Place) -> MessagePage
     let (look, refusal) = (visit.look(), refused.refusal());
     let said = look.text.refusals.get(refusal.code());
     let seconds = refused.headers().iter().find(|(name, _)| name == RETRY_AFTER);
-    let wait = seconds.and_then(|(_, value)| value.to_str().ok());
+    let seconds = seconds.and_then(|(_, value)| value.to_str().ok()?.parse().ok());
     MessagePage {
         look,
         title: said.map_or(refusal.title(), |said| &said.title),
         detail: said.map_or(refusal.detail(), |said| &said.detail),
-        wait: wait.map(|seconds| look.text.message.wait.replace("{seconds}", seconds)),
+        wait: seconds.map(|seconds| look.text.message.wait(seconds)),
         doors: doors(look, (&visit.asked, refusal), place),
         reference: Some(format!("{} · {}", refusal.code(), visit.exchange.request_id().as_str())),
     }
@@ -133,9 +133,8 @@ fn doors<'a>(look: Look<'a>, (asked, refusal): (&Asked, Refusal), place: Place) 
             vec![home]
         }
         status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
-            // A link asks by GET: only what was asked so can be tried again by one.
             let again = |to: String| Door { label: &text.message.again, to, place: Place::Here };
-            way_back.map(|path| again(path.to_string())).into_iter().collect()
+            asked.again().map(again).into_iter().collect()
         }
         _ => Vec::new(),
     }

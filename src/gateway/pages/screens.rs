@@ -121,7 +121,10 @@ impl<'a> MessagePage<'a> {
     pub(in super::super) fn bad_link(look: Look<'a>) -> Self {
         let text = &look.text.bad_link;
         let (title, detail) = (&text.title, &text.lead);
-        Self { look, title, detail, wait: None, doors: Vec::new(), reference: None }
+        // Most often the password is set already.
+        let to = look.login_link(None, Prompt::IfNeeded);
+        let doors = vec![Door { label: &look.text.signed_out.again, to, place: Place::Here }];
+        Self { look, title, detail, wait: None, doors, reference: None }
     }
 }
 
@@ -225,8 +228,9 @@ impl<'a> Session<'a> {
             current,
             device: row.device_name.as_deref().or(row.user_agent.as_deref()),
             network: row.login_network.as_deref(),
+            // The hour of the login began before it.
+            last_seen: stamp(row.last_seen, ":00").max(stamp(row.created, "")),
             since: stamp(row.created, ""),
-            last_seen: stamp(row.last_seen, ":00"),
             until: stamp(row.absolute_end, ""),
         }
     }

@@ -26,7 +26,7 @@ words! {
     SignedOut { title, lead, again }
     Logout { title, lead, submit }
     Door { title, lead, link }
-    Message { wait, again, other_account }
+    Message { wait_second, wait_seconds, wait_minutes, again, other_account }
     Account {
         title, signed_in_as, password, current_password, wrong_password, new_password,
         new_password_hint, change,
@@ -37,6 +37,17 @@ words! {
     Weak { too_short, too_long, characters, username, repeated, listed }
     BadLink { title, lead }
     Said { title, detail }
+}
+
+impl Message {
+    /// When to try again, in so many seconds. What takes long is told in minutes.
+    pub(super) fn wait(&self, seconds: u64) -> String {
+        match seconds {
+            0..=1 => self.wait_second.clone(),
+            2..=120 => self.wait_seconds.replace("{seconds}", &seconds.to_string()),
+            _ => self.wait_minutes.replace("{minutes}", &seconds.div_ceil(60).to_string()),
+        }
+    }
 }
 
 /// Every text of one language.
@@ -170,6 +181,22 @@ mod tests {
                 let lang = &strings.common.lang;
                 assert!(strings.refusals.contains_key(refusal.code()), "{lang} {refusal:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_wait_is_told_in_seconds_or_minutes_and_one_second_is_one() {
+        let languages = Languages::new();
+        for (seconds, english, german) in [
+            (0, "in 1 second.", "in 1 Sekunde "),
+            (1, "in 1 second.", "in 1 Sekunde "),
+            (2, "in 2 seconds.", "in 2 Sekunden "),
+            (120, "in 120 seconds.", "in 120 Sekunden "),
+            (121, "in 3 minutes.", "in 3 Minuten "),
+            (600, "in 10 minutes.", "in 10 Minuten "),
+        ] {
+            let (en, de) = (languages.en.message.wait(seconds), languages.de.message.wait(seconds));
+            assert!(en.contains(english) && de.contains(german), "{seconds}: {en} {de}");
         }
     }
 

@@ -1,3 +1,4 @@
+use bytes::BytesMut;
 use http::Response;
 use http_body_util::Empty;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -58,8 +59,9 @@ fn run(test: impl Future<Output = ()>) {
     runtime.block_on(async { timeout(Duration::from_secs(20), test).await.expect("it hangs") });
 }
 
-/// A busy time of a connection whose client sends this and then reads answers.
-async fn busy_after(sent: &str) -> (End, TcpStream) {
+/// A busy time of a connection whose client has sent this and reads the answer: the beginning of
+/// that if it comes before the end, and the end.
+async fn busy_after(sent: &str, pace: Pace) -> (Option<String>, End, TcpStream) {
     let settings = Settings {
         header_timeout: Duration::from_millis(20),
         handshake_timeout: Duration::from_secs(10),
@@ -75,35 +77,85 @@ async fn busy_after(sent: &str) -> (End, TcpStream) {
     let (stream, address) = listener.accept().await.unwrap();
     let peer = Peer { address: address.ip(), port: address.port() };
     let from = Socketful { stream: Stream::Plain(stream.into()), rest: Bytes::new() };
-    (busy(from, peer, &shared).await, client)
+    let mut busy = pin!(busy(from, peer, &shared, pace));
+    let read = tokio::select! {
+        biased;
+        end = &mut busy => return (None, end, client),
+        read = read(&mut client) => read,
+    };
+    (Some(read), busy.await, client)
+}
+
+async fn read(client: &mut TcpStream) -> String {
+    let mut read = vec![0; 256];
+    let count = client.read(&mut read).await.unwrap();
+    String::from_utf8_lossy(&read[..count]).into_owned()
 }
 
 const REQUEST: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
 
+#[track_caller]
+fn assert_parked(end: End) {
+    let End::Parked(parked) = end else { panic!("not parked") };
+    assert_eq!(parked.rest, "");
+    assert_eq!(BytesMut::from(parked.rest).capacity(), 0, "a buffer is kept");
+}
+
+#[track_caller]
+fn assert_kept_alive(answer: &str) {
+    let is_kept = answer.starts_with("HTTP/1.1 200 OK\r\n") && !answer.contains("close");
+    assert!(is_kept, "{answer:?}");
+}
+
 #[test]
-fn a_connection_is_parked_once_its_client_is_silent() {
+fn a_connection_is_parked_with_its_answer() {
     run(async {
-        let (end, mut client) = busy_after(REQUEST).await;
+        let (early, end, mut client) = busy_after(REQUEST, Pace::Slow).await;
+        assert_eq!(early, None);
+        assert_parked(end);
+        assert_kept_alive(&read(&mut client).await);
+    });
+}
+
+#[test]
+fn a_connection_in_use_is_parked_once_its_client_is_silent() {
+    run(async {
+        let (early, end, _client) = busy_after(REQUEST, Pace::Quick).await;
+        assert_kept_alive(&early.expect("it waits for the next"));
+        assert_parked(end);
+    });
+}
+
+#[test]
+fn a_connection_after_a_body_is_not_parked_at_once() {
+    run(async {
+        let whole = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx";
+        let (early, end, _client) = busy_after(whole, Pace::Slow).await;
+        assert_kept_alive(&early.expect("it waits"));
+        assert_parked(end);
+    });
+}
+
+#[test]
+fn what_was_read_beyond_an_answer_is_parked_along() {
+    run(async {
+        let (early, end, _client) = busy_after(&format!("{REQUEST}GET"), Pace::Slow).await;
+        assert_eq!(early, None);
         let End::Parked(parked) = end else { panic!("not parked") };
-        assert_eq!(parked.rest, "");
-        let mut answer = vec![0; 256];
-        let count = client.read(&mut answer).await.unwrap();
-        let answer = String::from_utf8_lossy(&answer[..count]);
-        assert!(
-            answer.starts_with("HTTP/1.1 200 OK\r\n") && !answer.contains("close"),
-            "{answer:?}"
-        );
+        assert_eq!(parked.rest, "GET");
     });
 }
 
 #[test]
 fn a_request_to_close_is_not_parked() {
     run(async {
-        let (end, _client) =
-            busy_after("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await;
-        assert!(matches!(end, End::Linger(_)));
-        let (end, _client) = busy_after("GET / HTTP/1.0\r\n\r\n").await;
-        assert!(matches!(end, End::Linger(_)));
+        let close = "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+        for request in [close, "GET / HTTP/1.0\r\n\r\n"] {
+            for pace in [Pace::Slow, Pace::Quick] {
+                let (_, end, _client) = busy_after(request, pace).await;
+                assert!(matches!(end, End::Linger(_)), "{request:?}, {pace:?}");
+            }
+        }
     });
 }
 

@@ -79,16 +79,11 @@ pub(super) fn raise(
     Ok(raised)
 }
 
-/// What still has to be known.
-pub(super) fn revocations(
-    database: &Connection,
-    now: Timestamp,
-) -> rusqlite::Result<Vec<Revocation>> {
+/// Everything that a sweep left.
+pub(super) fn revocations(database: &Connection) -> rusqlite::Result<Vec<Revocation>> {
     database
-        .prepare_cached(
-            "SELECT sid, below_sv, expires_at FROM revocations WHERE expires_at > ?1 ORDER BY id",
-        )?
-        .query_map([now], revocation)?
+        .prepare_cached("SELECT sid, below_sv, expires_at FROM revocations ORDER BY id")?
+        .query_map([], revocation)?
         .collect()
 }
 
@@ -112,24 +107,25 @@ fn revocation(row: &rusqlite::Row<'_>) -> rusqlite::Result<Revocation> {
 pub(super) fn sweep(database: &Connection, now: Timestamp) -> rusqlite::Result<bool> {
     // Few: administrators make them one by one.
     database.prepare_cached("DELETE FROM setup_links WHERE expires_at <= ?1")?.execute([now])?;
+    let long_ago = now.minus(REMEMBERED);
     let sessions = database
         .prepare_cached(
             "DELETE FROM sessions WHERE sid IN (SELECT sid FROM sessions WHERE
                 min(idle_expires_at, abs_expires_at, coalesce(revoked_at, abs_expires_at)) <= ?1
                 LIMIT ?2)",
         )?
-        .execute((now.minus(REMEMBERED), BATCH))?;
+        .execute((long_ago, BATCH))?;
     let room = BATCH.saturating_sub(i64::try_from(sessions).unwrap_or(BATCH));
     let revocations = database
         .prepare_cached(
             "DELETE FROM revocations WHERE id IN
-                (SELECT id FROM revocations WHERE expires_at <= ?1 LIMIT ?2)",
+                (SELECT id FROM revocations WHERE created_at <= ?1 LIMIT ?2)",
         )?
-        .execute((now, room))?;
+        .execute((long_ago, room))?;
     Ok(i64::try_from(revocations).unwrap_or(room) >= room)
 }
 
-/// How long an ended session stays, so that a corrected clock finds it.
+/// How long what ended stays, so that a corrected clock finds it.
 const REMEMBERED: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// Rows that one sweep removes at most: the writer is not held up for long.

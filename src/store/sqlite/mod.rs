@@ -55,7 +55,8 @@ pub(super) fn open(
         readers.into_iter().for_each(|reader| drop(reader.join()));
     };
     let writer = Arc::new(Ending(Some(start("store-writer", path, work)?)));
-    Ok(Store { operations, reads, ended, cancellation: None, _writer: writer })
+    let failed = Arc::default();
+    Ok(Store { operations, reads, ended, failed, cancellation: None, _writer: writer })
 }
 
 /// Whether there are neither users nor sessions; a missing file is not made, but could be.

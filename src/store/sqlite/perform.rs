@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use super::{endings, lifetimes, renewal, rotation, sessions, users};
+use super::{endings, lifetimes, renewal, rotation, schema, sessions, users};
 use crate::clock::Timestamp;
 use crate::revocation::Revocations;
 use crate::store::operation::{Op, Read, Reply, Write};
@@ -42,10 +42,11 @@ pub(super) fn read(database: &Connection, read: Read, now: Timestamp) -> Held {
         Read::Taken(names, reply) => hold(reply, told(users::taken(database, names))),
         Read::Link(hash, reply) => hold(reply, told(renewal::user_of(database, &hash, now))),
         Read::Users(reply) => hold(reply, told(users::all(database))),
+        Read::HasUsers(reply) => hold(reply, told(users::any(database))),
         Read::Session(session, reply) => hold(reply, told(sessions::row(database, session))),
         Read::LiveSessions(reply) => hold(reply, told(sessions::count(database, now))),
         Read::Sessions(user, reply) => hold(reply, told(sessions::live(database, user, now))),
-        Read::Revocations(reply) => hold(reply, told(endings::revocations(database, now))),
+        Read::Revocations(reply) => hold(reply, told(endings::revocations(database))),
     }
 }
 
@@ -112,6 +113,7 @@ impl Group<'_> {
             }
             Write::Sweep(reply) => self.run(reply, |db| endings::sweep(db, now)),
             Write::Ping(reply) => self.run(reply, |_| Ok(())),
+            Write::Trial(reply) => self.run(reply, schema::write_again),
         }
     }
 

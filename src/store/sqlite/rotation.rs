@@ -136,7 +136,7 @@ pub(super) const SWAP: &str =
         rot_salt = :salt, rot_kid = :key, retry_key = :retry_key, confirmed = 0,
         transport = :transport, rotated_at = :now, given_at = NULL,
         late = iif(given_at >= rotated_at + :window, late + 1, max(late - 1, 0)), last_seen_at = :now, ua_hash = :agent_hash, ip_prefix = :network,
-        idle_expires_at = min(:now + idle_ttl, abs_expires_at)
+        idle_expires_at = min(max(idle_expires_at, :now + idle_ttl), abs_expires_at)
     WHERE sid = :sid AND gen = :gen AND cur_hash = :hash
         AND (transport = 0 OR transport = :transport) AND revoked_at IS NULL
         AND idle_expires_at > :now AND abs_expires_at > :now

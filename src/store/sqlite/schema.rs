@@ -14,6 +14,12 @@ pub(super) fn upgrade(database: &mut Connection, path: &Path) -> Result<(), Open
     apply(database, missing).map_err(|error| explain(path, &error))
 }
 
+/// Writes the version again, to see whether anything can be written. An UPDATE to the same value
+/// would write nothing.
+pub(super) fn write_again(database: &Connection) -> rusqlite::Result<()> {
+    write_version(database, NEWEST)
+}
+
 /// The version of the schema, 0 for none yet; refuses what is no store, or too new a one.
 pub(super) fn version(database: &Connection, path: &Path) -> Result<u32, OpenError> {
     match read_version(database).map_err(|error| explain(path, &error))? {
@@ -46,10 +52,14 @@ fn apply<'a>(
     let transaction = database.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for step in steps {
         transaction.execute_batch(step.sql)?;
-        transaction.execute("DELETE FROM schema_version", [])?;
-        transaction.execute("INSERT INTO schema_version VALUES (?1)", [step.to])?;
+        write_version(&transaction, step.to)?;
     }
     transaction.commit()
+}
+
+fn write_version(database: &Connection, version: u32) -> rusqlite::Result<()> {
+    database.execute("DELETE FROM schema_version", [])?;
+    database.execute("INSERT INTO schema_version VALUES (?1)", [version]).map(drop)
 }
 
 /// A step from the version before.

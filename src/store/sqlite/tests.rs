@@ -348,6 +348,30 @@ fn a_full_disk_is_unavailable_and_passes_when_there_is_room_again() {
     assert_eq!(sound, "ok");
 }
 
+#[tokio::test]
+async fn a_store_that_failed_answers_well_when_it_has_written_again() {
+    let bench = on_file();
+    let store = &bench.store;
+    let place = bench.folder.as_ref().unwrap().path().join("portcullis.db");
+    let disk = Connection::open(place).unwrap();
+    disk.execute_batch(
+        "CREATE TRIGGER full BEFORE INSERT ON users BEGIN SELECT raise(ABORT, 'no room'); END;
+        CREATE TRIGGER full_too BEFORE INSERT ON schema_version
+        BEGIN SELECT raise(ABORT, 'no room'); END;",
+    )
+    .unwrap();
+    store.ping().await.expect("nothing is written while nothing has failed");
+    for _ in 0..2 {
+        assert!(store.add_user(user(1)).await.is_err());
+        for _ in 0..2 {
+            let error = store.ping().await.unwrap_err().to_string();
+            assert!(error.contains("no room"), "{error}");
+        }
+    }
+    disk.execute_batch("DROP TRIGGER full_too").unwrap();
+    store.ping().await.unwrap();
+}
+
 #[test]
 fn a_commit_that_fails_answers_nobody_with_success() {
     let (_folder, place) = folder();

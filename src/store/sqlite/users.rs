@@ -74,6 +74,11 @@ pub(super) fn all(database: &Connection) -> rusqlite::Result<Vec<User>> {
     found.query_map([], user)?.collect()
 }
 
+/// Whether there is one.
+pub(super) fn any(database: &Connection) -> rusqlite::Result<bool> {
+    database.prepare_cached(users!("LIMIT 1"))?.exists([])
+}
+
 /// Adds one, unless the name is or was taken.
 pub(super) fn add(database: &Connection, new: &NewUser, now: Timestamp) -> rusqlite::Result<Added> {
     let added = database

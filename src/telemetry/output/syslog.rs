@@ -46,7 +46,10 @@ impl Syslog {
         for line in batch.split_inclusive(|byte| *byte == b'\n') {
             if let Err(cause) = self.send(stream, line) {
                 left.extend_from_slice(line);
-                outcome = outcome.and(self.socket.set_nonblocking(true)).and(Err(cause));
+                if matches!(cause.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) {
+                    outcome = outcome.and(self.socket.set_nonblocking(true));
+                }
+                outcome = outcome.and(Err(cause));
             }
         }
         outcome
@@ -119,3 +122,31 @@ const INFORMATIONAL: u8 = 6;
 
 /// Time, event and level of every line lie within so many bytes.
 const LEVEL_WITHIN: usize = 120;
+
+#[cfg(test)]
+mod tests {
+    use rustix::fs::{OFlags, fcntl_getfl};
+
+    use super::*;
+    use crate::clock::Timestamp;
+
+    #[test]
+    fn only_a_daemon_that_does_not_keep_up_is_waited_for_no_longer() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path().join("log");
+        let _daemon = UnixDatagram::bind(&at).unwrap();
+        let mut syslog = Syslog::open(&at, &Clock::manual(Timestamp::from_secs(0))).unwrap();
+        let mut write = |batch: &[u8]| {
+            let mut left = Vec::new();
+            let outcome = syslog.write((Stream::Access, batch), &mut left);
+            let waits = !fcntl_getfl(&syslog.socket).unwrap().contains(OFlags::NONBLOCK);
+            (outcome.is_ok(), waits, left.len())
+        };
+        let long = [vec![b'x'; 4 << 20], b"\n".to_vec()].concat();
+        let both = [&long[..], b"short\n"].concat();
+        assert_eq!(write(&both), (false, true, long.len()), "no datagram holds it");
+        let many = "a line\n".repeat(2000);
+        let (_, waits, left) = write(many.as_bytes());
+        assert!(!waits && left > 0, "nobody reads: {left} bytes are left");
+    }
+}

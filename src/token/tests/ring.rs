@@ -138,6 +138,30 @@ fn a_clock_that_stands_before_every_key_stops_nothing() {
     assert_eq!(ring.keep_house(90 * DAY, NOW).unwrap(), Upkeep::default());
 }
 
+/// A start with the clock far ahead leaves a next key whose time does not come.
+#[test]
+fn a_next_key_of_a_clock_that_ran_ahead_holds_no_rotation_up() {
+    let (_home, dir) = folder();
+    let ring = open(&dir, NOW);
+    let (first, every) = (kid_at(&ring, NOW), 90 * DAY);
+    let strayed = ring.keep_house(every, NOW.plus(800 * DAY)).unwrap().made.unwrap();
+    assert_eq!(ring.keep_house(every, NOW.plus(DAY)).unwrap(), Upkeep::default());
+
+    let due = NOW.plus(every);
+    let made = ring.keep_house(every, due).unwrap().made.unwrap();
+    assert!(due.until(made.from.unwrap()) >= 15 * MINUTE, "{made:?}");
+    assert_eq!(kid_at(&ring, due), first);
+    assert_eq!(kid_at(&ring, made.from.unwrap()), made.kid);
+    let upkeep = ring.keep_house(every, made.from.unwrap().plus(62 * MINUTE)).unwrap();
+    assert_eq!((upkeep.made, upkeep.removed), (None, vec![first]));
+
+    let asked = due.plus(10 * DAY);
+    let rotated = ring.rotate(OldKeys::Overlap, asked).unwrap();
+    assert!(matches!(&rotated, Rotated::Made(key) if key.kid != strayed.kid), "{rotated:?}");
+    let kids: Vec<_> = ring.list(asked).into_iter().map(|key| key.kid).collect();
+    assert_eq!(kids, [made.kid, rotated.key().kid.clone(), strayed.kid]);
+}
+
 #[test]
 fn shared_secrets_are_rotated_in_the_configuration() {
     let secrets = [Secret::new([1; 32]), Secret::new([2; 40])];

@@ -1,6 +1,7 @@
 // Debian's Chromium, without anything that calls home.
 import { chromium } from "playwright-core";
-import { Tab } from "./tab.mjs";
+import { bounded, PATIENCE } from "../patience.mjs";
+import { Person, Tab } from "./tab.mjs";
 
 export const name = "Chromium";
 export const insecure = false;
@@ -8,7 +9,7 @@ export const remembersOverHttp = false;
 
 export function browser() {
   return chromium.launch({
-    timeout: 120_000,
+    timeout: PATIENCE,
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
     args: [
       "--no-sandbox",
@@ -24,35 +25,28 @@ export function browser() {
 
 export async function launch() {
   const program = await browser();
-  return { person: (how) => person(program, how), close: () => program.close() };
+  return bounded({ person: (how) => person(program, how), close: () => program.close() });
 }
 
 async function person(program, { scripts = true } = {}) {
   const context = await program.newContext({ javaScriptEnabled: scripts, locale: "en", ignoreHTTPSErrors: true });
-  context.setDefaultTimeout(120_000);
-  return {
-    async open(url) {
-      const tab = new ChromiumTab(await context.newPage());
-      await tab.goto(url);
-      return tab;
-    },
-    tabs: async () => context.pages().map((page) => new ChromiumTab(page)),
+  context.setDefaultTimeout(PATIENCE);
+  return new Person({
+    tab: async () => tabOf(await context.newPage()),
+    tabs: async () => context.pages().map(tabOf),
     cookies: () => context.cookies(),
     forget: (pattern) => context.clearCookies({ name: pattern }),
     close: () => context.close(),
-  };
+  });
 }
 
-export class ChromiumTab extends Tab {
-  constructor(page) {
-    super();
-    this.page = page;
-  }
-  goto = (url) => this.page.goto(url);
-  reload = () => this.page.reload({ waitUntil: "commit" });
-  back = () => this.page.goBack({ waitUntil: "commit" });
-  press = (key) => this.page.keyboard.press(key);
-  type = (text) => this.page.keyboard.type(text);
-  click = (css) => this.page.click(css, { noWaitAfter: true });
-  run = (expression) => this.page.evaluate(expression);
-}
+export const tabOf = (page) =>
+  new Tab({
+    visit: (url) => page.goto(url, { waitUntil: "commit" }),
+    reload: () => page.reload({ waitUntil: "commit" }),
+    back: () => page.goBack({ waitUntil: "commit" }),
+    press: (key) => page.keyboard.press(key),
+    type: (text) => page.keyboard.type(text),
+    click: (css) => page.click(css, { noWaitAfter: true }),
+    run: (expression) => page.evaluate(expression),
+  });

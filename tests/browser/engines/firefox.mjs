@@ -1,7 +1,8 @@
 // Firefox ESR by WebDriver BiDi. Whether scripts run is a setting of the whole browser, so that
 // there are two.
 import puppeteer from "puppeteer-core";
-import { Tab } from "./tab.mjs";
+import { bounded, PATIENCE } from "../patience.mjs";
+import { Person, Tab } from "./tab.mjs";
 
 export const name = "Firefox";
 export const insecure = false;
@@ -13,17 +14,17 @@ export async function launch() {
     if (!programs.has(scripts)) programs.set(scripts, begin(scripts));
     return programs.get(scripts);
   };
-  return {
+  return bounded({
     person: async ({ scripts = true } = {}) => person(await program(scripts)),
     close: () => Promise.all([...programs.values()].map(async (begun) => (await begun).close())),
-  };
+  });
 }
 
 function begin(scripts) {
   return puppeteer.launch({
     browser: "firefox",
     acceptInsecureCerts: true,
-    timeout: 120_000,
+    timeout: PATIENCE,
     executablePath: process.env.FIREFOX ?? "/usr/bin/firefox-esr",
     extraPrefsFirefox: {
       "javascript.enabled": scripts,
@@ -36,39 +37,40 @@ function begin(scripts) {
 
 async function person(program) {
   const context = await program.createBrowserContext();
-  return {
-    async open(url) {
-      const tab = new FirefoxTab(await context.newPage());
-      await tab.goto(url);
-      return tab;
-    },
-    tabs: async () => (await context.pages()).map((page) => new FirefoxTab(page)),
+  return new Person({
+    tab: async () => tabOf(await context.newPage()),
+    tabs: async () => (await context.pages()).map(tabOf),
     cookies: () => context.cookies(),
     async forget(pattern) {
       await context.deleteCookie(...(await context.cookies()).filter((cookie) => pattern.test(cookie.name)));
     },
     close: () => context.close(),
-  };
+  });
 }
 
-class FirefoxTab extends Tab {
-  constructor(page) {
-    super();
-    this.page = page;
-  }
-  goto = (url) => this.next(() => unawaited(this.page.goto(url, BRIEFLY)));
-  reload = () => unawaited(this.page.reload(BRIEFLY));
-  back = () => unawaited(this.page.goBack(BRIEFLY));
-  async press(key) {
-    const [last, ...held] = key.split("+").reverse();
-    for (const each of held) await this.page.keyboard.down(each);
-    await this.page.keyboard.press(last);
-    for (const each of held) await this.page.keyboard.up(each);
-  }
-  type = (text) => this.page.keyboard.type(text);
-  click = (css) => this.page.click(css);
-  run = (expression) => this.page.evaluate(expression);
-}
+const tabOf = (page) =>
+  new Tab({
+    visit: (url) => unawaited(page.goto(url, BRIEFLY)),
+    reload: () => unawaited(page.reload(BRIEFLY)),
+    back: () => unawaited(page.goBack(BRIEFLY)),
+    async press(key) {
+      await page.bringToFront();
+      const [last, ...held] = key.split("+").reverse();
+      for (const each of held) await page.keyboard.down(each);
+      await page.keyboard.press(last);
+      for (const each of held) await page.keyboard.up(each);
+    },
+    async type(text) {
+      await page.bringToFront();
+      await page.keyboard.type(text);
+    },
+    async click(css) {
+      // Behind another tab a page is painted ever more seldom, and a click waits for that.
+      await page.bringToFront();
+      await page.click(css);
+    },
+    run: (expression) => page.evaluate(expression),
+  });
 
 /** A page out of the back-forward cache has no load that could be waited for. */
 async function unawaited(step) {

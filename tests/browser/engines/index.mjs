@@ -2,7 +2,7 @@
 //
 // Each has `name`, `insecure` (it keeps no Secure cookie on http://localhost), `remembersOverHttp`
 // (going back over plain http shows what was there, `no-store` or not) and `launch()`. What that gives
-// has `close()` and `person({ scripts })`: someone with cookies of their own, who has `open(url)`,
+// has `close()` and `person({ scripts })`: a `Person` by the steps `tab()` (a new one),
 // `tabs()`, `cookies()`, `forget(pattern)` and `close()`.
 
 const named = (process.env.PORTCULLIS_BROWSERS ?? "chromium").split(",");

@@ -1,8 +1,30 @@
-// What a person sees and does in one tab, in whichever browser. A browser's own tab has `goto(url)`,
+// What a person sees and does in one tab, in whichever browser. A browser's own steps are `visit(url)`,
 // `reload()`, `back()`, `press(key)` (but in WebKitGTK `Shift+Tab` too), `type(text)`, `click(css)` and
-// `run(expression)`; none but `goto` waits for what follows, so that a walk looks for it by `seen`.
+// `run(expression)`. None of them waits for what follows, so that a walk looks for it by `seen`.
+import { bounded, until } from "../patience.mjs";
+
+/** Somebody with cookies of their own; see `index.mjs` for the steps. */
+export class Person {
+  constructor(steps) {
+    Object.assign(this, bounded(steps));
+  }
+
+  async open(url) {
+    const tab = await this.tab();
+    await tab.goto(url);
+    return tab;
+  }
+}
 
 export class Tab {
+  constructor(steps) {
+    Object.assign(this, bounded(steps));
+  }
+
+  goto(url) {
+    return this.next(() => this.visit(url));
+  }
+
   path() {
     return this.run("location.pathname");
   }
@@ -106,25 +128,6 @@ export class Tab {
     await this.at("/auth/login");
   }
 }
-
-/** Asks again and again, also when a page that goes away cannot be asked. */
-export async function until(what, ask, isIt) {
-  const end = Date.now() + PATIENCE;
-  for (;;) {
-    let got;
-    try {
-      got = await ask();
-      if (isIt(got)) return got;
-    } catch (error) {
-      got = error;
-    }
-    if (Date.now() > end) throw new Error(`waited for ${what}, got ${got}`);
-    await new Promise((done) => setTimeout(done, 30));
-  }
-}
-
-/** Machines that test have much else to do. */
-const PATIENCE = 120_000;
 
 /** The innermost page: that of a frame, where there is one. */
 const PAGE = "(document.querySelector('iframe')?.contentDocument ?? document)";

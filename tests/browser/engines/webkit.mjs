@@ -4,7 +4,8 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readdirSync } from "node:fs";
 import { createServer } from "node:net";
-import { Tab, until } from "./tab.mjs";
+import { bounded, inTime, LOST, PATIENCE, until } from "../patience.mjs";
+import { Person, Tab } from "./tab.mjs";
 
 export const name = "WebKitGTK";
 export const insecure = true;
@@ -15,11 +16,11 @@ export async function launch() {
   const screen = spawn("Xvfb", ["-displayfd", "3", "-nolisten", "tcp"], {
     stdio: ["ignore", "ignore", "ignore", "pipe"],
   });
-  const [display] = await once(screen.stdio[3], "data");
-  return {
+  const [display] = await inTime("Xvfb", once(screen.stdio[3], "data"));
+  return bounded({
     person: (how) => person(`:${String(display).trim()}`, how),
     close: () => ended(screen),
-  };
+  });
 }
 
 async function driver(display) {
@@ -64,17 +65,15 @@ async function person(display, { scripts = true } = {}) {
     return next;
   };
   let first = await session("GET", "/window");
-  return {
-    async open(url) {
+  return new Person({
+    async tab() {
       const handle = first ?? (await session("POST", "/window/new", { type: "tab" })).handle;
       first = undefined;
-      const tab = new WebKitTab(inTab(handle));
-      await tab.goto(url);
-      return tab;
+      return tabOf(inTab(handle));
     },
     async tabs() {
       const handles = await session("GET", "/window/handles");
-      return handles.map((handle) => new WebKitTab(inTab(handle)));
+      return handles.map((handle) => tabOf(inTab(handle)));
     },
     cookies: () => session("GET", "/cookie"),
     async forget(pattern) {
@@ -83,26 +82,25 @@ async function person(display, { scripts = true } = {}) {
       }
     },
     close: () => session("DELETE", "").finally(end),
-  };
+  });
 }
 
-class WebKitTab extends Tab {
-  constructor(step) {
-    super();
-    this.step = step;
-  }
-  goto = (url) => this.next(() => this.step((ask) => ask("POST", "/url", { url })));
-  reload = () => this.step((ask) => ask("POST", "/refresh"));
-  back = () => this.step((ask) => ask("POST", "/back"));
-  press = (key) => this.type(KEYS[key]);
-  type = (text) =>
-    this.step(async (ask) => ask("POST", `/element/${idOf(await ask("GET", "/element/active"))}/value`, { text }));
-  click = (css) =>
-    this.step(async (ask) => {
-      const element = await ask("POST", "/element", { using: "css selector", value: css });
-      await ask("POST", `/element/${idOf(element)}/click`, {});
-    });
-  run = (expression) => this.step((ask) => ask("POST", "/execute/sync", { script: `return (${expression})`, args: [] }));
+function tabOf(step) {
+  const type = (text) =>
+    step(async (ask) => ask("POST", `/element/${idOf(await ask("GET", "/element/active"))}/value`, { text }));
+  return new Tab({
+    visit: (url) => step((ask) => ask("POST", "/url", { url })),
+    reload: () => step((ask) => ask("POST", "/refresh")),
+    back: () => step((ask) => ask("POST", "/back")),
+    press: (key) => type(KEYS[key]),
+    type,
+    click: (css) =>
+      step(async (ask) => {
+        const element = await ask("POST", "/element", { using: "css selector", value: css });
+        await ask("POST", `/element/${idOf(element)}/click`, {});
+      }),
+    run: (expression) => step((ask) => ask("POST", "/execute/sync", { script: `return (${expression})`, args: [] })),
+  });
 }
 
 /** An element's reference is an object of one key, which the standard names. */
@@ -111,14 +109,11 @@ const idOf = (element) => Object.values(element)[0];
 /** As the standard numbers them. */
 const KEYS = { Tab: "\uE004", Enter: "\uE007" };
 
-/** What a page is asked while it goes away is now and then never answered; who waits asks again. */
-const LOST = 15_000;
-
 async function call(url, method, body) {
   const answer = await fetch(url, {
     method,
     body: method === "POST" ? JSON.stringify(body ?? {}) : undefined,
-    signal: AbortSignal.timeout(url.endsWith("/execute/sync") ? LOST : 120_000),
+    signal: AbortSignal.timeout(url.endsWith("/execute/sync") ? LOST : PATIENCE),
   });
   const { value } = await answer.json();
   if (!answer.ok) throw new Error(`${method} ${url}: ${value.error}: ${value.message}`);

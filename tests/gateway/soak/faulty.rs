@@ -43,25 +43,11 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const OF_A_GET: [Self; 11] = [
-        Self::Whole,
-        Self::Chunked,
-        Self::Slow,
-        Self::Surplus,
-        Self::Late,
-        Self::Hung,
-        Self::HalfHead,
-        Self::HalfClosed,
-        Self::Reset,
-        Self::Short,
-        Self::Stalled,
-    ];
+    /// Those of a GET come first.
     const ALL: [Self; 14] = [
         Self::Whole,
         Self::Chunked,
-        Self::Large,
         Self::Slow,
-        Self::Echo,
         Self::Surplus,
         Self::Late,
         Self::Hung,
@@ -70,8 +56,11 @@ impl Kind {
         Self::Reset,
         Self::Short,
         Self::Stalled,
+        Self::Large,
+        Self::Echo,
         Self::Early,
     ];
+    pub const OF_A_GET: &[Self] = Self::ALL.split_at(11).0;
 
     fn of(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)

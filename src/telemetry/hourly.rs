@@ -1,10 +1,12 @@
-//! A forwarding header from a peer that is not trusted: most often a proxy that nobody told us of.
+//! What the operator is told about once an hour, with the remedy, since it comes with request after
+//! request: forwarding headers from a peer that is not trusted, most often a proxy that nobody told us
+//! of; and cookies of ours that come twice.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::{Counter, Worker};
+use super::{Counter, RequestId, Worker};
 
 /// When the operator is told next, in seconds of uptime. All workers read it and one writes it,
 /// once an hour.
@@ -32,6 +34,20 @@ impl Worker {
                 "{peer} sends forwarding headers and is no trusted proxy, so they are dropped: if it \
                  is a proxy of yours, all clients behind it count as one, and share one rate limit; \
                  did you mean server.trusted_proxies = [\"{peer}\"]?"
+            );
+        }
+    }
+}
+
+impl Worker {
+    /// Tells the operator of a cookie of ours that came twice in a request; its value is not told.
+    pub fn doubled_cookie(&self, name: &str, request: RequestId) {
+        let core = &self.0.core;
+        if core.doubling_told.is_due(core.clock.uptime()) {
+            tracing::warn!(
+                "the cookie {name} came twice in request {request}, and such cookies count as none: \
+                 its user cannot stay signed in while something else under this host name or above it \
+                 sets one of that name; did an application get the host name of the gateway?"
             );
         }
     }
