@@ -305,7 +305,7 @@ const FAILING: [&str; 4] = ["nobody", "alice", "admin", "import"];
 
 fn tell_apart(tries: usize, bound: f64) {
     let mut gateway = Gateway::start(LOOSE);
-    let bcrypt = bcrypt::hash_with_salt(GOOD, 4, [7; 16]).unwrap();
+    let bcrypt = bcrypt::hash_with_salt(GOOD, 6, [7; 16]).unwrap();
     let file = format!("username,hash\nimport,{bcrypt}\n");
     block_on(gateway.auth().users().import(&file, portcullis::auth::Mode::ForGood)).unwrap();
     let name = portcullis::identity::Username::new("admin").unwrap();
