@@ -21,14 +21,6 @@ fn house(upstream: &str) -> House {
     house
 }
 
-/// A gateway whose freed buffers go back to the system at once (glibc), so that what it still needs
-/// is what is counted.
-fn start(house: &House) -> Process {
-    let mut command = house.command(&["run"]);
-    command.env("GLIBC_TUNABLES", "glibc.malloc.mmap_threshold=4096");
-    house.start_by(command, "portcullis listens on ")
-}
-
 /// What each of `count` costs once it is silent, in bytes; those opened before have already made
 /// the process what it is.
 fn each<C>(gateway: &Process, count: u64, most: u64, open: impl Fn() -> C) -> u64 {
@@ -47,7 +39,7 @@ fn each<C>(gateway: &Process, count: u64, most: u64, open: impl Fn() -> C) -> u6
 fn plain(count: u64) {
     let upstream = Upstream::hello();
     let house = house(&upstream.url());
-    let gateway = start(&house);
+    let gateway = house.start();
     let request = house.request("GET /public/x", &[], "");
     let each = each(&gateway, count, 6_000, || {
         let mut client = house.connect();
@@ -77,7 +69,7 @@ fn an_idle_connection_under_tls_costs_what_tls_keeps() {
     authority.issue(house.folder(), "localhost", &["localhost"]);
     let tls = format!("{MANY}\ntls = {{ cert = \"localhost.crt\", key = \"localhost.key\" }}");
     house.reconfigure(MANY, &tls);
-    let gateway = start(&house);
+    let gateway = house.start();
     let config = authority.client(&[&TLS13], &["http/1.1"]);
     let request = house.request("GET /public/x", &[], "");
     let each = each(&gateway, 400, 28_000, || {
@@ -94,7 +86,7 @@ fn an_idle_connection_under_tls_costs_what_tls_keeps() {
 fn an_idle_connection_of_http_2_costs_what_it_keeps() {
     let upstream = Upstream::hello();
     let house = house(&upstream.url());
-    let gateway = start(&house);
+    let gateway = house.start();
     let host = house.host();
     let fields =
         [(":method", "GET"), (":scheme", "http"), (":authority", &*host), (":path", "/public/x")];
