@@ -76,7 +76,7 @@ impl Activity {
     }
 
     /// Whether nothing goes on: no head, no answer, and nothing waits for the client to take it.
-    fn is_silent(&self) -> bool {
+    pub(super) fn is_silent(&self) -> bool {
         self.in_flight.get() == 0 && !self.blocked.get() && !self.head_open.get()
     }
 

@@ -364,7 +364,16 @@ where
                 Judgement::Goes => {}
                 Judgement::Late => return Poll::Ready(Pause::Late),
                 Judgement::Stalled => return Poll::Ready(Pause::Stalled),
-                Judgement::Quiet => return park(connection, cx),
+                Judgement::Quiet => {
+                    // hyper may not have noticed yet that nobody reads a body to its end: then the
+                    // rest of it would be parked, and read as a request.
+                    if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+                        return Poll::Ready(Pause::Ended(ended));
+                    }
+                    if activity.is_silent() {
+                        return park(connection, cx);
+                    }
+                }
             }
             tick.as_mut().reset(now + every);
         }

@@ -286,8 +286,10 @@ impl Store {
     /// Whether the store takes transactions now: for `/readyz`. Where a change has failed, as on a
     /// full disk, it writes; else it does not, so that who asks often wears no disk.
     pub async fn ping(&self) -> Result<(), Unavailable> {
-        let ask = if self.failed.load(Relaxed) { Write::Trial } else { Write::Ping };
-        self.write(ask).await?;
+        if !self.failed.load(Relaxed) {
+            return self.write(Write::Ping).await;
+        }
+        self.write(Write::Trial).await?;
         self.failed.store(false, Relaxed);
         Ok(())
     }
@@ -308,7 +310,14 @@ impl Store {
             Ok(()) => within(PATIENCE, answer).await,
             Err(error) => Err(refused(&error)),
         };
-        outcome.inspect_err(|_unavailable| self.failed.store(true, Relaxed))
+        let is_cancelled =
+            || self.cancellation.as_ref().is_some_and(CancellationToken::is_cancelled);
+        outcome.inspect_err(|_unavailable| {
+            // What nobody wants any more is not begun.
+            if !is_cancelled() {
+                self.failed.store(true, Relaxed);
+            }
+        })
     }
 }
 

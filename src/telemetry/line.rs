@@ -153,5 +153,6 @@ fn stands_bare(value: &str) -> bool {
 /// direction marks, line and paragraph separators.
 pub fn is_hostile(c: char) -> bool {
     c.is_control()
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}')
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }

@@ -39,10 +39,13 @@ impl Service for Nothing {
 
     async fn serve(
         self: Rc<Self>,
-        _request: Request<Incoming>,
+        request: Request<Incoming>,
         _peer: Peer,
         _cut: Rc<Cut>,
     ) -> Response<NoBody> {
+        if request.uri() == "/late" {
+            sleep(Duration::from_millis(35)).await;
+        }
         Response::new(NoBody(Empty::new()))
     }
 
@@ -133,6 +136,21 @@ fn a_connection_after_a_body_is_not_parked_at_once() {
         let (early, end, _client) = busy_after(whole, Pace::Slow).await;
         assert_kept_alive(&early.expect("it waits"));
         assert_parked(end);
+    });
+}
+
+/// The answer and the second tick come in one turn: hyper has not noticed yet that nobody reads.
+#[test]
+fn a_connection_whose_body_nobody_read_is_not_parked_by_a_tick_that_comes_with_the_answer() {
+    run(async {
+        tokio::task::spawn_local(async {
+            sleep(Duration::from_millis(28)).await;
+            let end = Instant::now() + Duration::from_millis(40);
+            while Instant::now() < end {}
+        });
+        let sent = "POST /late HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\nGET / HT";
+        let (_, end, _client) = busy_after(sent, Pace::Slow).await;
+        assert!(matches!(end, End::Linger(_)));
     });
 }
 

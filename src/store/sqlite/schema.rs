@@ -17,7 +17,8 @@ pub(super) fn upgrade(database: &mut Connection, path: &Path) -> Result<(), Open
 /// Writes the version again, to see whether anything can be written. An UPDATE to the same value
 /// would write nothing.
 pub(super) fn write_again(database: &Connection) -> rusqlite::Result<()> {
-    write_version(database, NEWEST)
+    let found = database.query_row("SELECT version FROM schema_version", [], |row| row.get(0))?;
+    write_version(database, found)
 }
 
 /// The version of the schema, 0 for none yet; refuses what is no store, or too new a one.
