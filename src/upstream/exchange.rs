@@ -120,7 +120,7 @@ async fn alone(
     call: &Call,
 ) -> Result<Response<AnswerBody>, Box<Failed>> {
     let waits = pool.waits().with(&call.timeouts);
-    match pool.room(call.client) {
+    match pool.room() {
         Some(Room::Link(link)) => used(link, request, (call, waits)).await,
         Some(Room::Lease(lease)) => Box::pin(fresh(lease, request, (call, waits))).await,
         None => Box::pin(later(pool, request, (call, waits))).await,
@@ -133,7 +133,7 @@ async fn later(
     request: Box<Request<Sent>>,
     (call, waits): (&Call, Waits),
 ) -> Result<Response<AnswerBody>, Box<Failed>> {
-    match pool.wait_for_room(call.client, waits.connect).await {
+    match pool.wait_for_room(waits.connect).await {
         Ok(Room::Link(link)) => used(link, request, (call, waits)).await,
         Ok(Room::Lease(lease)) => fresh(lease, request, (call, waits)).await,
         Err(failure) => Err(Failed::boxed(failure, Some(*request))),

@@ -162,10 +162,6 @@ impl Link {
         self.spoiled = true;
     }
 
-    pub(super) fn lease(&self) -> &Lease {
-        &self.lease
-    }
-
     /// The address at its other end; None: it has none.
     pub(super) fn peer(&self) -> Option<IpAddr> {
         self.lease.peer()

@@ -13,7 +13,6 @@ mod exchange;
 mod group;
 mod headers;
 mod health;
-mod holders;
 mod link;
 mod location;
 mod outbound;

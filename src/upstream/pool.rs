@@ -12,7 +12,6 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::Failure;
-use super::holders::Holders;
 use super::link::Link;
 use super::resolve::Place;
 use super::socket::Socket;
@@ -36,11 +35,9 @@ pub(super) struct Pool {
     /// The one used last is taken first, so that the rest can grow old.
     idle: RefCell<Vec<(Instant, Box<Link>)>>,
     swept: Cell<bool>,
-    holders: Holders,
-    /// Requests that wait for any place.
-    waiting: Queue,
-    /// Those of networks for which the last places are not.
-    waiting_longer: Queue,
+    /// Requests that wait for a place, and what wakes the next of them.
+    waiting: Cell<usize>,
+    freed: Notify,
     uploads: Uploads,
     streams: Streams,
     /// Where its name led when it was last looked up; None: to wherever it was connected.
@@ -61,15 +58,6 @@ pub(super) enum Room {
     Link(Box<Link>),
     /// On a new one.
     Lease(Lease),
-}
-
-impl Room {
-    fn lease(&self) -> &Lease {
-        match self {
-            Self::Link(link) => link.lease(),
-            Self::Lease(lease) => lease,
-        }
-    }
 }
 
 impl Pool {
@@ -103,9 +91,8 @@ impl Pool {
             open: Cell::new(0),
             idle: RefCell::default(),
             swept: Cell::new(false),
-            holders: Holders::default(),
-            waiting: Queue::default(),
-            waiting_longer: Queue::default(),
+            waiting: Cell::new(0),
+            freed: Notify::new(),
             uploads: Uploads::default(),
             addresses: RefCell::default(),
             followed: Cell::new(false),
@@ -189,70 +176,37 @@ impl Pool {
         if self.uploads.admit(upload, client, most) { Ok(()) } else { Err(Failure::Full) }
     }
 
-    /// Room for a request, if there is any now for its client.
-    pub(super) fn room(self: &Rc<Self>, client: Option<IpAddr>) -> Option<Room> {
-        if self.keeps_from(client) {
-            return None;
+    /// Room for a request, if there is any now.
+    pub(super) fn room(self: &Rc<Self>) -> Option<Room> {
+        if let Some(link) = self.take() {
+            return Some(Room::Link(link));
         }
-        let room = match self.take() {
-            Some(link) => Room::Link(link),
-            None => Room::Lease(Lease::take(self)?),
-        };
-        room.lease().hold(client);
-        Some(room)
-    }
-
-    /// Whether what is free is kept for networks that hold less: else a client that reads its
-    /// answers slowly, or not at all, would keep everybody else out.
-    fn keeps_from(&self, client: Option<IpAddr>) -> bool {
-        let few = (self.reserve() / 4).max(1);
-        self.is_scarce() && client.is_some_and(|client| self.holders.of(client) >= few)
-    }
-
-    /// Whether only the reserve is left.
-    fn is_scarce(&self) -> bool {
-        let used = self.open.get().saturating_sub(self.idle.borrow().len());
-        used.saturating_add(self.reserve()) >= self.limits.connections
-    }
-
-    /// Places that are not for those who hold many.
-    fn reserve(&self) -> usize {
-        self.limits.connections / 8
+        Lease::take(self).map(Room::Lease)
     }
 
     /// Waits for room, at most as long as for a connection.
     pub(super) async fn wait_for_room(
         self: &Rc<Self>,
-        client: Option<IpAddr>,
         patience: Duration,
     ) -> Result<Room, Failure> {
-        self.wait_for(client, Instant::now() + patience, || self.room(client)).await
+        self.wait_for(Instant::now() + patience, || self.room()).await
     }
 
     /// Waits until something can be taken of what is given back here.
     pub(super) async fn wait_for<T>(
         &self,
-        client: Option<IpAddr>,
         end: Instant,
         take: impl Fn() -> Option<T>,
     ) -> Result<T, Failure> {
         if let Some(taken) = take() {
             return Ok(taken);
         }
-        // Everybody waits whom all places together would hold.
-        let most = self.limits.connections.saturating_add(self.reserve());
-        let all = self.waiting.count.get().saturating_add(self.waiting_longer.count.get());
-        if all >= most {
+        if self.waiting.get() >= self.limits.connections {
             return Err(Failure::Full);
         }
+        let _waiting = Waiting::begin(self);
         loop {
-            let keeps = self.keeps_from(client);
-            if keeps {
-                // What it was woken for may be for another.
-                self.tell_next();
-            }
-            let waiting = Waiting::begin(if keeps { &self.waiting_longer } else { &self.waiting });
-            let freed = waiting.0.freed.notified();
+            let freed = self.freed.notified();
             if let Some(taken) = take() {
                 return Ok(taken);
             }
@@ -295,7 +249,6 @@ impl Pool {
         if self.has_left(link.peer()) {
             return;
         }
-        link.lease().hold(None);
         self.idle.borrow_mut().push((Instant::now(), link));
         self.tell_next();
         if !self.swept.replace(true) {
@@ -331,10 +284,8 @@ impl Pool {
     }
 
     fn tell_next(&self) {
-        if self.waiting.count.get() > 0 {
-            self.waiting.freed.notify_one();
-        } else if self.waiting_longer.count.get() > 0 && !self.is_scarce() {
-            self.waiting_longer.freed.notify_one();
+        if self.waiting.get() > 0 {
+            self.freed.notify_one();
         }
     }
 
@@ -378,26 +329,19 @@ async fn follow(pool: Weak<Pool>) {
     }
 }
 
-/// Requests that wait for a place, and what wakes the next of them.
-#[derive(Debug, Default)]
-struct Queue {
-    count: Cell<usize>,
-    freed: Notify,
-}
-
 /// A request that waits for a place, counted.
-struct Waiting<'a>(&'a Queue);
+struct Waiting<'a>(&'a Pool);
 
 impl<'a> Waiting<'a> {
-    fn begin(queue: &'a Queue) -> Self {
-        queue.count.set(queue.count.get().saturating_add(1));
-        Self(queue)
+    fn begin(pool: &'a Pool) -> Self {
+        pool.waiting.set(pool.waiting.get().saturating_add(1));
+        Self(pool)
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.count.set(self.0.count.get().saturating_sub(1));
+        self.0.waiting.set(self.0.waiting.get().saturating_sub(1));
     }
 }
 
@@ -405,8 +349,6 @@ impl Drop for Waiting<'_> {
 pub(super) struct Lease {
     pool: Rc<Pool>,
     peer: Cell<Option<IpAddr>>,
-    /// Whose request is under way on it alone.
-    holder: Cell<Option<IpAddr>>,
 }
 
 impl Lease {
@@ -415,21 +357,11 @@ impl Lease {
             return None;
         }
         pool.open.set(pool.open.get().saturating_add(1));
-        Some(Self { pool: Rc::clone(pool), peer: Cell::new(None), holder: Cell::new(None) })
+        Some(Self { pool: Rc::clone(pool), peer: Cell::new(None) })
     }
 
     pub(super) fn pool(&self) -> &Rc<Pool> {
         &self.pool
-    }
-
-    /// Counts it as this client's from now on.
-    fn hold(&self, client: Option<IpAddr>) {
-        if let Some(before) = self.holder.replace(client) {
-            self.pool.holders.end(before);
-        }
-        if let Some(client) = client {
-            self.pool.holders.begin(client);
-        }
     }
 
     /// The address that it is connected to.
@@ -440,7 +372,6 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.hold(None);
         self.pool.open.set(self.pool.open.get().saturating_sub(1));
         self.pool.tell_next();
         self.pool.streams.tell_next();

@@ -208,7 +208,7 @@ pub(super) async fn place(
 
 /// A connection that takes no other request. None: see [`place`].
 async fn alone(pool: &Rc<Pool>, end: Instant) -> Result<Option<Ticket>, Failure> {
-    let lease = pool.wait_for(None, end, || match pool.streams().speaks() {
+    let lease = pool.wait_for(end, || match pool.streams().speaks() {
         Speaks::Http1 => Some(None),
         Speaks::Http2 | Speaks::Either => Lease::take(pool).map(Some),
     });

@@ -26,7 +26,7 @@ impl Uploads {
 }
 
 /// An IPv4 address, or the /64 that a customer gets of IPv6.
-pub(super) fn network(client: IpAddr) -> IpAddr {
+fn network(client: IpAddr) -> IpAddr {
     match client {
         IpAddr::V4(_) => client,
         IpAddr::V6(address) => {

@@ -374,46 +374,6 @@ fn one_address_cannot_hold_every_place_with_stalled_uploads() {
 }
 
 #[test]
-fn one_address_cannot_hold_every_place_with_answers_that_it_does_not_read() {
-    let upstream = Upstream::scripted(|seen, stream| {
-        if seen.line() == "GET /public/x" {
-            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
-            return Then::KeepOpen;
-        }
-        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n");
-        while stream.write_all(&[b'x'; 1 << 16]).is_ok() {}
-        Then::Close
-    });
-    let options = "max_connections = 16\ntimeouts = { connect = \"1s\" }";
-    let gateway = gateway(&format!("{}\n{options}", servers(&[&upstream])));
-    let from = |last: u8| {
-        let address = Ipv4Addr::new(127, 0, 0, last).into();
-        Client::connect_from(address, gateway.address())
-    };
-    let unread = |last: u8| {
-        let mut client = from(last);
-        client.send(gateway.request("GET /public/large", &[], ""));
-        client
-    };
-    let ask = |last: u8| from(last).ask(gateway.request("GET /public/x", &[], ""));
-    let mut greedy: Vec<_> = (0..14).map(|_| unread(1)).collect();
-    for client in &mut greedy {
-        assert_eq!(client.head().expect("an answer").0, 200);
-    }
-    // One more waits in vain; whoever holds less does not.
-    for _ in 0..20 {
-        ask(2).expect(200);
-    }
-    let mut second = unread(2);
-    assert_eq!(second.head().expect("an answer").0, 200);
-    ask(3).expect(200);
-    assert_eq!(ask(1).expect(503).member("code"), "upstream_busy");
-    let mut next = unread(1);
-    drop((greedy.pop(), greedy.pop()));
-    assert_eq!(next.head().expect("an answer").0, 200);
-}
-
-#[test]
 fn a_request_waits_for_a_place_and_no_longer_than_for_a_connection() {
     let slow = Upstream::scripted(|seen, stream| {
         if seen.line() == "GET /public/slow" {

@@ -112,7 +112,7 @@ async fn both() -> (TcpListener, TcpListener, u16) {
 
 /// One more connection, given back at once; where it leads.
 async fn connect(pool: &Rc<Pool>) -> IpAddr {
-    let Some(Room::Lease(lease)) = pool.room(None) else { panic!("something is idle") };
+    let Some(Room::Lease(lease)) = pool.room() else { panic!("something is idle") };
     let link = Pool::connect(lease, PATIENCE).await.unwrap();
     let peer = link.peer().unwrap();
     pool.keep(link);
@@ -121,7 +121,7 @@ async fn connect(pool: &Rc<Pool>) -> IpAddr {
 
 /// Whether a connection is idle; it is used up.
 fn is_idle(pool: &Rc<Pool>) -> bool {
-    matches!(pool.room(None), Some(Room::Link(_)))
+    matches!(pool.room(), Some(Room::Link(_)))
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn what_is_under_way_ends_and_is_then_closed() {
         let names = Names::saying(Says::At(vec![ONE])).await;
         let pool = names.pool(port);
         connect(&pool).await;
-        let Some(Room::Link(under_way)) = pool.room(None) else { panic!("nothing is idle") };
+        let Some(Room::Link(under_way)) = pool.room() else { panic!("nothing is idle") };
         names.say(Says::At(vec![OTHER]));
         pool.look_again().await;
         pool.keep(under_way);

@@ -44,7 +44,7 @@ fn a_quiet_upstream_has_a_few_retries_at_a_time_and_no_more() {
 #[test]
 fn a_fifth_of_what_is_under_way_may_be_tried_again() {
     let (group, _) = group(2, |_| {});
-    let under_way: Vec<Room> = (0..50).map(|_| group.servers[0].room(None).unwrap()).collect();
+    let under_way: Vec<Room> = (0..50).map(|_| group.servers[0].room().unwrap()).collect();
     let tried = Set::default().with(0);
     let mut held = Vec::new();
     while let Some((_, _, retry)) = group.again(tried, None) {
@@ -129,8 +129,8 @@ fn a_server_whose_connections_are_all_tunnels_is_full_though_requests_may_share_
         upstream.servers.iter_mut().for_each(|server| server.protocol = Protocol::H2c);
         upstream.max_connections = 2;
     });
-    let _first = group.servers[0].room(None).unwrap();
+    let _first = group.servers[0].room().unwrap();
     assert_eq!(chosen(&group, 10), [5, 5], "there is room for a connection");
-    let _second = group.servers[0].room(None).unwrap();
+    let _second = group.servers[0].room().unwrap();
     assert_eq!(chosen(&group, 10), [0, 10]);
 }
