@@ -37,9 +37,7 @@ impl Worker {
             );
         }
     }
-}
 
-impl Worker {
     /// Tells the operator of a cookie of ours that came twice in a request; its value is not told.
     pub fn doubled_cookie(&self, name: &str, request: RequestId) {
         let core = &self.0.core;
