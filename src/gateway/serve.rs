@@ -263,7 +263,7 @@ impl Gateway {
         // In a box, since each stage above would carry it along, and move it.
         let answer = Box::pin(self.pools.send(outbound, upload)).await;
         visit.exchange.upstream_answered();
-        let mut answer = answer.map_err(|failure| Refused::upstream(&failure, &state))?;
+        let mut answer = answer.map_err(|failure| unanswered(visit, &failure, &state))?;
         upstream::clean_answer(answer.headers_mut(), keeper);
         returning.rewrite(answer.headers_mut(), visit.snapshot.header_rules(), keeper);
         if let (Some(protocol), Some(tunnel)) = (protocol, answer.body_mut().take_tunnel()) {
@@ -319,6 +319,14 @@ impl Gateway {
         }
         answer
     }
+}
+
+/// Why there is no answer, for the operator; the client is told no cause.
+fn unanswered(visit: &mut Visit, failure: &upstream::Failure, state: &UploadState) -> Refused {
+    if let Some(kind) = failure.kind() {
+        visit.exchange.upstream_failed(kind, &failure.to_string());
+    }
+    Refused::upstream(failure, state)
 }
 
 fn has_body(upload: &Arriving) -> bool {

@@ -148,6 +148,16 @@ impl Exchange {
         self.facts.upstream_took = self.forwarded.map(|then| now.saturating_sub(then));
     }
 
+    /// There is no answer of the upstream's: what kind of reason that has, and why. The operator is
+    /// told.
+    pub fn upstream_failed(&mut self, kind: &'static str, why: &str) {
+        let why: String = why.chars().take(LONGEST_WHY).collect();
+        if let Some(upstream) = &self.facts.upstream {
+            self.desk.core.gives_no_answer(upstream, (kind, &why));
+        }
+        self.facts.error = Some(why);
+    }
+
     /// The status of the answer.
     pub fn status(&mut self, status: StatusCode) {
         self.facts.status = Some(status);
@@ -175,6 +185,9 @@ impl Exchange {
         self.facts.complete = true;
     }
 }
+
+/// Characters of why there is no answer: some of it may come from the application.
+const LONGEST_WHY: usize = 300;
 
 impl Drop for Exchange {
     fn drop(&mut self) {

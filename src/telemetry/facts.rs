@@ -30,6 +30,8 @@ pub(super) struct Facts {
     pub(super) upstream: Option<Arc<str>>,
     /// From forwarding to the head of the upstream's answer.
     pub(super) upstream_took: Option<Duration>,
+    /// Why the upstream gave no answer.
+    pub(super) error: Option<String>,
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
     /// The answer was handed over whole.
@@ -69,6 +71,9 @@ impl Facts {
         }
         if let Some(took) = self.upstream_took {
             line.millis("upstream_ms", took);
+        }
+        if let Some(error) = &self.error {
+            line.text("error", error);
         }
         if !self.complete {
             line.number("aborted", true);

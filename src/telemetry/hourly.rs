@@ -1,12 +1,15 @@
-//! What the operator is told about once an hour, with the remedy, since it comes with request after
-//! request: forwarding headers from a peer that is not trusted, most often a proxy that nobody told us
-//! of; and cookies of ours that come twice.
+//! What the operator is told about once an hour, since it comes with request after request:
+//! forwarding headers from a peer that is not trusted, most often a proxy that nobody told us of;
+//! cookies of ours that come twice; applications that give no answer.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::{Counter, RequestId, Worker};
+use super::line::escape;
+use super::{Core, Counter, RequestId, Worker, lock};
 
 /// When the operator is told next, in seconds of uptime. All workers read it and one writes it,
 /// once an hour.
@@ -51,6 +54,35 @@ impl Worker {
     }
 }
 
+/// Upstreams that gave no answer, each with the kinds of reasons why.
+#[derive(Debug, Default)]
+pub(super) struct Failing(Mutex<BTreeMap<(Arc<str>, &'static str), Hourly>>);
+
+impl Failing {
+    fn is_due(&self, upstream: &Arc<str>, kind: &'static str, now: Duration) -> bool {
+        lock(&self.0).entry((Arc::clone(upstream), kind)).or_default().is_due(now)
+    }
+}
+
+impl Core {
+    /// Tells the operator why an upstream gives no answer: of each kind of reason about once an hour.
+    pub(super) fn gives_no_answer(&self, upstream: &Arc<str>, (kind, why): (&'static str, &str)) {
+        if self.failing.is_due(upstream, kind, self.clock.uptime()) {
+            let shown = |text: &str| {
+                let mut shown = Vec::new();
+                escape(&mut shown, text);
+                String::from_utf8_lossy(&shown).into_owned()
+            };
+            tracing::warn!(
+                "the upstream {} gives no answer: {} (told about once an hour; the access lines \
+                 tell of each request)",
+                shown(upstream),
+                shown(why)
+            );
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,5 +93,14 @@ mod tests {
         let told = [0, 1, 3_599, 3_600, 3_601, 9_000, 9_001]
             .map(|second| hourly.is_due(Duration::from_secs(second)));
         assert_eq!(told, [true, false, false, true, false, true, false]);
+    }
+
+    #[test]
+    fn each_kind_of_failure_of_each_upstream_is_told_once_an_hour() {
+        let (failing, [one, other]) = (Failing::default(), ["one", "other"].map(Arc::<str>::from));
+        let told = [(&one, "a"), (&one, "b"), (&one, "a"), (&other, "a"), (&other, "a")]
+            .map(|(upstream, kind)| failing.is_due(upstream, kind, Duration::ZERO));
+        assert_eq!(told, [true, true, false, true, false]);
+        assert!(failing.is_due(&one, "a", Duration::from_secs(3_600)));
     }
 }

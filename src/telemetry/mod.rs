@@ -36,7 +36,7 @@ pub use request_id::{RequestId, X_REQUEST_ID};
 
 use self::cells::{Cells, WorkerCells};
 use self::exposition::Page;
-use self::hourly::Hourly;
+use self::hourly::{Failing, Hourly};
 use self::output::{Bounds, Queue, Sink, Sinks, Stream, Writer};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Level, Log, LogFormat};
@@ -65,6 +65,7 @@ struct Core {
     writer: Writer,
     stranger_told: Hourly,
     doubling_told: Hourly,
+    failing: Failing,
 }
 
 impl Telemetry {
@@ -100,6 +101,7 @@ impl Telemetry {
             writer,
             stranger_told: Hourly::default(),
             doubling_told: Hourly::default(),
+            failing: Failing::default(),
         })))
     }
 

@@ -143,6 +143,17 @@ fn an_exchange_dropped_unfinished_writes_an_aborted_line() {
 }
 
 #[test]
+fn why_an_upstream_gave_no_answer_is_told_in_so_many_characters() {
+    let house = House::new();
+    let mut exchange = house.telemetry.worker().exchange();
+    visit(&mut exchange, &house.clock);
+    exchange.upstream_failed("answer", &"é".repeat(10_000));
+    drop(exchange);
+    let line: serde_json::Value = serde_json::from_str(&house.access()).unwrap();
+    assert_eq!(line["error"], "é".repeat(300), "{line}");
+}
+
+#[test]
 fn a_panicking_request_still_leaves_its_line() {
     let house = House::new();
     let telemetry = house.telemetry.clone();
@@ -265,7 +276,10 @@ fn the_reference_names_the_fields_of_both_lines() {
     let (access, audit) = page.split_once("\n## Audit lines\n").unwrap();
     let (_, access) = access.split_once("\n## Access lines\n").unwrap();
     let house = House::new();
-    visit(&mut house.telemetry.worker().exchange(), &house.clock);
+    let mut exchange = house.telemetry.worker().exchange();
+    visit(&mut exchange, &house.clock);
+    exchange.upstream_failed("answer", "nonsense");
+    drop(exchange);
     house.telemetry.audit().write(full_event(RequestId::new(house.clock.now())));
     assert_eq!(documented(access), fields(&house.access()), "access lines");
     assert_eq!(documented(audit), fields(&house.audit()), "audit lines");

@@ -50,6 +50,21 @@ pub enum Failure {
     Upload,
 }
 
+impl Failure {
+    /// A name for reasons of this kind; None: nothing is wrong with the upstream.
+    pub const fn kind(&self) -> Option<&'static str> {
+        match self {
+            Self::Connect(_) => Some("connect"),
+            Self::Protocol(_) => Some("protocol"),
+            Self::Answer(_) => Some("answer"),
+            Self::TimedOut => Some("timed_out"),
+            Self::Full => Some("full"),
+            Self::Down => Some("down"),
+            Self::Upload => None,
+        }
+    }
+}
+
 /// A request that is ready to go.
 struct Framed<'a> {
     group: &'a Rc<Group>,

@@ -79,7 +79,7 @@ impl Lost {
     }
 
     fn unsent(cause: &h2::Error, request: Request<Sent>) -> Box<Self> {
-        let failure = Failure::Answer(cause.to_string());
+        let failure = Failure::Answer(for_logs(cause));
         Box::new(Self { failure, unprocessed: true, request: Some(request) })
     }
 }
@@ -246,9 +246,18 @@ impl Stream {
         let unprocessed = cause.is_remote() && (refused || cause.is_go_away());
         let repeatable = cause.is_io() && self.interim == 0 && call.may_repeat();
         let untouched = if unprocessed || repeatable { self.sending.untouched() } else { None };
-        let failure = Failure::Answer(cause.to_string());
+        let failure = Failure::Answer(for_logs(cause));
         let request = untouched.map(|body| Request::from_parts(head, body));
         Box::new(Lost { failure, unprocessed, request })
+    }
+}
+
+/// Without what a GOAWAY tells beside its reason, which "could contain security- or
+/// privacy-sensitive data" (RFC 9113 section 6.8).
+fn for_logs(cause: &h2::Error) -> String {
+    match cause.reason() {
+        Some(reason) if cause.is_go_away() => format!("the connection ends: {reason}"),
+        Some(_) | None => cause.to_string(),
     }
 }
 

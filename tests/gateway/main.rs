@@ -84,6 +84,7 @@ mod threats;
 mod throttling;
 mod tls;
 mod tokens;
+mod troubles;
 mod unix_socket;
 mod upgrades;
 mod upstream_tls;

@@ -67,6 +67,7 @@ fn a_hostile_value_stays_in_its_field_and_line() {
         path: Some(HOSTILE.into()),
         route: Some(HOSTILE.into()),
         upstream: Some(HOSTILE.into()),
+        error: Some(HOSTILE.into()),
         ..facts()
     };
     let escaped = "\"/x\\\" 200 \\\"\\\\\\u000d\\u000a{\\\"event\\\":\\\"auth.login.success\\\"}\\u0000\\u001b[2J\\u007f\\u009b\\u202e\\u2028é💥\"";
@@ -78,7 +79,7 @@ fn a_hostile_value_stays_in_its_field_and_line() {
     }
     let json = written(&hostile, LogFormat::Json);
     let read: serde_json::Value = serde_json::from_str(&json).unwrap();
-    for field in ["path", "route", "upstream"] {
+    for field in ["path", "route", "upstream", "error"] {
         assert_eq!(read[field], HOSTILE, "{json}");
     }
     assert!(written(&hostile, LogFormat::Text).contains(&format!(" path={escaped} status=")));

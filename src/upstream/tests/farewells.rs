@@ -84,9 +84,13 @@ impl Raw {
     }
 
     async fn say_farewell(&mut self, last: u32, reason: u32) {
-        self.say(GOAWAY, (0, 0), &[last.to_be_bytes(), reason.to_be_bytes()].concat()).await;
+        let payload = [&last.to_be_bytes()[..], &reason.to_be_bytes(), DEBUG.as_bytes()].concat();
+        self.say(GOAWAY, (0, 0), &payload).await;
     }
 }
+
+/// What a server may add for whoever looks after it.
+const DEBUG: &str = "cookie: s3cret";
 
 const PATIENCE: Duration = Duration::from_millis(500);
 
@@ -166,6 +170,24 @@ fn what_a_farewell_includes_is_never_sent_once_more() {
             // `:method: GET` (RFC 7541 appendix A).
             assert!(head.payload.contains(&0x82), "{:?}", head.payload);
         }
+    });
+}
+
+#[test]
+fn of_a_farewell_only_the_reason_is_told() {
+    run(async {
+        let house = house().await;
+        let mut client = client(&house, POST).await;
+        let mut leaving = Vec::new();
+        for _ in 0..3 {
+            let mut server = Raw::accepted(&house).await;
+            server.is_asked(1).await;
+            server.say_farewell(0, INTERNAL_ERROR).await;
+            leaving.push(server);
+        }
+        assert!(client.head().await.starts_with("HTTP/1.1 502 "));
+        let why = house.failures()[0].to_string();
+        assert!(why.contains("internal error") && !why.contains(DEBUG), "{why}");
     });
 }
 
