@@ -27,6 +27,7 @@ use crate::identity::{Role, SessionId, UserId, Username};
 use crate::password::PasswordHash;
 use crate::revocation::Revocations;
 use crate::session::{EndReason, Row};
+use crate::telemetry::Hourly;
 
 use operation::{Op, Read, Reply, Write};
 
@@ -46,12 +47,20 @@ pub struct Store {
     reads: Option<mpsc::Sender<Read>>,
     /// Fed with every commit, before it is answered: whoever asked may have left.
     ended: Arc<Revocations>,
-    /// Whether a change failed since the store was last seen to be well.
-    failed: Arc<AtomicBool>,
+    troubles: Arc<Troubles>,
     /// None: whoever waits for the answer may leave.
     cancellation: Option<CancellationToken>,
     /// The last field: what the writer and the readers listen to is dropped before it.
     _writer: Arc<sqlite::Ending>,
+}
+
+/// How the store fares.
+#[derive(Debug)]
+struct Troubles {
+    /// Whether a change failed since the store was last seen to be well.
+    failed: AtomicBool,
+    told: Hourly,
+    clock: Clock,
 }
 
 /// Where the store is.
@@ -61,6 +70,12 @@ pub enum Place<'a> {
     File(&'a Path),
     /// In memory.
     Memory,
+}
+
+impl Troubles {
+    fn new(clock: &Clock) -> Self {
+        Self { failed: AtomicBool::new(false), told: Hourly::default(), clock: clock.clone() }
+    }
 }
 
 impl Store {
@@ -286,22 +301,26 @@ impl Store {
     /// Whether the store takes transactions now: for `/readyz`. Where a change has failed, as on a
     /// full disk, it writes; else it does not, so that who asks often wears no disk.
     pub async fn ping(&self) -> Result<(), Unavailable> {
-        if !self.failed.load(Relaxed) {
+        if !self.troubles.failed.load(Relaxed) {
             return self.write(Write::Ping).await;
         }
         self.write(Write::Trial).await?;
-        self.failed.store(false, Relaxed);
+        self.troubles.failed.store(false, Relaxed);
         Ok(())
     }
 
     async fn read<T>(&self, ask: impl FnOnce(Reply<T>) -> Read) -> Result<T, Unavailable> {
         let (reply, answer) = Reply::new(self.cancellation.clone());
         let read = ask(reply);
-        match &self.reads {
-            Some(reads) => reads.try_send(read).map_err(|error| refused(&error))?,
-            None => self.operations.try_send(Op::Read(read)).map_err(|error| refused(&error))?,
-        }
-        within(PATIENCE, answer).await
+        let sent = match &self.reads {
+            Some(reads) => reads.try_send(read).map_err(|error| refused(&error)),
+            None => self.operations.try_send(Op::Read(read)).map_err(|error| refused(&error)),
+        };
+        let outcome = match sent {
+            Ok(()) => within(PATIENCE, answer).await,
+            Err(unavailable) => Err(unavailable),
+        };
+        outcome.inspect_err(|unavailable| self.tell(unavailable))
     }
 
     async fn write<T>(&self, ask: impl FnOnce(Reply<T>) -> Write) -> Result<T, Unavailable> {
@@ -312,12 +331,24 @@ impl Store {
         };
         let is_cancelled =
             || self.cancellation.as_ref().is_some_and(CancellationToken::is_cancelled);
-        outcome.inspect_err(|_unavailable| {
+        outcome.inspect_err(|unavailable| {
             // What nobody wants any more is not begun.
             if !is_cancelled() {
-                self.failed.store(true, Relaxed);
+                self.troubles.failed.store(true, Relaxed);
+                self.tell(unavailable);
             }
         })
+    }
+
+    /// Whoever asked is told no cause.
+    fn tell(&self, Unavailable(cause): &Unavailable) {
+        if self.troubles.told.is_due(self.troubles.clock.uptime()) {
+            tracing::error!(
+                "the store fails: {cause}; nobody can sign in or refresh as long as it does: see that \
+                 the disk of server.data_dir has room and is sound, and that no other program keeps \
+                 the database locked (told about once an hour)"
+            );
+        }
     }
 }
 

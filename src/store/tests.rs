@@ -965,7 +965,7 @@ async fn a_full_or_ended_back_end_is_unavailable_at_once() {
         operations,
         reads: None,
         ended: Arc::default(),
-        failed: Arc::default(),
+        troubles: Arc::new(Troubles::new(&Clock::manual(START))),
         cancellation: None,
         _writer: Arc::default(),
     };

@@ -1,6 +1,6 @@
 //! What the operator is told about once an hour, since it comes with request after request:
 //! forwarding headers from a peer that is not trusted, most often a proxy that nobody told us of;
-//! cookies of ours that come twice; applications that give no answer.
+//! cookies of ours that come twice; applications that give no answer; a store that fails.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -14,11 +14,11 @@ use super::{Core, Counter, RequestId, Worker, lock};
 /// When the operator is told next, in seconds of uptime. All workers read it and one writes it,
 /// once an hour.
 #[derive(Debug, Default)]
-pub(super) struct Hourly(AtomicU64);
+pub struct Hourly(AtomicU64);
 
 impl Hourly {
-    /// Whether nobody was told for an hour; then it counts as told.
-    pub(super) fn is_due(&self, now: Duration) -> bool {
+    /// Whether nobody was told for an hour of this uptime; then it counts as told.
+    pub fn is_due(&self, now: Duration) -> bool {
         let (now, due) = (now.as_secs(), self.0.load(Ordering::Relaxed));
         let next = now.saturating_add(3_600);
         now >= due

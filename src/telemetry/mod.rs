@@ -30,13 +30,14 @@ use std::time::Duration;
 pub use access::{Decision, Exchange};
 pub use audit::{Audit, AuditEvent};
 pub use diagnostics::{Diagnostics, diagnostics};
+pub use hourly::Hourly;
 pub use line::is_hostile;
 pub use metrics::{Counter, Gauge, Timing};
 pub use request_id::{RequestId, X_REQUEST_ID};
 
 use self::cells::{Cells, WorkerCells};
 use self::exposition::Page;
-use self::hourly::{Failing, Hourly};
+use self::hourly::Failing;
 use self::output::{Bounds, Queue, Sink, Sinks, Stream, Writer};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Level, Log, LogFormat};

@@ -31,6 +31,16 @@ enum Kind {
     Limit,
 }
 
+impl Kind {
+    /// What SQLite says where there is no room.
+    fn cause(self) -> &'static str {
+        match self {
+            Self::Tmpfs => "database or disk is full",
+            Self::Limit => "disk I/O error",
+        }
+    }
+}
+
 impl Disk {
     /// Every kind that can be had here.
     fn all() -> Vec<Self> {
@@ -210,6 +220,8 @@ fn a_disk_that_fills_signs_nobody_out_and_loses_nothing() {
         assert_eq!(me(address, &alice).status, 200, "a valid access token goes on");
         assert_refused(&logout(address, &leaving), "logout_unfinished");
         assert_eq!(me(address, &leaving).status, 401, "out, though not durably yet");
+        let (told, cause) = (program.told(), disk.kind.cause());
+        assert_eq!(told.matches(&format!("the store fails: {cause}")).count(), 1, "{told}");
 
         disk.make_room(Some(&program));
         assert_eq!(ready(), 200, "though nobody else has written since");

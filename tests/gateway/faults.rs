@@ -125,6 +125,8 @@ fn away_for(how_long: Duration) {
         assert_eq!(store_up(), "0");
     }
     store.execute_batch("ROLLBACK").unwrap();
+    let said = gateway.said();
+    assert_eq!(said.matches("the store fails: ").count(), 1, "{said}");
 
     // Nobody asks again for the logout that was refused.
     eventually("it is finished", || {

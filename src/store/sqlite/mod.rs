@@ -28,7 +28,7 @@ use crate::clock::Clock;
 use crate::revocation::Revocations;
 
 use super::operation::{Op, Read};
-use super::{OpenError, Place, QUEUE, Store};
+use super::{OpenError, Place, QUEUE, Store, Troubles};
 
 /// Opens or makes a store and starts its threads.
 pub(super) fn open(
@@ -48,6 +48,7 @@ pub(super) fn open(
     };
     let (operations, waiting) = mpsc::channel(QUEUE);
     let ended = Arc::<Revocations>::default();
+    let troubles = Arc::new(Troubles::new(clock));
     let (clock, told) = (clock.clone(), Arc::clone(&ended));
     let work = move || {
         write(&mut writer, waiting, (&clock, &told));
@@ -55,8 +56,7 @@ pub(super) fn open(
         readers.into_iter().for_each(|reader| drop(reader.join()));
     };
     let writer = Arc::new(Ending(Some(start("store-writer", path, work)?)));
-    let failed = Arc::default();
-    Ok(Store { operations, reads, ended, failed, cancellation: None, _writer: writer })
+    Ok(Store { operations, reads, ended, troubles, cancellation: None, _writer: writer })
 }
 
 /// Whether there are neither users nor sessions; a missing file is not made, but could be.
