@@ -1,8 +1,14 @@
-//! What the operator is told of what is broken: an application that gives no answer.
+//! What the operator is told of what is broken: an application that gives no answer, a log that
+//! nobody reads.
 
+use std::fs::File;
+use std::io::Read;
+
+use rustix::fs::{CWD, Mode, OFlags, mkfifoat, open};
+use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::{House, Upstream, request};
+use crate::support::{House, Upstream, eventually, request};
 
 /// Where nobody listens.
 const NOWHERE: &str = "127.0.0.1:1";
@@ -71,4 +77,40 @@ fn an_upload_that_the_client_cut_is_nobody_elses_fault() {
     assert_eq!((&line["upstream"], &line["status"]), (&"well".into(), &413.into()), "{line}");
     assert_eq!(line["error"], Value::Null, "{line}");
     assert!(!said.contains("gives no answer"), "{said}");
+}
+
+/// Somebody who reads a FIFO, and nobody else with them.
+fn reader(house: &House, name: &str) -> File {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    open(house.path(name), flags, Mode::empty()).unwrap().into()
+}
+
+#[test]
+fn a_fifo_is_a_log_as_long_as_somebody_reads_it_and_nobody_waits_for_that() {
+    let mut house = house();
+    house.reconfigure("access.log", "access.fifo");
+    mkfifoat(CWD, house.path("access.fifo"), Mode::RUSR | Mode::WUSR).unwrap();
+    house.refusal().tells(&["cannot open the log", "access.fifo: nobody reads this FIFO"]);
+
+    let mut fifo = reader(&house, "access.fifo");
+    let gateway = house.start();
+    house.get("/well", &[]).expect(200);
+    let mut read = [0; 4096];
+    let line = eventually("the line comes", || fifo.read(&mut read).ok().filter(|some| *some > 0));
+    let line = String::from_utf8_lossy(&read[..line]);
+    assert!(line.contains(r#""path":"/well""#), "{line}");
+
+    drop(fifo);
+    for told in [
+        "cannot reopen the log: ",
+        "not reloaded, the configuration in force stays: cannot open the log: ",
+    ] {
+        // Again and again: for a moment, a process that another test begins has the reader too.
+        eventually(told, || {
+            gateway.signal(Signal::HUP);
+            gateway.said().contains(told).then_some(())
+        });
+    }
+    house.get("/well", &[]).expect(200);
+    gateway.stop();
 }

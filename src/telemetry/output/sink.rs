@@ -3,8 +3,11 @@
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::io::Errno;
 
 use super::Stream;
 use super::syslog::Syslog;
@@ -129,10 +132,22 @@ fn write_whole(out: &mut impl Write, batch: &[u8], after_a_failure: bool) -> io:
 }
 
 fn append(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o640)
-        .open(path)
-        .map_err(|cause| io::Error::new(cause.kind(), format!("{}: {cause}", path.display())))
+    open_at_once(path).map_err(|cause| {
+        let is_fifo = || path.metadata().is_ok_and(|found| found.file_type().is_fifo());
+        let why = match Errno::from_io_error(&cause) {
+            Some(Errno::NXIO) if is_fifo() => "nobody reads this FIFO".to_owned(),
+            Some(_) | None => cause.to_string(),
+        };
+        io::Error::new(cause.kind(), format!("{}: {why}", path.display()))
+    })
+}
+
+/// Without waiting for whoever may read a FIFO: they may never come, and who opens may be the one
+/// who heeds a signal to stop.
+fn open_at_once(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.append(true).create(true).mode(0o640);
+    let file = options.custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
+    fcntl_setfl(&file, fcntl_getfl(&file)? - OFlags::NONBLOCK)?;
+    Ok(file)
 }
