@@ -56,6 +56,29 @@ fn an_idle_connection_is_small() {
 }
 
 #[test]
+fn what_very_many_requests_at_one_moment_took_is_given_back() {
+    let upstream = Upstream::hello();
+    let house = house(&upstream.url());
+    let gateway = house.start();
+    let request = house.request("GET /public/x", &[], "");
+    let all_at_once = |count: u64| {
+        let mut clients: Vec<_> = (0..count).map(|_| house.connect()).collect();
+        clients.iter_mut().for_each(|client| client.send(&request));
+        clients.iter_mut().for_each(|client| drop(client.answer().expect("an answer").expect(200)));
+        clients
+    };
+    let _warm = all_at_once(50);
+    let before = gateway.resident();
+    let clients = all_at_once(400);
+    let each = eventually("they are small", || {
+        let each = gateway.resident().saturating_sub(before) / 400;
+        (each <= 9_000).then_some(each)
+    });
+    println!("{each} bytes for each of {} that were asked at one moment", clients.len());
+    gateway.stop();
+}
+
+#[test]
 #[ignore = "slow"]
 fn each_of_eight_thousand_idle_connections_is_small() {
     plain(8_000);
