@@ -53,7 +53,7 @@ mod veil;
 mod tests;
 
 use std::iter;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub use certificate::{BadCertificate, Certificate};
 pub use codes::explain_code;
@@ -85,17 +85,31 @@ pub struct Loaded {
 /// Reads a configuration file and all it names. An `Err` that [`Report::is_unreadable`] means that
 /// there was nothing to judge.
 pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Report> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => read(&text, path, environment),
-        Err(cause) => {
-            let problem = Problem::nowhere(
-                &codes::UNREADABLE,
-                format!("cannot read `{}`: {cause}", path.display()),
-            )
-            .help("name another file with `-c FILE`");
-            Err(Report::new(path, Vec::new(), vec![problem]))
-        }
+    read(&text_of(path)?, path, environment)
+}
+
+/// The data folder of a configuration file, which may be faulty in all else.
+pub fn data_dir(path: &Path, environment: &Environment) -> Result<PathBuf, Report> {
+    let text = text_of(path)?;
+    let context = Context::new(path, environment);
+    let source = Source { path: path.to_owned(), text };
+    let tree = Tree::parse(&source, 0);
+    let server = top(&context, &tree, 0).section("server", &keys::SERVER);
+    if server.has("data_dir") && server.text("data_dir").is_none() {
+        return read(&source.text, path, environment).map(|loaded| loaded.config.server.data_dir);
     }
+    Ok(server::data_dir(&server))
+}
+
+fn text_of(path: &Path) -> Result<String, Report> {
+    std::fs::read_to_string(path).map_err(|cause| {
+        let problem = Problem::nowhere(
+            &codes::UNREADABLE,
+            format!("cannot read `{}`: {cause}", path.display()),
+        )
+        .help("name another file with `-c FILE`");
+        Report::new(path, Vec::new(), vec![problem])
+    })
 }
 
 /// Reads the text of a configuration as if it stood in `file`.

@@ -27,7 +27,9 @@ fn config(gateway: &Gateway) -> Config {
 
 /// What the command line would be told.
 fn order(gateway: &Gateway, order: KeyOrder) -> Answer {
-    administration::administer(config(gateway), Command::Key(order)).expect("it is answered")
+    let data_dir = config(gateway).server.data_dir;
+    let asked = administration::ask(&data_dir, &Command::Key(order)).expect("it is answered");
+    asked.expect("the gateway runs")
 }
 
 fn states(gateway: &Gateway) -> Vec<String> {
