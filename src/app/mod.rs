@@ -55,8 +55,11 @@ pub enum StartError {
     #[error(transparent)]
     DataDir(#[from] DataDirError),
     /// An address cannot be listened on.
-    #[error("{}{}", .0, way_out(.0))]
+    #[error("{}{}", .0, way_out(.0, LISTEN))]
     Listen(#[from] server::ListenError),
+    /// The redirect's address cannot be listened on.
+    #[error("{}{}", .0, way_out(.0, "server.http_redirect.listen"))]
+    Redirect(server::ListenError),
     /// The admin listener's address cannot be listened on.
     #[error(
         "cannot listen on {address} for server.admin: {cause}; choose another address, or \"off\""
@@ -118,18 +121,26 @@ pub enum StartError {
     Routes,
 }
 
+const LISTEN: &str = "server.listen";
+
 /// What the failure to listen does not say by itself.
-fn way_out(error: &server::ListenError) -> String {
+fn way_out(error: &server::ListenError, key: &str) -> String {
     match error {
         server::ListenError::InUse(_) => {
-            "; stop the other one, or choose another address (server.listen; demo --listen)".to_owned()
+            let demo = if key == LISTEN { "; demo --listen" } else { "" };
+            format!("; stop the other one, or choose another address ({key}{demo})")
         }
         server::ListenError::Denied(_) => {
-            "; grant the capability CAP_NET_BIND_SERVICE, or choose a port from 1024 on in server.listen"
-                .to_owned()
+            format!(
+                "; let systemd hand a socket over ({key} = \"systemd\"), grant the capability \
+                 CAP_NET_BIND_SERVICE, or choose a port from 1024 on in {key}"
+            )
         }
-        server::ListenError::NothingHanded => {
-            "; start the gateway by its unit, with a socket unit beside it, or name an address".to_owned()
+        server::ListenError::NothingHanded(_) => {
+            format!(
+                ", and {key} names \"systemd\"; start the gateway by its unit, with a socket unit \
+                 beside it, or name an address"
+            )
         }
         server::ListenError::Handed { .. } => {
             "; a socket unit of the gateway has ListenStream= alone, with an address and a port or a path".to_owned()
@@ -138,13 +149,13 @@ fn way_out(error: &server::ListenError) -> String {
             "; add \"unix\" to server.trusted_proxies, or hand over an address and a port".to_owned()
         }
         server::ListenError::UnixInUse(_) => {
-            "; stop the other one, or choose another file in server.listen".to_owned()
+            format!("; stop the other one, or choose another file in {key}")
         }
         server::ListenError::Unix { cause, .. } => {
             format!(": {cause}; its folder must exist and be writable for the gateway's user")
         }
         server::ListenError::Other { cause, .. } => {
-            format!(": {cause}; choose an address of this machine in server.listen")
+            format!(": {cause}; choose an address of this machine in {key}")
         }
     }
 }

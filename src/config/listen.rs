@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::codes;
-use super::forms::ADDRESS;
+use super::forms::{ADDRESS, Form};
 use super::model::Server;
 use super::problem::Problem;
 use super::section::Section;
@@ -50,6 +50,17 @@ impl fmt::Display for ListenAddress {
         }
     }
 }
+
+/// An address, or a socket of the service manager.
+pub(super) const ADDRESS_OR_SYSTEMD: Form<ListenAddress> = Form {
+    what: ADDRESS.what,
+    examples: r#""0.0.0.0:80", "[::]:80", "systemd""#,
+    unit: None,
+    read: |text| match text {
+        SYSTEMD => Some(ListenAddress::Systemd),
+        address => address.parse().ok().map(ListenAddress::Tcp),
+    },
+};
 
 impl Server {
     /// The listeners that have an IP address.

@@ -1,6 +1,5 @@
 //! `server.tls`, `server.hsts` and `server.http_redirect`.
 
-use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,8 +9,9 @@ use toml::Value;
 use super::certificate::Certificate;
 use super::codes;
 use super::entry::{Entry, table};
-use super::forms::{ADDRESS, DURATION_OR_OFF};
+use super::forms::DURATION_OR_OFF;
 use super::keys;
+use super::listen::{ADDRESS_OR_SYSTEMD, ListenAddress};
 use super::model::Server;
 use super::problem::Problem;
 use super::section::{Section, unreadable};
@@ -32,8 +32,8 @@ pub struct TlsPair {
 /// `server.http_redirect`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpRedirect {
-    /// Where to listen.
-    pub listen: SocketAddr,
+    /// Where to listen: an address, or the socket of the service manager that is named so.
+    pub listen: ListenAddress,
     /// The folder in which an ACME client lays its challenges (RFC 8555 section 8.3).
     pub acme_webroot: Option<PathBuf>,
 }
@@ -167,7 +167,7 @@ pub(super) fn redirect(section: &Section<'_>) -> Option<HttpRedirect> {
     table.needed("listen", "the redirect needs an address of its own, most often port 80");
     let folder = |text: Text| -> PathBuf { section.context.folder.join(text.value) };
     let acme_webroot = table.text("acme_webroot").map(folder);
-    Some(HttpRedirect { listen: table.form("listen", &ADDRESS)?, acme_webroot })
+    Some(HttpRedirect { listen: table.form("listen", &ADDRESS_OR_SYSTEMD)?, acme_webroot })
 }
 
 /// As the configuration writes it.
@@ -194,7 +194,8 @@ pub(super) fn check_redirect(section: &Section<'_>, server: &Server) {
             .help("give the gateway a certificate (`tls`) and an https `public_url`"),
         );
     }
-    if server.tcp_listeners().contains(&redirect.listen) && redirect.listen.port() != 0 {
+    let address = redirect.listen.tcp().filter(|address| address.port() != 0);
+    if address.is_some_and(|address| server.tcp_listeners().contains(&address)) {
         section.tell(
             problem(format!("{} is in `listen` too", redirect.listen), "the same address")
                 .help("give the redirect an address of its own"),

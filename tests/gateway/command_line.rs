@@ -457,7 +457,10 @@ fn a_running_gateway_is_asked_whatever_the_file_has_become() {
             metrics.lines().find(|line| line.starts_with(name)).and_then(of)
         };
         assert_eq!(value().as_deref(), Some("1"), "{faulty}");
-        house.run(&["reload"]).expect(1).tells(&["the configuration in force stays", if faulty.contains("GONE") { "GONE" } else { "workers" }]);
+        house.run(&["reload"]).expect(1).tells(&[
+            "the configuration in force stays",
+            if faulty.contains("GONE") { "GONE" } else { "workers" },
+        ]);
         assert_eq!(value().as_deref(), Some("0"), "{faulty}");
         let list = house.run(&["user", "list", "--json"]).expect(0).json();
         assert_eq!(names(&list), ["admin", "alice"], "{faulty}");
