@@ -411,6 +411,15 @@ an application bears no more than so many, let as many threads serve.
     workers = 1              # in [server]
     max_connections = 1      # in [upstreams.app]"
 
+NO_ROUTES "W015"
+"The file has no route, so the gateway serves its own pages and nothing else. That is how a file
+looks that was cut short, too. A gateway that has routes takes no such
+file over at a reload; a restart does.
+
+    [[routes]]
+    path     = \"/*\"
+    upstream = \"http://127.0.0.1:3000\""
+
 EXPOSED_KEY "W013"
 "A private key that every account of the machine may read is the key of whoever gets any account. It
 should belong to the user that runs the gateway, with mode 0600."

@@ -128,7 +128,12 @@ pub fn read(text: &str, file: &Path, environment: &Environment) -> Result<Loaded
     let config = Document { main, tops, sources: &sources }.read(file);
 
     let trees: Vec<&Tree<'_>> = iter::once(&tree).chain(&trees).collect();
-    let problems = with_syntax(context.into_problems(), &trees, &sources);
+    let mut problems = with_syntax(context.into_problems(), &trees, &sources);
+    // Beside an error it may be what keeps routes from being read.
+    let sound = problems.iter().all(|problem| problem.severity() == Severity::Warning);
+    if sound && config.routes.is_empty() {
+        problems.push(dangers::no_routes());
+    }
     let veiled = sources.iter().zip(&trees).map(|(source, tree)| tree.veiled(source)).collect();
     let report = Report::new(file, veiled, problems);
     if report.count(Severity::Error) > 0 {
