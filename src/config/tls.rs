@@ -72,6 +72,9 @@ pub(super) fn pairs_shown(pairs: &[TlsPair]) -> Entry {
 }
 
 fn read(section: &Section<'_>) -> Option<TlsPair> {
+    if section.has("acme") {
+        return None;
+    }
     let why = "a certificate is of use only with its key";
     let (cert, key) = (section.needed("cert", why), section.needed("key", why));
     let (cert, key) = (cert?, key?);
