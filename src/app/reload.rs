@@ -237,7 +237,10 @@ impl Reloader {
         let (config, generation) = (Arc::new(loaded.config), now.generation + 1);
         let in_force = now.config.routes.len();
         if config.routes.is_empty() && in_force > 0 {
-            return Err(ReloadError::NoRoutes { file: config.file.display().to_string(), in_force });
+            return Err(ReloadError::NoRoutes {
+                file: config.file.display().to_string(),
+                in_force,
+            });
         }
         let frozen = config::frozen(&now.config, &config);
         if !frozen.is_empty() {

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::codes;
+use super::entry::key;
 use super::forms::{DAY, DURATION_OR_OFF};
 use super::identities::twice;
 use super::keys::{self, nearest};
 use super::model::Upstream;
 use super::problem::{Place, Problem};
 use super::section::{Between, Context, Section};
-use super::servers::{self, BALANCE, Balance, UpstreamServer, read_url};
+use super::servers::{self, BALANCE, Balance, UpstreamServer, is_url, read_url};
 use super::upstream_tls;
 use super::value::Text;
 use crate::policy::{Patience, Timeouts, UpstreamId};
@@ -91,10 +92,16 @@ impl Upstreams {
             Some(near) => problem.label(format!("did you mean `{near}`?")),
             None => problem.label("no such upstream"),
         };
-        problem.help(format!(
-            "add `[upstreams.{}]` with its `servers`, or write a URL here",
-            text.shown
-        ))
+        let url = format!("http://{}", text.shown);
+        let shown = &text.shown;
+        problem.help(if shown.contains(':') && is_url(&url) {
+            format!("write \"{url}\"")
+        } else if is_name(shown) {
+            format!("add `[upstreams.{}]` with its `servers`, or write a URL here", key(shown))
+        } else {
+            "write the name of an `[upstreams.NAME]`, or a URL such as \"http://127.0.0.1:3000\""
+                .to_owned()
+        })
     }
 
     /// Whether there is an upstream of this name.
@@ -108,7 +115,7 @@ impl Upstreams {
 }
 
 fn check_name(name: &str, place: Place, context: &Context<'_>) {
-    if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte)) {
+    if is_name(name) {
         return;
     }
     let problem =
@@ -116,6 +123,10 @@ fn check_name(name: &str, place: Place, context: &Context<'_>) {
             .label("not a name")
             .help("use letters, digits and `. _ -`");
     context.tell(problem);
+}
+
+fn is_name(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }
 
 fn check_audience(name: &str, audience: &str, place: Place, context: &Context<'_>) {
