@@ -55,10 +55,10 @@ pub enum StartError {
     #[error(transparent)]
     DataDir(#[from] DataDirError),
     /// An address cannot be listened on.
-    #[error("{}{}", .0, way_out(.0, LISTEN))]
+    #[error("{}{}", .0, sockets::way_out(.0, sockets::LISTEN))]
     Listen(#[from] server::ListenError),
     /// The redirect's address cannot be listened on.
-    #[error("{}{}", .0, way_out(.0, "server.http_redirect.listen"))]
+    #[error("{}{}", .0, sockets::way_out(.0, "server.http_redirect.listen"))]
     Redirect(server::ListenError),
     /// The admin listener's address cannot be listened on.
     #[error(
@@ -119,45 +119,6 @@ pub enum StartError {
     /// The routes do not compile, which `check` tells better.
     #[error("the routes contradict each other; `portcullis check` shows where")]
     Routes,
-}
-
-const LISTEN: &str = "server.listen";
-
-/// What the failure to listen does not say by itself.
-fn way_out(error: &server::ListenError, key: &str) -> String {
-    match error {
-        server::ListenError::InUse(_) => {
-            let demo = if key == LISTEN { "; demo --listen" } else { "" };
-            format!("; stop the other one, or choose another address ({key}{demo})")
-        }
-        server::ListenError::Denied(_) => {
-            format!(
-                "; let systemd hand a socket over ({key} = \"systemd\"), grant the capability \
-                 CAP_NET_BIND_SERVICE, or choose a port from 1024 on in {key}"
-            )
-        }
-        server::ListenError::NothingHanded(_) => {
-            format!(
-                ", and {key} names \"systemd\"; start the gateway by its unit, with a socket unit \
-                 beside it, or name an address"
-            )
-        }
-        server::ListenError::Handed { .. } => {
-            "; a socket unit of the gateway has ListenStream= alone, with an address and a port or a path".to_owned()
-        }
-        server::ListenError::HandedUntrusted => {
-            "; add \"unix\" to server.trusted_proxies, or hand over an address and a port".to_owned()
-        }
-        server::ListenError::UnixInUse(_) => {
-            format!("; stop the other one, or choose another file in {key}")
-        }
-        server::ListenError::Unix { cause, .. } => {
-            format!(": {cause}; its folder must exist and be writable for the gateway's user")
-        }
-        server::ListenError::Other { cause, .. } => {
-            format!(": {cause}; choose an address of this machine in {key}")
-        }
-    }
 }
 
 /// A running gateway. Dropping it stops it at once; [`Running::stop`] lets requests end first.

@@ -177,5 +177,45 @@ fn names(environment: Option<&Environment>) -> Vec<String> {
     names.iter().flat_map(|names| names.split(':')).map(str::to_owned).collect()
 }
 
+/// What the failure to listen does not say by itself.
+pub(super) fn way_out(error: &ListenError, key: &str) -> String {
+    match error {
+        ListenError::InUse(_) => {
+            let demo = if key == LISTEN { "; demo --listen" } else { "" };
+            format!("; stop the other one, or choose another address ({key}{demo})")
+        }
+        ListenError::Denied(_) => {
+            format!(
+                "; let systemd hand a socket over ({key} = \"systemd\"), grant the capability \
+                 CAP_NET_BIND_SERVICE, or choose a port from 1024 on in {key}"
+            )
+        }
+        ListenError::NothingHanded(_) => {
+            format!(
+                ", and {key} names \"systemd\"; start the gateway by its unit, with a socket unit \
+                 beside it, or name an address"
+            )
+        }
+        ListenError::Handed { .. } => {
+            "; a socket unit of the gateway has ListenStream= alone, with an address and a port or a path".to_owned()
+        }
+        ListenError::HandedUntrusted => {
+            "; add \"unix\" to server.trusted_proxies, or hand over an address and a port".to_owned()
+        }
+        ListenError::UnixInUse(_) => {
+            format!("; stop the other one, or choose another file in {key}")
+        }
+        ListenError::Unix { cause, .. } => {
+            format!(": {cause}; its folder must exist and be writable for the gateway's user")
+        }
+        ListenError::Other { cause, .. } => {
+            format!(": {cause}; choose an address of this machine in {key}")
+        }
+    }
+}
+
+/// The key of the ordinary listeners.
+pub(super) const LISTEN: &str = "server.listen";
+
 /// What a socket unit calls the socket of `http_redirect` (`FileDescriptorName=`).
 const REDIRECT: &str = "http_redirect";
