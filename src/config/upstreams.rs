@@ -9,7 +9,8 @@ use super::entry::key;
 use super::forms::{DAY, DURATION_OR_OFF};
 use super::identities::twice;
 use super::keys::{self, nearest};
-use super::model::Upstream;
+use super::listen::is_own;
+use super::model::{Server, Upstream};
 use super::problem::{Place, Problem};
 use super::section::{Between, Context, Section};
 use super::servers::{self, BALANCE, Balance, UpstreamServer, is_url, read_url};
@@ -79,6 +80,29 @@ impl Upstreams {
             return Some(*id);
         }
         Some(self.add(upstream(&route.empty(&keys::UPSTREAM), &name, vec![server]), text.place))
+    }
+
+    /// Tells of servers that are the gateway itself: one request would become thousands.
+    pub(super) fn check_loops(&self, context: &Context<'_>, server: &Server) {
+        for (name, (id, place)) in &self.by_name {
+            let servers = self.all.get(id.0).map(|upstream| &upstream.servers);
+            let own = |candidate: &&UpstreamServer| is_own(server, &candidate.address);
+            let Some(own) = servers.and_then(|servers| servers.iter().find(own)) else { continue };
+            let problem = Problem::new(
+                &codes::LOOP,
+                *place,
+                format!(
+                    "the upstream `{name}` leads back to this gateway: it answers at {}",
+                    own.url()
+                ),
+            )
+            .label("a loop")
+            .because(
+                "each request would come back as another one, until nothing is left to serve with",
+            )
+            .help("name the address of the application, or let `server.listen` name another");
+            context.tell(problem);
+        }
     }
 
     fn undefined(&self, text: &Text) -> Problem {
