@@ -141,7 +141,8 @@ impl<'a> Value<'a> {
                 if accepted { format!("\"{text}\"") } else { form.examples.to_owned() }
             }
         });
-        let with_unit = with_unit.as_ref().map(|with_unit| with_unit as &dyn Fn(&str) -> String);
+        let with_unit =
+            with_unit.as_ref().map(|with_unit| -> &dyn Fn(&str) -> String { with_unit });
         let text = self.text_as(form.what, with_unit)?;
         let read = (form.read)(&text.value);
         if read.is_none() {
