@@ -52,6 +52,7 @@ mod veil;
 #[cfg(test)]
 mod tests;
 
+use std::io::ErrorKind;
 use std::iter;
 use std::path::{Path, PathBuf};
 
@@ -107,9 +108,21 @@ fn text_of(path: &Path) -> Result<String, Report> {
             &codes::UNREADABLE,
             format!("cannot read `{}`: {cause}", path.display()),
         )
-        .help("name another file with `-c FILE`");
+        .help(way_to_read(cause.kind()));
         Report::new(path, Vec::new(), vec![problem])
     })
+}
+
+fn way_to_read(cause: ErrorKind) -> &'static str {
+    if cause == ErrorKind::InvalidData {
+        "save it as UTF-8"
+    } else if cause == ErrorKind::PermissionDenied {
+        "let this user read it, and pass the folders above it (chmod, chown)"
+    } else if cause == ErrorKind::IsADirectory {
+        "this is a folder: name the file in it with `-c FILE`"
+    } else {
+        "name another file with `-c FILE`"
+    }
 }
 
 /// Reads the text of a configuration as if it stood in `file`.

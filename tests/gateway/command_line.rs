@@ -123,7 +123,7 @@ fn what_is_changed_without_a_gateway_holds_when_one_starts() {
     house
         .run_typing(&["user", "add", "alice"], "a long passphrase")
         .expect(1)
-        .tells(&["names of deleted users stay reserved"]);
+        .tells(&["names of deleted users stay reserved", "user delete --free-name"]);
     let gateway = house.start();
     house.try_password("admin", "a long passphrase").expect(200);
     house.try_password("alice", "quite another one").expect(401);
@@ -225,7 +225,8 @@ fn check_says_fine_or_what_is_wrong_or_that_it_could_not_look() {
     let mut house = House::new(&routes("http://127.0.0.1:1"));
     let fine = house.run(&["check"]).expect(0);
     assert!(fine.out.contains("fine; 4 routes, 0 tests passed"), "{fine:?}");
-    house.run(&["check", "--json"]).expect(0);
+    let fine = house.run(&["check", "--json"]).expect(0).json();
+    assert_eq!(fine["failed_tests"], serde_json::json!([]), "{fine}");
     house.run(&["check", "-c", "nowhere.toml"]).expect(2).tells(&["nowhere.toml"]);
     assert_eq!(house.data(), [""; 0], "a check makes nothing");
     house.reconfigure("roles = [\"admin\"]", "role = [\"admin\"]");
@@ -259,6 +260,11 @@ expect = 401
     let refused = house.refusal().expect(1).tells(&told);
     assert!(refused.err.contains("not started"), "{}", refused.err);
     assert!(!refused.err.contains("expected 403"), "the green one too");
+    let said = house.run(&["check", "--json"]).expect(1);
+    assert_eq!(said.err, "", "machines read the one stream");
+    let failed = said.json()["failed_tests"].clone();
+    assert_eq!(failed.as_array().map(Vec::len), Some(1), "{failed}");
+    assert!(failed[0].as_str().unwrap().contains("expected 401, got 200"), "{failed}");
     assert_eq!(house.data(), [""; 0], "nothing is made");
     house.reconfigure("expect = 401", "expect = 200");
     let fine = house.run(&["check"]).expect(0);
@@ -324,6 +330,14 @@ fn show_prints_the_whole_and_no_secret() {
     let shown = house.run(&["show"]).expect(0).out;
     for part in ["access_ttl", "max_per_user", "login_per_ip", "/admin/", "alice"] {
         assert!(shown.contains(part), "{part}: {shown}");
+    }
+    let origin = house.origin();
+    for derived in [
+        "hsts = \"off\"",
+        &format!("# server.public_url = \"{origin}\""),
+        &format!("# tokens.issuer = \"{origin}\""),
+    ] {
+        assert!(shown.contains(derived), "{derived}: {shown}");
     }
     for secret in [SECRET, "a long passphrase"] {
         assert!(!shown.contains(secret), "{shown}");
