@@ -2,14 +2,14 @@
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::process::{Gid, Uid};
 use thiserror::Error;
 
 use super::control::{self, Answer, Command};
-use super::{DataDir, DataDirError, StartError, build, data_dir, issuer};
+use super::{DataDir, StartError, build, data_dir, issuer};
 use crate::clock::Clock;
 use crate::config::{Config, LogOutput, StoreUrl};
 use crate::telemetry::Telemetry;
@@ -39,24 +39,48 @@ pub enum AdministrationError {
     Owner(#[source] io::Error),
 }
 
-/// Asks the running gateway, or works on the store when none runs.
+impl AdministrationError {
+    /// No gateway runs on this data folder.
+    pub fn not_running(data_dir: &Path) -> Self {
+        Self::NotRunning(data_dir.display().to_string())
+    }
+}
+
+/// Asks the gateway that runs on this data folder; none: no gateway does. Nothing is made there.
+///
+/// One that is just starting or stopping holds the lock without listening: it gets a second.
+pub fn ask(data_dir: &Path, command: &Command) -> Result<Option<Answer>, AdministrationError> {
+    const TRIES: u32 = 20;
+    let socket = data_dir::control_socket(data_dir);
+    let mut tries = 0;
+    while DataDir::is_held(data_dir).map_err(StartError::from)? {
+        tries += 1;
+        match control::ask(&socket, command) {
+            Ok(answer) => return Ok(Some(answer)),
+            Err(cause) if tries >= TRIES || !is_early(&cause) => {
+                let socket = socket.display().to_string();
+                return Err(AdministrationError::Silent { socket, cause });
+            }
+            Err(_) => pause(Duration::from_millis(50)),
+        }
+    }
+    Ok(None)
+}
+
+/// Works on the store, while no gateway does. Root becomes the owner of the data folder for good.
 pub fn administer(config: Config, command: Command) -> Result<Answer, AdministrationError> {
+    let data_dir = config.server.data_dir.clone();
     if config.store == StoreUrl::Memory {
         return Err(AdministrationError::Memory);
     }
-    become_owner(&config.server.data_dir)?;
-    match DataDir::open(&config.server.data_dir) {
-        Ok(_none_runs) if matches!(command, Command::Reload) => {
-            Err(AdministrationError::NotRunning(config.server.data_dir.display().to_string()))
-        }
-        Ok(held) => {
-            let answer = on_the_store(config, command);
-            drop(held);
-            answer
-        }
-        Err(DataDirError::Held { .. }) => over_the_socket(&config, &command),
-        Err(other) => Err(StartError::from(other).into()),
+    if matches!(command, Command::Reload) {
+        return Err(AdministrationError::not_running(&data_dir));
     }
+    become_owner(&data_dir)?;
+    let held = DataDir::open(&data_dir).map_err(StartError::from)?;
+    let answer = on_the_store(config, command);
+    drop(held);
+    answer
 }
 
 fn on_the_store(mut config: Config, command: Command) -> Result<Answer, AdministrationError> {
@@ -74,24 +98,6 @@ fn on_the_store(mut config: Config, command: Command) -> Result<Answer, Administ
     Ok(answer)
 }
 
-/// A gateway that is just starting or stopping holds the lock without listening: it gets a second.
-fn over_the_socket(config: &Config, command: &Command) -> Result<Answer, AdministrationError> {
-    const TRIES: u32 = 20;
-    let socket = data_dir::control_socket(&config.server.data_dir);
-    let mut tries = 0;
-    loop {
-        tries += 1;
-        match control::ask(&socket, command) {
-            Ok(answer) => return Ok(answer),
-            Err(cause) if tries >= TRIES || !is_early(&cause) => {
-                let socket = socket.display().to_string();
-                return Err(AdministrationError::Silent { socket, cause });
-            }
-            Err(_) => pause(Duration::from_millis(50)),
-        }
-    }
-}
-
 fn is_early(cause: &io::Error) -> bool {
     matches!(cause.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
 }
@@ -101,17 +107,18 @@ fn pause(time: Duration) {
     std::thread::sleep(time);
 }
 
-/// As root: begins again as the owner of the folder, so that no file is left which the service
-/// cannot write.
+/// As root: becomes the owner of the folder, so that no file is left which the service cannot
+/// write. Threads that begin later are the owner's too; there must be no other yet.
 fn become_owner(data_dir: &Path) -> Result<(), AdministrationError> {
+    use rustix::thread::{set_thread_gid, set_thread_groups, set_thread_uid};
     let Ok(folder) = data_dir.metadata() else {
         return Ok(());
     };
     if folder.uid() == 0 || !rustix::process::geteuid().is_root() {
         return Ok(());
     }
-    let program = std::env::current_exe().map_err(AdministrationError::Owner)?;
-    let mut again = std::process::Command::new(program);
-    again.args(std::env::args_os().skip(1)).uid(folder.uid()).gid(folder.gid());
-    Err(AdministrationError::Owner(again.exec()))
+    set_thread_groups(&[])
+        .and_then(|()| set_thread_gid(Gid::from_raw(folder.gid())))
+        .and_then(|()| set_thread_uid(Uid::from_raw(folder.uid())))
+        .map_err(|cause| AdministrationError::Owner(cause.into()))
 }

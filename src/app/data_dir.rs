@@ -49,19 +49,16 @@ pub enum DataDirError {
 impl DataDir {
     /// Makes the folder if it is missing (mode 0700), and locks it.
     pub fn open(path: &Path) -> Result<Self, DataDirError> {
-        let socket = path.join(SOCKET);
-        if socket.as_os_str().len() > LONGEST_SOCKET {
-            return Err(DataDirError::PathTooLong { path: socket.display().to_string() });
-        }
-        let unusable = |cause| DataDirError::Unusable { path: path.display().to_string(), cause };
-        make(path).map_err(unusable)?;
+        check_length(path)?;
+        let unusable = unusable(path);
+        make(path).map_err(&unusable)?;
         let lock = fs::OpenOptions::new()
             .create(true)
             .truncate(false)
             .write(true)
             .mode(0o600)
-            .open(path.join("lock"))
-            .map_err(unusable)?;
+            .open(path.join(LOCK))
+            .map_err(&unusable)?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
             Err(TryLockError::WouldBlock) => {
@@ -71,12 +68,24 @@ impl DataDir {
         }
     }
 
+    /// Whether another process holds it. Nothing is made.
+    pub(super) fn is_held(path: &Path) -> Result<bool, DataDirError> {
+        check_length(path)?;
+        let lock = match fs::OpenOptions::new().write(true).open(path.join(LOCK)) {
+            Ok(lock) => lock,
+            Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(false),
+            Err(cause) => return Err(unusable(path)(cause)),
+        };
+        match lock.try_lock() {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(cause)) => Err(unusable(path)(cause)),
+        }
+    }
+
     /// Listens for the command line.
     pub(super) fn listen(&self) -> Result<UnixListener, DataDirError> {
-        control::listen(&control_socket(&self.path)).map_err(|cause| DataDirError::Unusable {
-            path: self.path.display().to_string(),
-            cause,
-        })
+        control::listen(&control_socket(&self.path)).map_err(unusable(&self.path))
     }
 }
 
@@ -90,6 +99,18 @@ impl Drop for DataDir {
 /// The control socket of a data folder.
 pub(super) fn control_socket(data_dir: &Path) -> PathBuf {
     data_dir.join(SOCKET)
+}
+
+fn check_length(data_dir: &Path) -> Result<(), DataDirError> {
+    let socket = control_socket(data_dir);
+    if socket.as_os_str().len() > LONGEST_SOCKET {
+        return Err(DataDirError::PathTooLong { path: socket.display().to_string() });
+    }
+    Ok(())
+}
+
+fn unusable(path: &Path) -> impl Fn(io::Error) -> DataDirError {
+    move |cause| DataDirError::Unusable { path: path.display().to_string(), cause }
 }
 
 fn make(path: &Path) -> io::Result<()> {
@@ -132,6 +153,8 @@ fn remedy(cause: &io::Error) -> &'static str {
         "give it to the user that runs portcullis (chown) with mode 0700 (chmod), or set another server.data_dir"
     }
 }
+
+const LOCK: &str = "lock";
 
 const SOCKET: &str = "control.sock";
 

@@ -55,8 +55,11 @@ pub enum StartError {
     #[error(transparent)]
     DataDir(#[from] DataDirError),
     /// An address cannot be listened on.
-    #[error("{}{}", .0, way_out(.0))]
+    #[error("{}{}", .0, sockets::way_out(.0, sockets::LISTEN))]
     Listen(#[from] server::ListenError),
+    /// The redirect's address cannot be listened on.
+    #[error("{}{}", .0, sockets::way_out(.0, "server.http_redirect.listen"))]
+    Redirect(server::ListenError),
     /// The admin listener's address cannot be listened on.
     #[error(
         "cannot listen on {address} for server.admin: {cause}; choose another address, or \"off\""
@@ -116,37 +119,6 @@ pub enum StartError {
     /// The routes do not compile, which `check` tells better.
     #[error("the routes contradict each other; `portcullis check` shows where")]
     Routes,
-}
-
-/// What the failure to listen does not say by itself.
-fn way_out(error: &server::ListenError) -> String {
-    match error {
-        server::ListenError::InUse(_) => {
-            "; stop the other one, or choose another address (server.listen; demo --listen)".to_owned()
-        }
-        server::ListenError::Denied(_) => {
-            "; grant the capability CAP_NET_BIND_SERVICE, or choose a port from 1024 on in server.listen"
-                .to_owned()
-        }
-        server::ListenError::NothingHanded => {
-            "; start the gateway by its unit, with a socket unit beside it, or name an address".to_owned()
-        }
-        server::ListenError::Handed { .. } => {
-            "; a socket unit of the gateway has ListenStream= alone, with an address and a port or a path".to_owned()
-        }
-        server::ListenError::HandedUntrusted => {
-            "; add \"unix\" to server.trusted_proxies, or hand over an address and a port".to_owned()
-        }
-        server::ListenError::UnixInUse(_) => {
-            "; stop the other one, or choose another file in server.listen".to_owned()
-        }
-        server::ListenError::Unix { cause, .. } => {
-            format!(": {cause}; its folder must exist and be writable for the gateway's user")
-        }
-        server::ListenError::Other { cause, .. } => {
-            format!(": {cause}; choose an address of this machine in server.listen")
-        }
-    }
 }
 
 /// A running gateway. Dropping it stops it at once; [`Running::stop`] lets requests end first.

@@ -55,6 +55,17 @@ pub enum ReloadError {
     /// It changes what cannot change in a running gateway.
     #[error("{}", frozen(.0))]
     Frozen(Vec<Frozen>),
+    /// A file that was cut short would take every application away.
+    #[error(
+        "{file} has no [[routes]] any more, and {in_force} are in force: was it cut short? To serve \
+         nothing but the gateway's own pages, restart the gateway"
+    )]
+    NoRoutes {
+        /// The file.
+        file: String,
+        /// Routes in force.
+        in_force: usize,
+    },
     /// The routes do not compile, which `check` tells better.
     #[error("the routes contradict each other; `portcullis check` shows where")]
     Routes,
@@ -224,6 +235,13 @@ impl Reloader {
     /// Everything that can fail.
     async fn prepare(&self, now: &InForce, loaded: Loaded) -> Result<Prepared, ReloadError> {
         let (config, generation) = (Arc::new(loaded.config), now.generation + 1);
+        let in_force = now.config.routes.len();
+        if config.routes.is_empty() && in_force > 0 {
+            return Err(ReloadError::NoRoutes {
+                file: config.file.display().to_string(),
+                in_force,
+            });
+        }
         let frozen = config::frozen(&now.config, &config);
         if !frozen.is_empty() {
             return Err(ReloadError::Frozen(frozen));

@@ -1,11 +1,12 @@
 //! Where a gateway listens: its own sockets, those of a service manager, and Unix sockets.
 
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use super::StartError;
-use crate::config::{Config, Environment, ListenAddress};
+use crate::config::{Config, Environment, ListenAddress, Server};
 use crate::request::TrustedProxy;
 use crate::server::{self, Handed, Inherited, ListenError, Listener, SocketFile, UnixDoor};
 
@@ -19,6 +20,15 @@ pub(super) struct Sockets {
     /// One socket for each worker of each file.
     unix: Vec<Vec<UnixListener>>,
     /// Of the plain listener that leads to https.
+    redirect: Vec<Listener>,
+    inherited_redirect: Vec<Listener>,
+}
+
+/// The sockets of a service manager, by what takes them.
+#[derive(Debug, Default)]
+struct FromManager {
+    tcp: Vec<Listener>,
+    unix: Vec<Vec<UnixListener>>,
     redirect: Vec<Listener>,
 }
 
@@ -37,6 +47,7 @@ pub(super) struct Own {
     pub(super) inherited: Inherited,
     pub(super) unix: Vec<UnixListener>,
     pub(super) redirect: Vec<TcpListener>,
+    pub(super) inherited_redirect: Inherited,
 }
 
 impl Sockets {
@@ -47,27 +58,19 @@ impl Sockets {
         environment: Option<&Environment>,
     ) -> Result<(Self, Vec<SocketFile>), StartError> {
         let workers = config.server.workers;
-        let (mut inherited, mut inherited_unix) = (Vec::new(), Vec::new());
-        if config.server.listen.contains(&ListenAddress::Systemd) {
-            for handed in server::inherit(&names(environment), workers)? {
-                match handed {
-                    Handed::Tcp(listener) => inherited.push(listener),
-                    Handed::Unix(sockets) => inherited_unix.push(sockets),
-                }
-            }
-        }
-        if !inherited_unix.is_empty() {
-            hears_unix(config)?;
-        }
+        let handed = handed(config, &names(environment))?;
         let ours = server::listen(&config.server.tcp_listeners(), workers)?;
         let paths = config.server.listen.iter().filter_map(ListenAddress::unix);
         let doors = paths
             .map(|path| server::listen_unix(path, workers).map(UnixDoor::into_parts))
             .collect::<Result<Vec<_>, _>>()?;
         let (unix, files) = doors.into_iter().unzip();
-        let plain: Vec<_> = config.server.http_redirect.iter().map(|plain| plain.listen).collect();
-        let redirect = server::listen(&plain, workers)?;
-        Ok((Self { ours, inherited, inherited_unix, unix, redirect }, files))
+        let plain = config.server.http_redirect.iter().filter_map(|plain| plain.listen.tcp());
+        let plain: Vec<_> = plain.collect();
+        let redirect = server::listen(&plain, workers).map_err(StartError::Redirect)?;
+        let FromManager { tcp: inherited, unix: inherited_unix, redirect: inherited_redirect } =
+            handed;
+        Ok((Self { ours, inherited, inherited_unix, unix, redirect, inherited_redirect }, files))
     }
 
     /// Every address, and what else is bound.
@@ -78,7 +81,7 @@ impl Sockets {
 
     /// The address of the plain listener that leads to https, as bound.
     pub(super) fn redirect(&self) -> Option<SocketAddr> {
-        self.redirect.first().map(|listener| listener.address)
+        self.redirect.iter().chain(&self.inherited_redirect).next().map(|listener| listener.address)
     }
 
     /// The files of a service manager's sockets.
@@ -108,6 +111,10 @@ impl Sockets {
             let shares = all.iter_mut().zip(listener.sockets);
             shares.for_each(|(own, socket)| own.redirect.push(socket));
         }
+        for listener in self.inherited_redirect {
+            let shares = all.iter_mut().zip(listener.sockets);
+            shares.for_each(|(own, socket)| own.inherited_redirect.tcp.push(socket));
+        }
         for sockets in self.unix {
             all.iter_mut().zip(sockets).for_each(|(own, socket)| own.unix.push(socket));
         }
@@ -122,6 +129,42 @@ impl Bound {
     }
 }
 
+/// What the service manager hands over: the socket that is named so is for the redirect, all others
+/// are for `listen`.
+fn handed(config: &Config, names: &[String]) -> Result<FromManager, StartError> {
+    let Server { listen, http_redirect, workers, .. } = &config.server;
+    let for_listen = listen.contains(&ListenAddress::Systemd);
+    let redirects = http_redirect.as_ref().map(|redirect| &redirect.listen);
+    let for_redirect = redirects == Some(&ListenAddress::Systemd);
+    let mut handed = FromManager::default();
+    if !for_listen && !for_redirect {
+        return Ok(handed);
+    }
+    for (name, socket) in server::inherit(names, *workers)? {
+        match (name == REDIRECT, socket) {
+            (true, Handed::Tcp(listener)) if for_redirect => handed.redirect.push(listener),
+            (true, Handed::Unix(_)) if for_redirect => {
+                let cause = io::Error::other("it is a file, by which no browser comes");
+                return Err(StartError::Redirect(ListenError::Handed { which: name, cause }));
+            }
+            (false, Handed::Tcp(listener)) if for_listen => handed.tcp.push(listener),
+            (false, Handed::Unix(sockets)) if for_listen => handed.unix.push(sockets),
+            (_, _) => tracing::warn!("no key asks for the socket {name} of systemd: not used"),
+        }
+    }
+    if for_listen && handed.tcp.is_empty() && handed.unix.is_empty() {
+        return Err(ListenError::NothingHanded("").into());
+    }
+    if for_redirect && handed.redirect.is_empty() {
+        let nothing = ListenError::NothingHanded(" with FileDescriptorName=http_redirect");
+        return Err(StartError::Redirect(nothing));
+    }
+    if !handed.unix.is_empty() {
+        hears_unix(config)?;
+    }
+    Ok(handed)
+}
+
 /// Whoever comes by a Unix socket that was inherited has no address, and is trusted or nobody.
 fn hears_unix(config: &Config) -> Result<(), ListenError> {
     let heard = config.server.trust.proxies.contains(&TrustedProxy::Unix);
@@ -133,3 +176,46 @@ fn names(environment: Option<&Environment>) -> Vec<String> {
     let names = environment.and_then(|environment| environment.variable("LISTEN_FDNAMES"));
     names.iter().flat_map(|names| names.split(':')).map(str::to_owned).collect()
 }
+
+/// What the failure to listen does not say by itself.
+pub(super) fn way_out(error: &ListenError, key: &str) -> String {
+    match error {
+        ListenError::InUse(_) => {
+            let demo = if key == LISTEN { "; demo --listen" } else { "" };
+            format!("; stop the other one, or choose another address ({key}{demo})")
+        }
+        ListenError::Denied(_) => {
+            format!(
+                "; let systemd hand a socket over ({key} = \"systemd\"), grant the capability \
+                 CAP_NET_BIND_SERVICE, or choose a port from 1024 on in {key}"
+            )
+        }
+        ListenError::NothingHanded(_) => {
+            format!(
+                ", and {key} names \"systemd\"; start the gateway by its unit, with a socket unit \
+                 beside it, or name an address"
+            )
+        }
+        ListenError::Handed { .. } => {
+            "; a socket unit of the gateway has ListenStream= alone, with an address and a port or a path".to_owned()
+        }
+        ListenError::HandedUntrusted => {
+            "; add \"unix\" to server.trusted_proxies, or hand over an address and a port".to_owned()
+        }
+        ListenError::UnixInUse(_) => {
+            format!("; stop the other one, or choose another file in {key}")
+        }
+        ListenError::Unix { cause, .. } => {
+            format!(": {cause}; its folder must exist and be writable for the gateway's user")
+        }
+        ListenError::Other { cause, .. } => {
+            format!(": {cause}; choose an address of this machine in {key}")
+        }
+    }
+}
+
+/// The key of the ordinary listeners.
+pub(super) const LISTEN: &str = "server.listen";
+
+/// What a socket unit calls the socket of `http_redirect` (`FileDescriptorName=`).
+const REDIRECT: &str = "http_redirect";

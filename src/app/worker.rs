@@ -126,10 +126,10 @@ fn run(
     });
     runtime.block_on(async move {
         let (begin, drain) = watch::channel(false);
-        let Own { ours, inherited, unix, redirect } = sockets;
+        let Own { ours, inherited, unix, redirect, inherited_redirect } = sockets;
         let plain = Door {
             sockets: redirect,
-            inherited: server::Inherited::default(),
+            inherited: inherited_redirect,
             unix: Vec::new(),
             slots: Arc::clone(&slots),
             tls: None,

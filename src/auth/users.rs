@@ -53,7 +53,9 @@ pub enum UserError {
     #[error("there is no user named {0}; `portcullis user list` shows all")]
     NoSuchUser(Username),
     /// A user of that name is there.
-    #[error("a user named {0} is there, or was: names of deleted users stay reserved")]
+    #[error(
+        "a user named {0} is there, or was: names of deleted users stay reserved, unless `portcullis user delete --free-name` deleted them"
+    )]
     NameTaken(Username),
     /// No session has that id.
     #[error("there is no live session {0}; `portcullis session list` shows all")]

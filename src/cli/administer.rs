@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::args::{KeyCommand, PasswordSource, SessionCommand, UserCommand};
 use super::output::Output;
-use crate::app::administration;
+use crate::app::administration::{self, AdministrationError};
 use crate::app::control::{Answer, Command, NewUser, SessionView, UserView, Which};
 use crate::app::demo;
 use crate::app::keys::{self, KeyOrder, KeyView};
@@ -20,16 +20,25 @@ use crate::telemetry::is_hostile;
 pub(super) fn user(output: &Output, file: Option<&Path>, command: UserCommand) -> ExitCode {
     let as_json =
         matches!(command, UserCommand::List { json: true } | UserCommand::Show { json: true, .. });
-    match order(output, command) {
-        Ok(order) => carry_out(output, file, (order, as_json)),
-        Err(code) => code,
+    let (command, generated) = match order(output, command) {
+        Ok(order) => order,
+        Err(code) => return code,
+    };
+    let answer = match carry_out(output, file, command) {
+        Ok(answer) => answer,
+        Err(code) => return code,
+    };
+    let code = print(output, &answer, as_json);
+    if let (Answer::Done(_), Some(password)) = (&answer, generated) {
+        output.say(format!("password: {password}"));
     }
+    code
 }
 
 pub(super) fn session(output: &Output, file: Option<&Path>, command: SessionCommand) -> ExitCode {
     match command {
         SessionCommand::List { user, json } => {
-            carry_out(output, file, (Command::SessionList { user }, json))
+            answer(output, file, (Command::SessionList { user }, json))
         }
         SessionCommand::Revoke { id, user, all: _ } => {
             let which = match (id, user) {
@@ -37,16 +46,16 @@ pub(super) fn session(output: &Output, file: Option<&Path>, command: SessionComm
                 (None, Some(user)) => Which::User(user),
                 (None, None) => Which::All,
             };
-            carry_out(output, file, (Command::SessionRevoke(which), false))
+            answer(output, file, (Command::SessionRevoke(which), false))
         }
     }
 }
 
 pub(super) fn key(output: &Output, file: Option<&Path>, command: KeyCommand) -> ExitCode {
     match command {
-        KeyCommand::List { json } => carry_out(output, file, (Command::Key(KeyOrder::List), json)),
+        KeyCommand::List { json } => answer(output, file, (Command::Key(KeyOrder::List), json)),
         KeyCommand::Rotate { revoke_old } => {
-            carry_out(output, file, (Command::Key(KeyOrder::Rotate { revoke_old }), false))
+            answer(output, file, (Command::Key(KeyOrder::Rotate { revoke_old }), false))
         }
         KeyCommand::Backup { file: to } => {
             let loaded = match output.load(file) {
@@ -65,7 +74,7 @@ pub(super) fn key(output: &Output, file: Option<&Path>, command: KeyCommand) -> 
 }
 
 pub(super) fn reload(output: &Output, file: Option<&Path>) -> ExitCode {
-    carry_out(output, file, (Command::Reload, false))
+    answer(output, file, (Command::Reload, false))
 }
 
 pub(super) fn hash(output: &Output) -> ExitCode {
@@ -84,10 +93,17 @@ pub(super) fn hash(output: &Output) -> ExitCode {
     }
 }
 
-fn order(output: &Output, command: UserCommand) -> Result<Command, ExitCode> {
-    Ok(match command {
+/// What a running gateway is asked for, with the password that was made up for it.
+fn order(output: &Output, command: UserCommand) -> Result<(Command, Option<String>), ExitCode> {
+    let mut generated = None;
+    let mut read = |source: &PasswordSource| {
+        let password = read_password(output, source)?;
+        generated = source.generate.then(|| password.clone());
+        Ok::<_, ExitCode>(password)
+    };
+    let command = match command {
         UserCommand::Add { name, roles, full_name, email, password } => {
-            let password = read_password(output, &password)?;
+            let password = read(&password)?;
             Command::UserAdd(NewUser { user: name, name: full_name, email, roles, password })
         }
         UserCommand::Invite { name, roles, ttl } => {
@@ -99,24 +115,35 @@ fn order(output: &Output, command: UserCommand) -> Result<Command, ExitCode> {
         UserCommand::List { .. } => Command::UserList,
         UserCommand::Show { name, .. } => Command::UserShow { user: name },
         UserCommand::Passwd { name, password } => {
-            Command::UserPasswd { user: name, password: read_password(output, &password)? }
+            Command::UserPasswd { user: name, password: read(&password)? }
         }
         UserCommand::Roles { name, roles } => Command::UserRoles { user: name, roles },
         UserCommand::Disable { name } => Command::UserDisable { user: name },
         UserCommand::Enable { name } => Command::UserEnable { user: name },
         UserCommand::Delete { name, free_name } => Command::UserDelete { user: name, free_name },
-    })
+    };
+    Ok((command, generated))
 }
 
-fn carry_out(output: &Output, file: Option<&Path>, (command, json): (Command, bool)) -> ExitCode {
-    let loaded = match output.load(file) {
-        Ok(loaded) => loaded,
-        Err(code) => return code,
-    };
-    match administration::administer(loaded.config, command) {
+fn answer(output: &Output, file: Option<&Path>, (command, json): (Command, bool)) -> ExitCode {
+    match carry_out(output, file, command) {
         Ok(answer) => print(output, &answer, json),
-        Err(error) => output.could_not(error),
+        Err(code) => code,
     }
+}
+
+/// A gateway that runs is asked whatever the file says by now: of it, only the data folder counts.
+fn carry_out(output: &Output, file: Option<&Path>, command: Command) -> Result<Answer, ExitCode> {
+    let data_dir = output.data_dir(file)?;
+    let could_not = |error| output.could_not(error);
+    if let Some(answer) = administration::ask(&data_dir, &command).map_err(could_not)? {
+        return Ok(answer);
+    }
+    let loaded = output.load(file).map_err(|code| {
+        let nobody = || could_not(AdministrationError::not_running(&data_dir));
+        if matches!(command, Command::Reload) { nobody() } else { code }
+    })?;
+    administration::administer(loaded.config, command).map_err(could_not)
 }
 
 fn print(output: &Output, answer: &Answer, json: bool) -> ExitCode {
@@ -197,13 +224,15 @@ pub(super) fn table<const N: usize>(
 
 fn read_password(output: &Output, source: &PasswordSource) -> Result<String, ExitCode> {
     if source.generate {
-        let password = demo::password();
-        output.say(format!("password: {password}"));
-        return Ok(password);
+        return Ok(demo::password());
     }
     let read =
         if source.password_stdin || !io::stdin().is_terminal() { read_line() } else { prompt() };
-    read.map_err(|cause| output.could_not(format!("cannot read a password: {cause}")))
+    match read {
+        Ok(password) if password.is_empty() => Err(output.refuse("no password was given")),
+        Ok(password) => Ok(password),
+        Err(cause) => Err(output.could_not(format!("cannot read a password: {cause}"))),
+    }
 }
 
 /// A file of users; one that is longer does not fit through the control socket.

@@ -12,7 +12,8 @@ use super::REFUSED;
 use super::administer::{table, to_json};
 use super::args;
 use super::output::{Output, code_of, find};
-use crate::config::{self, Config, Loaded, Style, explain_code};
+use crate::app;
+use crate::config::{self, Config, Loaded, explain_code};
 use crate::gateway::{self, Question, Snapshot};
 use crate::identity::{Role, Username};
 use crate::policy::{Access, Route, Target};
@@ -46,18 +47,27 @@ fn check_for_machines(output: &Output, file: Option<&Path>) -> ExitCode {
         Ok(file) => file,
         Err(text) => return output.could_not(text),
     };
-    let loaded = match config::load(&file, &config::Environment::process()) {
-        Ok(loaded) => loaded,
+    let (report, red, code) = match config::load(&file, &config::Environment::process()) {
+        Ok(Loaded { config, warnings }) => match test(&config) {
+            Ok(_) => (warnings, String::new(), ExitCode::SUCCESS),
+            Err(red) => (warnings, red, ExitCode::from(REFUSED)),
+        },
         Err(report) => {
-            output.say(report.render(Style::Json).trim_end());
-            return code_of(&report);
+            let code = code_of(&report);
+            (report, String::new(), code)
         }
     };
-    output.say(loaded.warnings.render(Style::Json).trim_end());
-    match test(&loaded.config) {
-        Ok(_) => ExitCode::SUCCESS,
-        Err(red) => output.refuse(red),
-    }
+    output.say(to_json(&Verdict { report: report.json(), failed_tests: red.lines().collect() }));
+    code
+}
+
+/// What machines are told of a file.
+#[derive(Serialize)]
+struct Verdict<'a> {
+    #[serde(flatten)]
+    report: serde_json::Value,
+    /// A line for each of its `[[tests]]` that fails.
+    failed_tests: Vec<&'a str>,
 }
 
 /// Runs the `[[tests]]`: how many there are, or a line for each that fails.
@@ -204,11 +214,26 @@ fn who(route: &Route) -> String {
 pub(super) fn show(output: &Output, file: Option<&Path>) -> ExitCode {
     match output.load(file) {
         Ok(loaded) => {
-            output.say(config::masked(&loaded.config).trim_end());
+            let shown = config::masked(&loaded.config);
+            output.say(format!("{}\n{}", shown.trim_end(), derived(&loaded.config)).trim_end());
             ExitCode::SUCCESS
         }
         Err(code) => code,
     }
+}
+
+/// As comments, what follows from other keys where the file does not say it.
+fn derived(config: &Config) -> String {
+    let listen: Vec<_> = config.server.tcp_listeners().into_iter().map(chosen).collect();
+    let origin = app::issuer(config, &listen);
+    let mut lines = String::new();
+    if config.server.public_url.is_none() {
+        lines += &format!("\n# server.public_url = \"{origin}\", of server.listen");
+    }
+    if config.tokens.issuer.is_none() {
+        lines += &format!("\n# tokens.issuer = \"{origin}\", of server.public_url");
+    }
+    lines
 }
 
 pub(super) fn version(output: &Output) -> ExitCode {

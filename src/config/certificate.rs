@@ -25,6 +25,7 @@ use crate::request::HostPattern;
 pub struct Certificate {
     key: Arc<CertifiedKey>,
     names: Vec<HostPattern>,
+    not_before: Timestamp,
     not_after: Timestamp,
 }
 
@@ -62,11 +63,11 @@ impl Certificate {
     /// Reads a chain and its key.
     pub fn read(chain: &[u8], key: &[u8]) -> Result<Self, BadCertificate> {
         let chain = read_chain(chain)?;
-        let (names, not_after) = read_own(chain.first())?;
+        let (names, [not_before, not_after]) = read_own(chain.first())?;
         let key = read_key(key)?;
         let certified = CertifiedKey::from_der(chain, key, &default_provider());
         match certified {
-            Ok(key) => Ok(Self { key: Arc::new(key), names, not_after }),
+            Ok(key) => Ok(Self { key: Arc::new(key), names, not_before, not_after }),
             Err(TlsError::InconsistentKeys(InconsistentKeys::KeyMismatch)) => {
                 Err(BadCertificate::Mismatch)
             }
@@ -83,6 +84,11 @@ impl Certificate {
     /// The hosts that it is for.
     pub fn names(&self) -> &[HostPattern] {
         &self.names
+    }
+
+    /// The first moment at which clients take it.
+    pub fn not_before(&self) -> Timestamp {
+        self.not_before
     }
 
     /// The last moment at which clients take it.
@@ -118,15 +124,16 @@ fn read_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, BadCertificate> {
     })
 }
 
-/// The names and the end of a chain's own certificate. Its subject says nothing of hosts (RFC 9525
+/// The names, the begin and the end of a chain's own certificate. Its subject says nothing of hosts (RFC 9525
 /// section 2), and clients ignore names that they cannot read: so do we.
 fn read_own(
     own: Option<&CertificateDer<'_>>,
-) -> Result<(Vec<HostPattern>, Timestamp), BadCertificate> {
+) -> Result<(Vec<HostPattern>, [Timestamp; 2]), BadCertificate> {
     let own = own.ok_or(BadCertificate::NoCertificate)?;
     let (_, parsed) =
         X509Certificate::from_der(own).map_err(|_broken| BadCertificate::BrokenCertificate)?;
-    let not_after = Timestamp::from_secs(parsed.validity().not_after.timestamp());
+    let validity = parsed.validity();
+    let times = [validity.not_before, validity.not_after];
     let alternatives =
         parsed.subject_alternative_name().map_err(|_broken| BadCertificate::BrokenCertificate)?;
     let names = alternatives.iter().flat_map(|names| &names.value.general_names);
@@ -134,5 +141,8 @@ fn read_own(
         let GeneralName::DNSName(name) = name else { return None };
         HostPattern::read(name).ok()
     });
-    Ok((hosts.filter(|host| *host != HostPattern::Any).collect(), not_after))
+    Ok((
+        hosts.filter(|host| *host != HostPattern::Any).collect(),
+        times.map(|time| Timestamp::from_secs(time.timestamp())),
+    ))
 }

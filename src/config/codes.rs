@@ -411,6 +411,41 @@ an application bears no more than so many, let as many threads serve.
     workers = 1              # in [server]
     max_connections = 1      # in [upstreams.app]"
 
+TAKEN "E094"
+"The gateway is to listen twice at one address and port. An address that stands for all of a machine's
+(`0.0.0.0`, `[::]`) has the port on every one of them.
+
+    listen = \"0.0.0.0:8080\"
+    admin  = \"127.0.0.1:9180\"     # not port 8080"
+
+LOOP "E095"
+"An upstream has a server that is a listener of this gateway. A request for it would come back to the
+gateway, and again, until nothing is left to serve with. An upstream is the application itself, at an
+address of its own.
+
+    listen   = \"127.0.0.1:8080\"
+    upstream = \"http://127.0.0.1:3000\"     # not port 8080"
+
+FOREIGN "W016"
+"A certificate names none of the hosts that are served, so no browser takes it for one of them. What
+counts are its subject alternative names; names in its subject are not looked at.
+
+    public_url = \"https://apps.example.com\"
+    tls        = { cert = \"apps.crt\", key = \"apps.key\" }     # for apps.example.com or *.example.com"
+
+EARLY "W017"
+"The time of a certificate has not begun, and browsers refuse it until it has. A clock that is wrong
+looks the same."
+
+NO_ROUTES "W015"
+"The file has no route, so the gateway serves its own pages and nothing else. That is how a file
+looks that was cut short, too. A gateway that has routes takes no such
+file over at a reload; a restart does.
+
+    [[routes]]
+    path     = \"/*\"
+    upstream = \"http://127.0.0.1:3000\""
+
 EXPOSED_KEY "W013"
 "A private key that every account of the machine may read is the key of whoever gets any account. It
 should belong to the user that runs the gateway, with mode 0600."

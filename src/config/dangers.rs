@@ -31,6 +31,15 @@ pub(super) fn of_routes(context: &Context<'_>, drafts: &[Draft]) {
     }
 }
 
+/// A file that serves nothing of anybody's.
+pub(super) fn no_routes() -> Problem {
+    Problem::nowhere(
+        &codes::NO_ROUTES,
+        "there are no [[routes]]: nothing but the gateway's own pages is served",
+    )
+    .help("add one, with its `path` and `upstream`; or see whether the file was cut short")
+}
+
 /// Nothing falls through from a host to a wider pattern, but `*` stands in every host's table.
 fn share_a_host(one: &Route, other: &Route) -> bool {
     let any = |route: &Route| route.hosts.is_empty() || route.hosts.contains(&HostPattern::Any);

@@ -16,7 +16,7 @@ use super::routes::{self, Draft, World};
 use super::section::{Context, Section};
 use super::tree::Tree;
 use super::upstreams::Upstreams;
-use super::{conflicts, dangers, origins, server, tokens};
+use super::{conflicts, dangers, origins, server, tls, tokens};
 
 /// The top of one file.
 pub(super) fn top<'a>(context: &'a Context<'a>, tree: &'a Tree<'a>, file: usize) -> Section<'a> {
@@ -98,6 +98,7 @@ impl<'a> Document<'a> {
             World { server, roles, cors, identities: &identities, upstreams: &mut upstreams };
         let drafts = routes::read(&tables, &mut world);
         let whole = drafts.len() == tables.len();
+        upstreams.check_loops(self.main.context, server);
         let known = Known { roles, routes: &drafts, upstreams: &upstreams, whole };
         let tests = self.tables("tests", &keys::TEST);
         let tests = policy_tests::read(&tests, &known, |place| self.line(place));
@@ -127,6 +128,8 @@ fn check_server(
 ) {
     origins::check(&section, server, (cookies, cookie_section.place_of("insecure")), drafts);
     listen::check_trust(&section, server);
+    listen::check_overlaps(&section, server);
+    tls::check_names(&section, server, drafts);
     dangers::of_server(&section, server);
     dangers::of_cookies(&cookie_section, cookies);
 }

@@ -49,12 +49,6 @@ impl From<Duration> for Entry {
     }
 }
 
-impl From<Option<Duration>> for Entry {
-    fn from(duration: Option<Duration>) -> Self {
-        duration.map(duration_text).into()
-    }
-}
-
 pub(super) fn table<const N: usize>(entries: [(&str, Entry); N]) -> Entry {
     let entries = entries.into_iter().filter_map(|(key, entry)| Some((key.to_owned(), entry.0?)));
     Entry(Some(Value::Table(entries.collect())))

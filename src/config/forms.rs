@@ -34,7 +34,7 @@ pub(super) const DURATION_OR_OFF: Form<Option<Duration>> = Form {
 pub(super) const SIZE: Form<u64> = Form {
     what: "a size",
     examples: r#""512 B", "16 KiB", "64 MiB", "1 GiB""#,
-    unit: Some(" MiB"),
+    unit: Some(" B"),
     read: size,
 };
 
@@ -42,7 +42,7 @@ pub(super) const SIZE: Form<u64> = Form {
 pub(super) const SIZE_OR_OFF: Form<Option<u64>> = Form {
     what: "a size or \"off\"",
     examples: r#""64 MiB", "1 GiB", "off""#,
-    unit: Some(" MiB"),
+    unit: Some(" B"),
     read: |text| {
         if text == "off" { Some(None) } else { size(text).map(Some) }
     },
@@ -59,7 +59,7 @@ pub(super) const RATE: Form<Rate> = Form {
 pub(super) const THROUGHPUT: Form<(u64, Duration)> = Form {
     what: "a speed",
     examples: r#""1 KiB/s after 30s""#,
-    unit: Some(" KiB/s after 30s"),
+    unit: Some(" B/s after 30s"),
     read: |text| {
         let (speed, grace) = text.split_once(" after ")?;
         Some((size(speed.trim().strip_suffix("/s")?)?, duration(grace.trim())?))

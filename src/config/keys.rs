@@ -35,7 +35,7 @@ pub(super) const ROOT: Keys = Keys {
         "tests",
         "include",
     ],
-    later: &["cluster"],
+    later: &["cluster", "oidc"],
 };
 
 /// The top of an included file.
@@ -68,7 +68,8 @@ pub(super) const SERVER: Keys = Keys {
     ],
     later: &[],
 };
-pub(super) const TLS: Keys = Keys { table: "server.tls", built: &["cert", "key"], later: &[] };
+pub(super) const TLS: Keys =
+    Keys { table: "server.tls", built: &["cert", "key"], later: &["acme"] };
 pub(super) const HTTP_REDIRECT: Keys =
     Keys { table: "server.http_redirect", built: &["listen", "acme_webroot"], later: &[] };
 pub(super) const MAX_BODY: Keys =
@@ -161,7 +162,7 @@ pub(super) const RATE: Keys = Keys { table: "a rate", built: &["burst", "every"]
 pub(super) const AUTH: Keys = Keys {
     table: "[auth]",
     built: &["path", "roles", "admin_role", "after_logout", "page", "cors"],
-    later: &[],
+    later: &["oidc", "passkeys", "totp"],
 };
 pub(super) const PAGE: Keys =
     Keys { table: "auth.page", built: &["title", "logo", "accent", "language"], later: &[] };

@@ -1,14 +1,15 @@
 //! `listen`: where clients come in.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use super::codes;
-use super::forms::ADDRESS;
+use super::forms::{ADDRESS, Form};
 use super::model::Server;
 use super::problem::Problem;
 use super::section::Section;
+use super::servers::ServerAddress;
 use super::value::{Text, bad_value};
 use crate::request::TrustedProxy;
 
@@ -50,6 +51,17 @@ impl fmt::Display for ListenAddress {
         }
     }
 }
+
+/// An address, or a socket of the service manager.
+pub(super) const ADDRESS_OR_SYSTEMD: Form<ListenAddress> = Form {
+    what: ADDRESS.what,
+    examples: r#""0.0.0.0:80", "[::]:80", "systemd""#,
+    unit: None,
+    read: |text| match text {
+        SYSTEMD => Some(ListenAddress::Systemd),
+        address => address.parse().ok().map(ListenAddress::Tcp),
+    },
+};
 
 impl Server {
     /// The listeners that have an IP address.
@@ -122,6 +134,57 @@ pub(super) fn check_trust(section: &Section<'_>, server: &Server) {
     .because("all clients would be one, and would share every limit")
     .help("add \"unix\" to `trusted_proxies`, and let the proxy write what `client_ip` names");
     section.tell(problem);
+}
+
+/// Tells of places to listen at that another one takes.
+pub(super) fn check_overlaps(section: &Section<'_>, server: &Server) {
+    let listen = server.tcp_listeners().into_iter().map(|address| ("listen", address));
+    let redirect = server.http_redirect.iter().filter_map(|redirect| redirect.listen.tcp());
+    let redirect = redirect.map(|address| ("http_redirect", address));
+    let admin = server.admin.map(|address| ("admin", address));
+    let all: Vec<_> = listen.chain(redirect).chain(admin).collect();
+    for (at, (key, address)) in all.iter().enumerate() {
+        let taken = |(first_key, first): &&(&str, SocketAddr)| {
+            overlap(first, address) && !(first_key == key && stand_together(first, address))
+        };
+        let Some((first_key, first)) = all.iter().take(at).find(taken) else { continue };
+        let redirects = [*key, *first_key].contains(&"http_redirect");
+        let problem = Problem::new(
+            if redirects { &codes::REDIRECT } else { &codes::TAKEN },
+            section.place_of(key),
+            format!("{address} of `{key}` is taken by {first} of `{first_key}`"),
+        );
+        section.tell(problem.label("taken").help("give each an address or a port of its own"));
+    }
+}
+
+/// Whether the second address has the port of the first one.
+fn overlap(one: &SocketAddr, other: &SocketAddr) -> bool {
+    let wide = |one: &SocketAddr, other: &SocketAddr| {
+        one.ip().is_unspecified() && (one.is_ipv6() || other.is_ipv4())
+    };
+    one.port() == other.port()
+        && one.port() != 0
+        && (one.ip() == other.ip() || wide(one, other) || wide(other, one))
+}
+
+/// What one list may name: both families of all addresses. One that is named twice is told elsewhere.
+fn stand_together(one: &SocketAddr, other: &SocketAddr) -> bool {
+    one == other || (one.ip().is_unspecified() && other.ip().is_unspecified())
+}
+
+/// Whether a server is a listener of the gateway, as far as addresses show.
+pub(super) fn is_own(server: &Server, address: &ServerAddress) -> bool {
+    let redirect = server.http_redirect.iter().map(|redirect| &redirect.listen);
+    server.listen.iter().chain(redirect).any(|own| match (own, address) {
+        (ListenAddress::Tcp(own), ServerAddress::Tcp(host, port)) => {
+            let same =
+                |ip: IpAddr| ip == own.ip() || (ip.is_loopback() && own.ip().is_unspecified());
+            own.port() == *port && host.parse().is_ok_and(same)
+        }
+        (ListenAddress::Unix(own), ServerAddress::Unix(path)) => own == path,
+        (_, _) => false,
+    })
 }
 
 const SYSTEMD: &str = "systemd";

@@ -52,8 +52,9 @@ mod veil;
 #[cfg(test)]
 mod tests;
 
+use std::io::ErrorKind;
 use std::iter;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub use certificate::{BadCertificate, Certificate};
 pub use codes::explain_code;
@@ -85,16 +86,42 @@ pub struct Loaded {
 /// Reads a configuration file and all it names. An `Err` that [`Report::is_unreadable`] means that
 /// there was nothing to judge.
 pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Report> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => read(&text, path, environment),
-        Err(cause) => {
-            let problem = Problem::nowhere(
-                &codes::UNREADABLE,
-                format!("cannot read `{}`: {cause}", path.display()),
-            )
-            .help("name another file with `-c FILE`");
-            Err(Report::new(path, Vec::new(), vec![problem]))
-        }
+    read(&text_of(path)?, path, environment)
+}
+
+/// The data folder of a configuration file, which may be faulty in all else.
+pub fn data_dir(path: &Path, environment: &Environment) -> Result<PathBuf, Report> {
+    let text = text_of(path)?;
+    let context = Context::new(path, environment);
+    let source = Source { path: path.to_owned(), text };
+    let tree = Tree::parse(&source, 0);
+    let server = top(&context, &tree, 0).section("server", &keys::SERVER);
+    if server.has("data_dir") && server.text("data_dir").is_none() {
+        return read(&source.text, path, environment).map(|loaded| loaded.config.server.data_dir);
+    }
+    Ok(server::data_dir(&server))
+}
+
+fn text_of(path: &Path) -> Result<String, Report> {
+    std::fs::read_to_string(path).map_err(|cause| {
+        let problem = Problem::nowhere(
+            &codes::UNREADABLE,
+            format!("cannot read `{}`: {cause}", path.display()),
+        )
+        .help(way_to_read(cause.kind()));
+        Report::new(path, Vec::new(), vec![problem])
+    })
+}
+
+fn way_to_read(cause: ErrorKind) -> &'static str {
+    if cause == ErrorKind::InvalidData {
+        "save it as UTF-8"
+    } else if cause == ErrorKind::PermissionDenied {
+        "let this user read it, and pass the folders above it (chmod, chown)"
+    } else if cause == ErrorKind::IsADirectory {
+        "this is a folder: name the file in it with `-c FILE`"
+    } else {
+        "name another file with `-c FILE`"
     }
 }
 
@@ -114,7 +141,12 @@ pub fn read(text: &str, file: &Path, environment: &Environment) -> Result<Loaded
     let config = Document { main, tops, sources: &sources }.read(file);
 
     let trees: Vec<&Tree<'_>> = iter::once(&tree).chain(&trees).collect();
-    let problems = with_syntax(context.into_problems(), &trees, &sources);
+    let mut problems = with_syntax(context.into_problems(), &trees, &sources);
+    // Beside an error it may be what keeps routes from being read.
+    let sound = problems.iter().all(|problem| problem.severity() == Severity::Warning);
+    if sound && config.routes.is_empty() {
+        problems.push(dangers::no_routes());
+    }
     let veiled = sources.iter().zip(&trees).map(|(source, tree)| tree.veiled(source)).collect();
     let report = Report::new(file, veiled, problems);
     if report.count(Severity::Error) > 0 {

@@ -133,7 +133,8 @@ impl Report {
         format!("{}: {counts}; {verdict}.", self.file.display())
     }
 
-    fn json(&self) -> Value {
+    /// For machines.
+    pub fn json(&self) -> Value {
         json!({
             "file": self.file.display().to_string(),
             "errors": self.count(Severity::Error),

@@ -86,7 +86,7 @@ fn public_origins(section: &Section<'_>) -> Vec<Origin> {
 }
 
 /// systemd may name several folders, separated by colons; the first is ours.
-fn data_dir(section: &Section<'_>) -> PathBuf {
+pub(super) fn data_dir(section: &Section<'_>) -> PathBuf {
     let state = || section.context.environment.variable("STATE_DIRECTORY");
     let first = |folders: String| {
         folders.split(':').next().filter(|folder| !folder.is_empty()).map(PathBuf::from)

@@ -190,6 +190,11 @@ pub(super) fn read_url(context: &Context<'_>, key: &str, text: &Text) -> Option<
     server
 }
 
+/// Whether it is the URL of a server that has a host.
+pub(super) fn is_url(text: &str) -> bool {
+    tcp(text).is_some()
+}
+
 fn tcp(text: &str) -> Option<UpstreamServer> {
     let uri = text.parse::<Uri>().ok()?;
     let protocol = [Protocol::Http, Protocol::Https, Protocol::H2c]

@@ -116,7 +116,7 @@ impl Page {
                 ),
                 ("workers", server.workers.into()),
                 ("tls", tls::pairs_shown(&server.tls)),
-                ("hsts", server.hsts.into()),
+                ("hsts", server.hsts.map_or_else(|| "off".into(), Entry::from)),
                 ("http_redirect", tls::redirect_shown(server.http_redirect.as_ref())),
             ],
         );

@@ -290,8 +290,13 @@ fn a_file_that_cannot_be_read_is_no_verdict_on_what_it_says() {
     let folder = tempfile::tempdir().unwrap();
     let latin = folder.path().join("latin.toml");
     fs::write(&latin, b"# caf\xe9\n").unwrap();
-    for path in [folder.path().join("none.toml"), folder.path().to_owned(), latin] {
+    for (path, remedy) in [
+        (folder.path().join("none.toml"), "name another file with `-c FILE`"),
+        (folder.path().to_owned(), "name the file in it"),
+        (latin, "save it as UTF-8"),
+    ] {
         let report = load(&path, &environment()).unwrap_err();
+        assert!(report.render(Style::Plain).contains(remedy), "{}", report.render(Style::Plain));
         assert!(report.is_unreadable(), "{}", path.display());
         assert!(report.render(Style::Plain).contains("E001"), "{}", report.render(Style::Plain));
     }

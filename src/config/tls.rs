@@ -1,6 +1,6 @@
 //! `server.tls`, `server.hsts` and `server.http_redirect`.
 
-use std::net::SocketAddr;
+use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,13 +10,15 @@ use toml::Value;
 use super::certificate::Certificate;
 use super::codes;
 use super::entry::{Entry, table};
-use super::forms::{ADDRESS, DURATION_OR_OFF};
+use super::forms::DURATION_OR_OFF;
 use super::keys;
+use super::listen::{ADDRESS_OR_SYSTEMD, ListenAddress};
 use super::model::Server;
 use super::problem::Problem;
+use super::routes::Draft;
 use super::section::{Section, unreadable};
 use super::value::Text;
-use crate::request::{Origin, Scheme};
+use crate::request::{HostPattern, Origin, Scheme};
 
 /// One pair of `server.tls`.
 #[derive(Clone, Debug)]
@@ -32,8 +34,8 @@ pub struct TlsPair {
 /// `server.http_redirect`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpRedirect {
-    /// Where to listen.
-    pub listen: SocketAddr,
+    /// Where to listen: an address, or the socket of the service manager that is named so.
+    pub listen: ListenAddress,
     /// The folder in which an ACME client lays its challenges (RFC 8555 section 8.3).
     pub acme_webroot: Option<PathBuf>,
 }
@@ -72,6 +74,9 @@ pub(super) fn pairs_shown(pairs: &[TlsPair]) -> Entry {
 }
 
 fn read(section: &Section<'_>) -> Option<TlsPair> {
+    if section.has("acme") {
+        return None;
+    }
     let why = "a certificate is of use only with its key";
     let (cert, key) = (section.needed("cert", why), section.needed("key", why));
     let (cert, key) = (cert?, key?);
@@ -88,7 +93,7 @@ fn read(section: &Section<'_>) -> Option<TlsPair> {
             return None;
         }
     };
-    warn_of_end(section, &cert, &certificate);
+    warn_of_times(section, &cert, &certificate);
     warn_of_readers(section, &key);
     let path = |file: &Text| section.context.folder.join(&file.value);
     Some(TlsPair { cert: path(&cert), key: path(&key), certificate })
@@ -99,8 +104,15 @@ fn bytes(section: &Section<'_>, file: &Text) -> Option<Vec<u8>> {
     std::fs::read(&path).map_err(|cause| section.tell(unreadable(&path, &cause, file.place))).ok()
 }
 
-fn warn_of_end(section: &Section<'_>, file: &Text, certificate: &Certificate) {
-    if certificate.not_after() > section.context.environment.now() {
+fn warn_of_times(section: &Section<'_>, file: &Text, certificate: &Certificate) {
+    let now = section.context.environment.now();
+    if certificate.not_before() > now {
+        let begins = certificate.not_before();
+        let message = format!("the certificate in `{}` begins at {begins}", file.shown);
+        let problem = Problem::new(&codes::EARLY, file.place, message).label("not valid yet");
+        section.tell(problem.help("see whether the clock of this machine is right"));
+    }
+    if certificate.not_after() > now {
         return;
     }
     let problem = Problem::new(
@@ -167,7 +179,7 @@ pub(super) fn redirect(section: &Section<'_>) -> Option<HttpRedirect> {
     table.needed("listen", "the redirect needs an address of its own, most often port 80");
     let folder = |text: Text| -> PathBuf { section.context.folder.join(text.value) };
     let acme_webroot = table.text("acme_webroot").map(folder);
-    Some(HttpRedirect { listen: table.form("listen", &ADDRESS)?, acme_webroot })
+    Some(HttpRedirect { listen: table.form("listen", &ADDRESS_OR_SYSTEMD)?, acme_webroot })
 }
 
 /// As the configuration writes it.
@@ -181,23 +193,70 @@ pub(super) fn redirect_shown(redirect: Option<&HttpRedirect>) -> Entry {
 
 /// Tells where the redirect could lead nowhere.
 pub(super) fn check_redirect(section: &Section<'_>, server: &Server) {
-    let Some(redirect) = &server.http_redirect else { return };
-    let problem = |message: String, label: &str| {
-        Problem::new(&codes::REDIRECT, section.place_of("http_redirect"), message).label(label)
-    };
-    if !is_https(section, server.public_url.as_ref()) {
-        section.tell(
-            problem(
-                "`http_redirect` leads to https, and nothing here is https".to_owned(),
-                "leads nowhere",
-            )
+    if server.http_redirect.is_none() || is_https(section, server.public_url.as_ref()) {
+        return;
+    }
+    let problem = Problem::new(
+        &codes::REDIRECT,
+        section.place_of("http_redirect"),
+        "`http_redirect` leads to https, and nothing here is https",
+    );
+    section.tell(
+        problem
+            .label("leads nowhere")
             .help("give the gateway a certificate (`tls`) and an https `public_url`"),
+    );
+}
+
+/// Tells of certificates for none of the hosts that are served. Of addresses they are not asked.
+pub(super) fn check_names(section: &Section<'_>, server: &Server, drafts: &[Draft]) {
+    let origins = server.public_url.iter().chain(&server.public_origins);
+    let mut hosts: Vec<_> = origins.map(|url| HostPattern::Exact(url.host().clone())).collect();
+    if hosts.iter().any(is_address) || server.public_url.is_none() {
+        return;
+    }
+    hosts.extend(drafts.iter().flat_map(|draft| draft.route.hosts.clone()));
+    let serves = |name: &HostPattern| hosts.iter().any(|host| overlap(name, host));
+    let mut places = section.places("tls");
+    // With a pair that cannot be read it is not known which is which.
+    if places.len() != server.tls.len() {
+        places = vec![section.place_of("tls"); server.tls.len()];
+    }
+    for (pair, place) in server.tls.iter().zip(places) {
+        if pair.certificate.names().iter().any(serves) {
+            continue;
+        }
+        let names: Vec<_> = pair.certificate.names().iter().map(ToString::to_string).collect();
+        let problem = Problem::new(
+            &codes::FOREIGN,
+            place,
+            format!(
+                "the certificate in `{}` is for none of the hosts that are served",
+                shell_name(&pair.cert)
+            ),
+        );
+        let label = if names.is_empty() { "no host".to_owned() } else { names.join(", ") };
+        let host = hosts.first().map(ToString::to_string).unwrap_or_default();
+        section.tell(
+            problem
+                .label(format!("it is for {label}"))
+                .help(format!("name a certificate for {host}, or take this one out")),
         );
     }
-    if server.tcp_listeners().contains(&redirect.listen) && redirect.listen.port() != 0 {
-        section.tell(
-            problem(format!("{} is in `listen` too", redirect.listen), "the same address")
-                .help("give the redirect an address of its own"),
-        );
+}
+
+fn is_address(host: &HostPattern) -> bool {
+    let HostPattern::Exact(name) = host else { return false };
+    name.as_str().starts_with('[') || name.as_str().parse::<Ipv4Addr>().is_ok()
+}
+
+/// Whether some host is of both.
+fn overlap(one: &HostPattern, other: &HostPattern) -> bool {
+    match (one, other) {
+        (HostPattern::Exact(name), HostPattern::Wildcard(parent))
+        | (HostPattern::Wildcard(parent), HostPattern::Exact(name)) => {
+            name.parent() == Some(parent.as_str())
+        }
+        (one, other) => one == other,
     }
 }

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::codes;
+use super::entry::key;
 use super::forms::{DAY, DURATION_OR_OFF};
 use super::identities::twice;
 use super::keys::{self, nearest};
-use super::model::Upstream;
+use super::listen::is_own;
+use super::model::{Server, Upstream};
 use super::problem::{Place, Problem};
 use super::section::{Between, Context, Section};
-use super::servers::{self, BALANCE, Balance, UpstreamServer, read_url};
+use super::servers::{self, BALANCE, Balance, UpstreamServer, is_url, read_url};
 use super::upstream_tls;
 use super::value::Text;
 use crate::policy::{Patience, Timeouts, UpstreamId};
@@ -80,6 +82,29 @@ impl Upstreams {
         Some(self.add(upstream(&route.empty(&keys::UPSTREAM), &name, vec![server]), text.place))
     }
 
+    /// Tells of servers that are the gateway itself: one request would become thousands.
+    pub(super) fn check_loops(&self, context: &Context<'_>, server: &Server) {
+        for (name, (id, place)) in &self.by_name {
+            let servers = self.all.get(id.0).map(|upstream| &upstream.servers);
+            let own = |candidate: &&UpstreamServer| is_own(server, &candidate.address);
+            let Some(own) = servers.and_then(|servers| servers.iter().find(own)) else { continue };
+            let problem = Problem::new(
+                &codes::LOOP,
+                *place,
+                format!(
+                    "the upstream `{name}` leads back to this gateway: it answers at {}",
+                    own.url()
+                ),
+            )
+            .label("a loop")
+            .because(
+                "each request would come back as another one, until nothing is left to serve with",
+            )
+            .help("name the address of the application, or let `server.listen` name another");
+            context.tell(problem);
+        }
+    }
+
     fn undefined(&self, text: &Text) -> Problem {
         let names = || self.by_name.keys().map(|name| &**name).filter(|name| !name.contains(':'));
         let problem = Problem::new(
@@ -91,10 +116,16 @@ impl Upstreams {
             Some(near) => problem.label(format!("did you mean `{near}`?")),
             None => problem.label("no such upstream"),
         };
-        problem.help(format!(
-            "add `[upstreams.{}]` with its `servers`, or write a URL here",
-            text.shown
-        ))
+        let url = format!("http://{}", text.shown);
+        let shown = &text.shown;
+        problem.help(if shown.contains(':') && is_url(&url) {
+            format!("write \"{url}\"")
+        } else if is_name(shown) {
+            format!("add `[upstreams.{}]` with its `servers`, or write a URL here", key(shown))
+        } else {
+            "write the name of an `[upstreams.NAME]`, or a URL such as \"http://127.0.0.1:3000\""
+                .to_owned()
+        })
     }
 
     /// Whether there is an upstream of this name.
@@ -108,7 +139,7 @@ impl Upstreams {
 }
 
 fn check_name(name: &str, place: Place, context: &Context<'_>) {
-    if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte)) {
+    if is_name(name) {
         return;
     }
     let problem =
@@ -116,6 +147,10 @@ fn check_name(name: &str, place: Place, context: &Context<'_>) {
             .label("not a name")
             .help("use letters, digits and `. _ -`");
     context.tell(problem);
+}
+
+fn is_name(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }
 
 fn check_audience(name: &str, audience: &str, place: Place, context: &Context<'_>) {

@@ -64,15 +64,15 @@ impl<'a> Value<'a> {
         self.text_as("a string", None)
     }
 
-    /// A string; `unit` tells what a bare number lacks.
-    fn text_as(&self, wanted: &str, unit: Option<&str>) -> Option<Text> {
+    /// A string; `with_unit` gives what to write for a bare number.
+    fn text_as(&self, wanted: &str, with_unit: Option<&dyn Fn(&str) -> String>) -> Option<Text> {
         let Some(text) = self.inner.as_str() else {
-            let problem = match (self.inner, unit) {
-                (DeValue::Integer(number), Some(unit)) => {
-                    self.bare_number(&number.to_string(), wanted, unit)
+            let problem = match (self.inner, with_unit) {
+                (DeValue::Integer(number), Some(with_unit)) => {
+                    self.bare_number(wanted, &with_unit(&number.to_string()))
                 }
-                (DeValue::Float(number), Some(unit)) => {
-                    self.bare_number(number.as_str(), wanted, unit)
+                (DeValue::Float(number), Some(with_unit)) => {
+                    self.bare_number(wanted, &with_unit(number.as_str()))
                 }
                 _ => self.wrong_type(wanted),
             };
@@ -93,14 +93,14 @@ impl<'a> Value<'a> {
         }
     }
 
-    fn bare_number(&self, number: &str, wanted: &str, unit: &str) -> Problem {
+    fn bare_number(&self, wanted: &str, example: &str) -> Problem {
         Problem::new(
             &codes::BARE_NUMBER,
             self.place,
             format!("`{}` is {wanted}, and a bare number has no unit", self.key),
         )
         .label("which unit?")
-        .help(format!("write it as a string with its unit, such as \"{number}{unit}\""))
+        .help(format!("write it as a string with its unit, such as {example}"))
     }
 
     pub(super) fn flag(&self) -> Option<bool> {
@@ -134,7 +134,16 @@ impl<'a> Value<'a> {
     }
 
     pub(super) fn form<T>(&self, form: &Form<T>) -> Option<T> {
-        let text = self.text_as(form.what, form.unit)?;
+        let with_unit = form.unit.map(|unit| {
+            move |number: &str| {
+                let text = format!("{number}{unit}");
+                let accepted = (form.read)(&text).is_some();
+                if accepted { format!("\"{text}\"") } else { form.examples.to_owned() }
+            }
+        });
+        let with_unit =
+            with_unit.as_ref().map(|with_unit| -> &dyn Fn(&str) -> String { with_unit });
+        let text = self.text_as(form.what, with_unit)?;
         let read = (form.read)(&text.value);
         if read.is_none() {
             self.context.tell(

@@ -21,20 +21,19 @@ pub enum Handed {
     Unix(Vec<UnixListener>),
 }
 
-/// Takes every socket over, once per worker. `names` are those of `LISTEN_FDNAMES`, in order, for
-/// messages. To be called once and before there are threads: it takes the variables away, so that no
+/// Takes every socket over, once per worker, each with its name. `names` are those of `LISTEN_FDNAMES`, in order. To be
+/// called once and before there are threads: it takes the variables away, so that no
 /// child finds them.
-pub fn inherit(names: &[String], workers: usize) -> Result<Vec<Handed>, ListenError> {
+pub fn inherit(names: &[String], workers: usize) -> Result<Vec<(String, Handed)>, ListenError> {
     let mut handed = ListenFd::from_env();
-    if handed.len() == 0 {
-        return Err(ListenError::NothingHanded);
-    }
     let named = |number: usize| match names.get(number) {
         Some(name) => format!("number {number}, {name}"),
         None => format!("number {number}"),
     };
     let taken = (0..handed.len()).map(|number| {
+        let name = names.get(number).cloned().unwrap_or_default();
         take(&mut handed, number, workers)
+            .map(|socket| (name, socket))
             .map_err(|cause| ListenError::Handed { which: named(number), cause })
     });
     taken.collect()

@@ -25,9 +25,9 @@ pub enum ListenError {
     /// Ports below 1024 want a privilege.
     #[error("cannot listen on {0}: permission denied")]
     Denied(SocketAddr),
-    /// There is none of the promised sockets.
-    #[error("server.listen names \"systemd\", and no socket was handed over")]
-    NothingHanded,
+    /// There is none of the promised sockets; how they are told apart, if they are.
+    #[error("no socket{0} was handed over")]
+    NothingHanded(&'static str),
     /// A socket that was handed over cannot be used.
     #[error("cannot use the socket of systemd, {which}: {cause}")]
     Handed {

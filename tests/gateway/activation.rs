@@ -1,10 +1,10 @@
 //! Under a service manager: its sockets, what it is told, and stops that lose no request.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use rustix::process::Signal;
 
-use crate::support::{House, Process, Upstream, eventually, routes};
+use crate::support::{Authority, Client, House, Process, Upstream, eventually, routes};
 
 const SIGN: &str = "portcullis listens on ";
 /// Long, so that a client of this busy machine has seconds to send its last request.
@@ -184,6 +184,78 @@ fn a_handed_unix_socket_is_listened_on_and_left_to_the_manager() {
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(!refused.status.success() && said.contains("server.trusted_proxies"), "{said}");
     drop(connect());
+}
+
+/// A house that speaks TLS, whose redirect listens on a socket of the service manager.
+fn redirecting(upstream: &Upstream) -> House {
+    let house = House::new(&format!(
+        "[server]\nlisten = \"systemd\"\npublic_url = \"https://apps.example.com\"\ndata_dir = \"FOLDER/data\"\nadmin = \"off\"\nworkers = 2\ntls = {{ cert = \"tls.crt\", key = \"tls.key\" }}\nhttp_redirect = {{ listen = \"systemd\" }}\n{}",
+        routes(&upstream.url())
+    ));
+    Authority::new().issue(house.folder(), "tls", &["apps.example.com"]);
+    house
+}
+
+/// A script that begins the gateway with its standard input as the first socket and, if there is a
+/// second name, its standard output as the second.
+fn with_both(house: &House, names: &str) -> Command {
+    let command = house.activated(names, &[]);
+    let script = "exec 3<&0 4<&1 0</dev/null 1>&2; LISTEN_PID=$$ exec \"$0\" run";
+    let program = command.get_args().last().unwrap().to_owned();
+    let mut both = Command::new("sh");
+    both.args(["-c", script]).arg(program).current_dir(house.folder());
+    command.get_envs().for_each(|(key, value)| {
+        both.env(key, value.unwrap_or_default());
+    });
+    both.env_remove("STATE_DIRECTORY").env("LISTEN_FDS", "2");
+    both
+}
+
+#[test]
+fn the_redirect_listens_on_the_socket_that_is_named_so() {
+    let upstream = Upstream::hello();
+    let house = redirecting(&upstream);
+    for names in ["web:http_redirect", "http_redirect:web"] {
+        let [first, second] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let [one, other] = [&first, &second].map(|socket| socket.local_addr().unwrap());
+        let (web, plain) = if names.starts_with("web") { (one, other) } else { (other, one) };
+        let mut child = with_both(&house, names)
+            .stdin(hand(&first))
+            .stdout(hand(&second))
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+        let sign = format!("{SIGN}{web}");
+        assert!(said.any(|line| line.unwrap().contains(&sign)), "{names}: it listens on {web}");
+        let asked = "GET /x HTTP/1.1\r\nHost: apps.example.com\r\n\r\n";
+        let answer = Client::connect(plain).ask(asked).expect(308);
+        assert_eq!(answer.header("location"), Some("https://apps.example.com/x"), "{names}");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}
+
+#[test]
+fn a_redirect_without_its_socket_is_refused_and_the_key_is_named() {
+    let upstream = Upstream::hello();
+    let mut house = redirecting(&upstream);
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let start = |house: &House, name: &str| {
+        let started = house.activated(name, &[]).stdin(hand(&socket)).output().unwrap();
+        assert_eq!(started.status.code(), Some(1), "{started:?}");
+        String::from_utf8(started.stderr).unwrap()
+    };
+    let said = start(&house, "web");
+    for part in ["FileDescriptorName=http_redirect", "server.http_redirect.listen names"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let said = start(&house, "http_redirect");
+    assert!(said.contains("no socket was handed over, and server.listen names"), "{said}");
+    let taken = format!("http_redirect = {{ listen = \"{}\" }}", socket.local_addr().unwrap());
+    house.reconfigure("http_redirect = { listen = \"systemd\" }", &taken);
+    let said = start(&house, "web");
+    assert!(said.contains("choose another address (server.http_redirect.listen)"), "{said}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Every command, beside a running gateway and without one.
 
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use serde_json::Value;
 
@@ -8,6 +8,8 @@ use crate::support::{Account, Door, House, Upstream, free_port, routes};
 
 const WITHOUT: &str = "no gateway runs";
 const BESIDE: &str = "a gateway runs";
+/// Of cost 4, of whatever password.
+const BCRYPT: &str = "$2b$04$abcdefghijklmnopqrstuuuQoFJjZWzsQ5RZFHVhA0zWfhIYRPcXG";
 
 /// Runs a story twice: on the store, and through the control socket of a gateway.
 fn both_ways(story: impl Fn(&House, &str)) {
@@ -121,7 +123,7 @@ fn what_is_changed_without_a_gateway_holds_when_one_starts() {
     house
         .run_typing(&["user", "add", "alice"], "a long passphrase")
         .expect(1)
-        .tells(&["names of deleted users stay reserved"]);
+        .tells(&["names of deleted users stay reserved", "user delete --free-name"]);
     let gateway = house.start();
     house.try_password("admin", "a long passphrase").expect(200);
     house.try_password("alice", "quite another one").expect(401);
@@ -223,7 +225,8 @@ fn check_says_fine_or_what_is_wrong_or_that_it_could_not_look() {
     let mut house = House::new(&routes("http://127.0.0.1:1"));
     let fine = house.run(&["check"]).expect(0);
     assert!(fine.out.contains("fine; 4 routes, 0 tests passed"), "{fine:?}");
-    house.run(&["check", "--json"]).expect(0);
+    let fine = house.run(&["check", "--json"]).expect(0).json();
+    assert_eq!(fine["failed_tests"], serde_json::json!([]), "{fine}");
     house.run(&["check", "-c", "nowhere.toml"]).expect(2).tells(&["nowhere.toml"]);
     assert_eq!(house.data(), [""; 0], "a check makes nothing");
     house.reconfigure("roles = [\"admin\"]", "role = [\"admin\"]");
@@ -257,6 +260,11 @@ expect = 401
     let refused = house.refusal().expect(1).tells(&told);
     assert!(refused.err.contains("not started"), "{}", refused.err);
     assert!(!refused.err.contains("expected 403"), "the green one too");
+    let said = house.run(&["check", "--json"]).expect(1);
+    assert_eq!(said.err, "", "machines read the one stream");
+    let failed = said.json()["failed_tests"].clone();
+    assert_eq!(failed.as_array().map(Vec::len), Some(1), "{failed}");
+    assert!(failed[0].as_str().unwrap().contains("expected 401, got 200"), "{failed}");
     assert_eq!(house.data(), [""; 0], "nothing is made");
     house.reconfigure("expect = 401", "expect = 200");
     let fine = house.run(&["check"]).expect(0);
@@ -322,6 +330,14 @@ fn show_prints_the_whole_and_no_secret() {
     let shown = house.run(&["show"]).expect(0).out;
     for part in ["access_ttl", "max_per_user", "login_per_ip", "/admin/", "alice"] {
         assert!(shown.contains(part), "{part}: {shown}");
+    }
+    let origin = house.origin();
+    for derived in [
+        "hsts = \"off\"",
+        &format!("# server.public_url = \"{origin}\""),
+        &format!("# tokens.issuer = \"{origin}\""),
+    ] {
+        assert!(shown.contains(derived), "{derived}: {shown}");
     }
     for secret in [SECRET, "a long passphrase"] {
         assert!(!shown.contains(secret), "{shown}");
@@ -399,6 +415,88 @@ fn root_administers_a_folder_as_its_owner() {
     as_root(&["user", "disable", "alice"]).expect(0);
     house.try_password("alice", "a long passphrase").expect(401);
     gateway.stop();
+}
+
+#[test]
+fn root_is_asked_once_for_what_the_owner_of_the_folder_could_not_read() {
+    let house = House::of(Account::Unprivileged, "");
+    house.start().stop();
+    let as_root = |arguments: &[&str], typed: &str| {
+        house.finish(house.command_as(Account::Own, arguments), typed)
+    };
+    let passwd = ["user", "passwd", "alice", "--password-stdin"];
+    as_root(&passwd, "quite another one\n").expect(0);
+    let added = as_root(&["user", "add", "bob", "--generate"], "").expect(0);
+    let passwords: Vec<_> =
+        added.out.lines().filter_map(|line| line.strip_prefix("password: ")).collect();
+    assert_eq!(passwords.len(), 1, "{added:?}");
+    let users = format!("username,hash\ncarol,{BCRYPT}\n");
+    as_root(&["user", "import", "/dev/stdin"], &users).expect(0).tells(&["1 user is added"]);
+    let file = house.path("users.csv");
+    std::fs::write(&file, users.replace("carol", "dave")).unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    as_root(&["user", "import", "users.csv"], "").expect(0).tells(&["1 user is added"]);
+    let gateway = house.start();
+    house.try_password("alice", "quite another one").expect(200);
+    house.try_password("bob", passwords[0]).expect(200);
+    gateway.stop();
+}
+
+#[test]
+fn a_password_is_printed_only_when_it_is_set_and_none_is_none() {
+    both_ways(|house, how| {
+        for refused in [&["alice"][..], &["bob", "--role", "wizard"]] {
+            let arguments = [&["user", "add"], refused, &["--generate"]].concat();
+            let said = house.run(&arguments).expect(1);
+            assert_eq!(said.out, "", "{how}: {refused:?}");
+        }
+        let said = house.run(&["user", "passwd", "alice", "--generate"]).expect(0);
+        assert!(said.out.contains("alice has a new password"), "{how}: {said:?}");
+        assert!(said.out.contains("password: "), "{how}: {said:?}");
+        let none = house.run_typing(&["user", "passwd", "alice", "--password-stdin"], "\n");
+        none.expect(1).tells(&["no password was given"]);
+    });
+}
+
+#[test]
+fn a_running_gateway_is_asked_whatever_the_file_has_become() {
+    for faulty in ["workers = two", "workers = \"two\"", "workers = 2\npublic_url = \"${GONE}\""] {
+        let mut house = House::new("");
+        let gateway = house.start();
+        house.reconfigure("workers = 2", faulty);
+        let value = || {
+            let metrics = house.ask_admin("/metrics").expect(200).text();
+            let of = |line: &str| line.split(' ').next_back().map(str::to_owned);
+            let name = "portcullis_config_last_reload_successful";
+            metrics.lines().find(|line| line.starts_with(name)).and_then(of)
+        };
+        assert_eq!(value().as_deref(), Some("1"), "{faulty}");
+        house.run(&["reload"]).expect(1).tells(&[
+            "the configuration in force stays",
+            if faulty.contains("GONE") { "GONE" } else { "workers" },
+        ]);
+        assert_eq!(value().as_deref(), Some("0"), "{faulty}");
+        let list = house.run(&["user", "list", "--json"]).expect(0).json();
+        assert_eq!(names(&list), ["admin", "alice"], "{faulty}");
+        let session = house.login("alice").session;
+        house.run(&["session", "revoke", &session]).expect(0);
+        house.run(&["key", "rotate"]).expect(0);
+        house.run(&["user", "disable", "alice"]).expect(0);
+        house.try_password("alice", "a long passphrase").expect(401);
+        gateway.stop();
+        house.run(&["user", "list"]).expect(1).tells(&["error[E"]);
+    }
+}
+
+#[test]
+fn a_reload_without_a_gateway_names_the_folder_and_makes_none() {
+    let mut house = House::new("");
+    let folder = house.path("data").display().to_string();
+    house.run(&["reload"]).expect(2).tells(&["no gateway runs on the data folder", &folder]);
+    house.reconfigure("workers = 2", "workers = \"two\"");
+    let told = ["error[E", "no gateway runs on the data folder", &folder];
+    house.run(&["reload"]).expect(2).tells(&told);
+    assert!(!house.path("data").exists());
 }
 
 #[test]

@@ -107,6 +107,18 @@ fn a_configuration_with_any_problem_changes_nothing() {
 }
 
 #[test]
+fn a_file_that_was_cut_short_takes_no_route_away() {
+    let a = upstream("a");
+    let rule = law("a", &a.url(), PUBLIC);
+    let mut gateway = Gateway::start(&rule);
+    gateway.reconfigure(&rule, "");
+    let refused = gateway.reload().unwrap_err();
+    assert!(refused.contains("has no [[routes]] any more, and 1 are in force"), "{refused}");
+    assert!(refused.ends_with("restart the gateway"), "{refused}");
+    assert_eq!(gateway.get("/law/x", &[]).expect(200).text(), "a a");
+}
+
+#[test]
 fn every_refusal_names_the_remedy() {
     let mut gateway = Gateway::start("");
     gateway.reconfigure("workers = 2", "workers = 1");
