@@ -18,7 +18,7 @@ use super::{Gateway, Snapshot};
 use crate::auth::{DecidedBy, Renewal};
 use crate::identity::{Caller, Why};
 use crate::policy::{self, BearerPolicy, Matched, Permitted, Target};
-use crate::request::{Malformed, NormalRequest, Peer, Upload, UploadState};
+use crate::request::{FirstBytes, Malformed, NormalRequest, Peer, Upload, UploadState};
 use crate::revocation::{Cut, Place};
 use crate::telemetry::{Decision, Exchange};
 use crate::upstream::{self, Facts, Keeper, Outbound, Profile, Returning};
@@ -90,10 +90,11 @@ impl Gateway {
         cut: Rc<Cut>,
     ) -> impl Future<Output = Response<Body>> {
         // Read here, since the future would carry the head along.
-        let (head, incoming) = request.into_parts();
+        let (mut head, incoming) = request.into_parts();
         let method = head.method.clone();
         let snapshot = Rc::clone(&self.snapshot);
-        let upload = Upload::new(incoming, snapshot.upload_limits());
+        let first = head.extensions.remove::<FirstBytes>();
+        let upload = Upload::new(incoming, snapshot.upload_limits()).after(first);
         let state = upload.state();
         let exchange = self.telemetry.exchange();
         let mut visit = Visit::new(snapshot, exchange, cut);
@@ -266,12 +267,12 @@ impl Gateway {
         let mut answer = answer.map_err(|failure| Refused::upstream(&failure, &state))?;
         upstream::clean_answer(answer.headers_mut(), keeper);
         returning.rewrite(answer.headers_mut(), visit.snapshot.header_rules(), keeper);
+        if answer.headers().contains_key(header::SET_COOKIE) {
+            self.note_cookies(visit, (owning, returning.route()), (answer.headers_mut(), keeper));
+        }
         if let (Some(protocol), Some(tunnel)) = (protocol, answer.body_mut().take_tunnel()) {
             upgrade::tell(&mut answer, way, protocol);
             return Ok(answer.map(|_none| Content::Tunnel(tunnel)));
-        }
-        if answer.headers().contains_key(header::SET_COOKIE) {
-            self.note_cookies(visit, (owning, returning.route()), (answer.headers_mut(), keeper));
         }
         Ok(answer.map(Content::Upstream))
     }

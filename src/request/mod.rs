@@ -30,7 +30,8 @@ use thiserror::Error;
 
 pub use app_cookies::{cookie_names, remove_cookies};
 pub use body::{
-    CollectError, Upload, UploadFault, UploadLimits, UploadState, UploadTrailers, collect,
+    CollectError, FirstBytes, Upload, UploadFault, UploadLimits, UploadState, UploadTrailers,
+    collect,
 };
 pub use cookies::{CookieNames, CookiePrefix, CookieValue, disturbs_gateway_cookies};
 pub use destination::{BadDestination, DESTINATION, Destination, DestinationForm};

@@ -339,6 +339,71 @@ fn an_end_in_a_frame_of_its_own_is_no_body() {
     assert_eq!(door.upstream.seen().len(), 8);
 }
 
+/// Whether a body follows is learnt from its first frame, which is no less of it.
+#[test]
+fn a_body_that_seldom_comes_arrives_from_its_first_byte() {
+    let door = Door::open();
+    let host = door.host();
+    let large: Vec<u8> = (0..600_000_u32).map(|at| at.to_le_bytes()[0]).collect();
+    let one: Vec<&[u8]> = vec![b"abcde"];
+    let bodies: [Vec<&[u8]>; 4] =
+        [one, vec![b"abcde", b"fghij"], vec![b"", b"abcde", b""], large.chunks(16_000).collect()];
+    for method in ["DELETE", "OPTIONS", "POST", "PROPFIND"] {
+        for (pieces, length) in bodies.iter().flat_map(|pieces| [(pieces, false), (pieces, true)]) {
+            let whole = pieces.concat();
+            let told = whole.len().to_string();
+            let mut fields = vec![(":method", method), (":scheme", "http"), (":authority", &host)];
+            fields.push((":path", "/public/x"));
+            fields.extend(length.then_some(("content-length", told.as_str())));
+            let mut client = door.connect();
+            client.send(frame(HEADERS, END_HEADERS, 1, &block(&fields)));
+            let mut open = i64::from(u16::MAX);
+            for (at, piece) in pieces.iter().enumerate() {
+                let ends = if at + 1 == pieces.len() { END_STREAM } else { 0 };
+                while open < i64::try_from(piece.len()).unwrap() {
+                    open += client.window_of(1);
+                }
+                open -= i64::try_from(piece.len()).unwrap();
+                client.send(frame(DATA, ends, 1, piece));
+            }
+            let row = format!("{method}, {} pieces, a length: {length}", pieces.len());
+            assert_eq!(client.told(), Told::Status(200), "{row}");
+            let seen = door.upstream.last();
+            assert_eq!(seen.line(), format!("{method} /public/x"));
+            assert!(seen.body == whole, "{row}: {} of {} bytes", seen.body.len(), whole.len());
+            let framing = if length { "content-length" } else { "transfer-encoding" };
+            assert_eq!(seen.all(framing).len(), 1, "{row}: {seen:?}");
+        }
+    }
+    assert_eq!(door.upstream.seen().len(), 32);
+}
+
+#[test]
+fn the_first_frame_of_a_body_counts_against_its_limit() {
+    let upstream = Upstream::hello();
+    let gateway = Gateway::start(&format!(
+        "[[routes]]\npath = \"/*\"\naccess = \"public\"\nmax_body = \"1 KiB\"\nupstream = \"{}\"\n",
+        upstream.url()
+    ));
+    let door = Door { gateway, upstream };
+    let host = door.host();
+    let head = block(&[
+        (":method", "DELETE"),
+        (":scheme", "http"),
+        (":authority", &host),
+        (":path", "/x"),
+    ]);
+    for (sizes, status) in [(vec![1024], 200), (vec![1025], 413), (vec![1000, 25], 413)] {
+        let mut client = door.connect();
+        client.send(frame(HEADERS, END_HEADERS, 1, &head));
+        for (at, size) in sizes.iter().enumerate() {
+            let ends = if at + 1 == sizes.len() { END_STREAM } else { 0 };
+            client.send(frame(DATA, ends, 1, &vec![b'x'; *size]));
+        }
+        assert_eq!(client.told(), Told::Status(status), "{sizes:?}");
+    }
+}
+
 #[test]
 fn an_end_that_does_not_come_is_waited_for_no_longer_than_a_head() {
     let upstream = Upstream::hello();
