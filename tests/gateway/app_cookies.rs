@@ -49,7 +49,7 @@ upstream = "{url}"
 [[routes]]
 path = "/own/*"
 identity = "default"
-app_cookies = ["theme", "sess*"]
+app_cookies = ["theme", "sess*", "php_session"]
 cache = "upstream"
 upstream = "{url}"
 [[routes]]
@@ -184,6 +184,21 @@ fn what_is_withheld_is_withheld_in_every_spelling_and_the_rest_stays_as_it_was()
         ("themes=1; xsession=2; b=%20", Some("themes=1; xsession=2; b=%20")),
         ("session=1", None),
         ("session=1; session=2", None),
+        // Parted by blanks, as Python's cookies are.
+        ("b=3; a=1 session=2; c=4", Some("b=3; c=4")),
+        ("b=3; a=1\tsession=2", Some("b=3")),
+        ("b=3; a=\"1\" session =2", Some("b=3")),
+        ("b=3; a=1  \"session\" = 2", Some("b=3")),
+        // What is no ASCII is a blank to some.
+        ("b=3; \u{a0}session=2", Some("b=3")),
+        ("b=3; session\u{3000}=2", Some("b=3")),
+        ("b=3; a=1\u{a0}session=2", Some("b=3")),
+        // PHP reads these as one name.
+        ("b=3; php.session=2; php_session=3", Some("b=3")),
+        ("b=3; php session=2; php[session=3", Some("b=3")),
+        // A word of a value is no name, nor what follows a second sign.
+        ("b=my session; c=2=session", Some("b=my session; c=2=session")),
+        ("b=session=2", Some("b=session=2")),
     ] {
         gateway.get("/own/x", &[("Cookie", &format!("{sent}; {mine}"))]).expect(200);
         assert_eq!(upstream.last().header("cookie"), expected, "{sent}");
