@@ -7,7 +7,7 @@ use hyper::body::Incoming;
 
 use super::app_cookies::Owning;
 use super::audience::{Asked, Audience};
-use super::body::{Body, Content, tell_request_id};
+use super::body::{Body, Content, tell_request_id, tell_unread};
 use super::cors::{self, Sharing};
 use super::fixed;
 use super::open::Claim;
@@ -109,8 +109,9 @@ impl Gateway {
             };
             let mut answer = match answer {
                 Ok(answer) => answer,
-                Err(refused) => self.refuse(&mut visit, &refused, &state),
+                Err(refused) => self.refuse(&mut visit, &refused),
             };
+            tell_unread(&mut answer, &state);
             if let Some(sharing) = &visit.sharing {
                 sharing.write(answer.headers_mut());
             }
@@ -306,16 +307,11 @@ impl Gateway {
         Ok(Some(value))
     }
 
-    /// The answer of a refusal. A body that was not read to its end ends the connection.
-    pub(super) fn refuse(
-        &self,
-        visit: &mut Visit,
-        refused: &Refused,
-        state: &UploadState,
-    ) -> Response<Content> {
+    /// The answer of a refusal.
+    pub(super) fn refuse(&self, visit: &mut Visit, refused: &Refused) -> Response<Content> {
         visit.exchange.decision(refused.decision(), refused.code());
         let mut answer = pages::refused(visit, refused);
-        if refused.closes() || !state.is_whole() {
+        if refused.closes() {
             answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         answer

@@ -464,20 +464,22 @@ fn a_request_that_ends_with_its_connection_before_its_end_comes_is_counted() {
 }
 
 #[test]
-fn a_refused_upload_is_answered_and_its_stream_stopped_while_others_go_on() {
+fn an_upload_that_nobody_reads_is_answered_and_its_stream_stopped_while_others_go_on() {
     let door = Door::open();
     let host = door.host();
-    let post =
-        block(&[(":method", "POST"), (":scheme", "http"), (":authority", &host), (":path", "/x")]);
-    let mut client = door.connect();
-    client.send(frame(HEADERS, END_HEADERS, 1, &post));
-    client.send(frame(DATA, 0, 1, &[b'x'; 1000]));
-    let answer = client.until(HEADERS);
-    let text = String::from_utf8_lossy(&answer.payload).to_lowercase();
-    assert!(!text.contains("connection"), "{text}");
-    assert_eq!(client.told(), Told::Reset(NO_ERROR));
-    client.send(frame(HEADERS, END_STREAM | END_HEADERS, 3, &door.get("/auth/ping", &[])));
-    assert_eq!(client.told(), Told::Status(200));
+    for (path, method) in [("/x", "POST"), ("/auth/ping", "GET"), ("/auth/nothing", "PUT")] {
+        let fields = [(":method", method), (":scheme", "http"), (":authority", &host)];
+        let more = [(":path", path), ("content-length", "2000")];
+        let mut client = door.connect();
+        client.send(frame(HEADERS, END_HEADERS, 1, &block(&[&fields[..], &more].concat())));
+        client.send(frame(DATA, 0, 1, &[b'x'; 1000]));
+        let answer = client.until(HEADERS);
+        let text = String::from_utf8_lossy(&answer.payload).to_lowercase();
+        assert!(!text.contains("connection"), "{text}");
+        assert_eq!(client.told(), Told::Reset(NO_ERROR));
+        client.send(frame(HEADERS, END_STREAM | END_HEADERS, 3, &door.get("/auth/ping", &[])));
+        assert_eq!(client.told(), Told::Status(200));
+    }
     assert_eq!(door.upstream.seen().len(), 0);
 }
 
