@@ -18,7 +18,7 @@ use super::{Gateway, Snapshot};
 use crate::auth::{DecidedBy, Renewal};
 use crate::identity::{Caller, Why};
 use crate::policy::{self, BearerPolicy, Matched, Permitted, Target};
-use crate::request::{FirstBytes, Malformed, NormalRequest, Peer, Upload, UploadState};
+use crate::request::{FirstBytes, Malformed, NormalRequest, Peer, Upload};
 use crate::revocation::{Cut, Place};
 use crate::telemetry::{Decision, Exchange};
 use crate::upstream::{self, Facts, Keeper, Outbound, Profile, Returning};

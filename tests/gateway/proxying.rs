@@ -42,6 +42,8 @@ fn answers_without_a_body_leave_the_connection_in_step() {
         let answer = match seen.line() {
             "HEAD /public/x" => "HTTP/1.1 200 OK\r\nContent-Length: 1234\r\n\r\n".to_owned(),
             "GET /public/204" => "HTTP/1.1 204 No Content\r\n\r\n".to_owned(),
+            // RFC 9110 section 8.6 has none of it.
+            "HEAD /public/204" => "HTTP/1.1 204 No Content\r\nContent-Length: 9\r\n\r\n".to_owned(),
             "GET /public/304" => "HTTP/1.1 304 Not Modified\r\nETag: \"x\"\r\n\r\n".to_owned(),
             _ => ok("body"),
         };
@@ -56,6 +58,8 @@ fn answers_without_a_body_leave_the_connection_in_step() {
         let head = ask("HEAD /public/x");
         assert_eq!((head.status, head.header("content-length")), (200, Some("1234")));
         assert_eq!(ask("GET /public/204").status, 204);
+        let none = ask("HEAD /public/204");
+        assert_eq!((none.status, none.header("content-length")), (204, None));
         let not_modified = ask("GET /public/304");
         assert_eq!((not_modified.status, not_modified.header("etag")), (304, Some("\"x\"")));
         assert_eq!(ask("GET /public/y").text(), "body");
