@@ -76,9 +76,14 @@ impl Auth {
     /// lenient application could.
     pub fn owns(&self, authorization: &[u8]) -> bool {
         let value = String::from_utf8_lossy(authorization);
-        let value = value.trim_matches(['\u{fffd}', ' ', '\t']);
-        let (scheme, rest) = value.split_once([' ', '\t']).unwrap_or(("", value));
-        let rest = rest.trim();
+        value.split(',').any(|element| self.owns_element(element))
+    }
+
+    fn owns_element(&self, element: &str) -> bool {
+        let is_gap = |char: char| !char.is_ascii_graphic();
+        let element = element.trim_matches(is_gap);
+        let (scheme, rest) = element.split_once(is_gap).unwrap_or(("", element));
+        let rest = rest.trim_start_matches(is_gap);
         self.is_ours(rest) || (scheme.eq_ignore_ascii_case("basic") && self.owns_basic(rest))
     }
 

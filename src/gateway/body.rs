@@ -5,11 +5,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::header::{CONNECTION, HeaderValue};
 use http::{Method, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use super::open::Claim;
 use super::upgrade::Tunnel;
+use crate::request::UploadState;
 use crate::revocation::Place;
 use crate::telemetry::{Exchange, RequestId, X_REQUEST_ID};
 use crate::upstream::{AnswerBody, Upgraded};
@@ -30,6 +32,14 @@ pub(super) enum Content {
 pub(super) fn tell_request_id(answer: &mut Response<Content>, id: RequestId) {
     if matches!(answer.body(), Content::Own(_)) {
         answer.headers_mut().insert(X_REQUEST_ID, id.header_value());
+    }
+}
+
+/// Tells that the connection ends with an answer that leaves a body unread (RFC 9112 section 9.6);
+/// HTTP/2, which resets that stream alone, carries no such header.
+pub(super) fn tell_unread(answer: &mut Response<Content>, upload: &UploadState) {
+    if !upload.is_whole() && !matches!(answer.body(), Content::Tunnel(_)) {
+        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
 }
 

@@ -10,7 +10,7 @@ use std::io::Read;
 use std::path::Path;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue, LOCATION, X_CONTENT_TYPE_OPTIONS};
+use http::header::{CONTENT_TYPE, HeaderValue, LOCATION, X_CONTENT_TYPE_OPTIONS};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -18,7 +18,7 @@ use rustix::fs::{Mode, OFlags};
 
 use super::Gateway;
 use super::audience::{Asked, Audience};
-use super::body::{Body, Content, tell_request_id};
+use super::body::{Body, Content, tell_request_id, tell_unread};
 use super::refusal::{Refusal, Refused};
 use super::serve::Visit;
 use crate::request::{NormalRequest, Peer, Upload};
@@ -43,11 +43,9 @@ impl Gateway {
         visit.exchange.upload(state.clone());
         let mut answer = match lead(&mut visit, (head, peer)) {
             Ok(answer) => answer,
-            Err(refused) => self.refuse(&mut visit, &refused, &state),
+            Err(refused) => self.refuse(&mut visit, &refused),
         };
-        if !state.is_whole() {
-            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        }
+        tell_unread(&mut answer, &state);
         tell_request_id(&mut answer, visit.exchange.request_id());
         visit.exchange.status(answer.status());
         answer.map(|content| Body::new(content, (visit.exchange, None), &method))

@@ -7,7 +7,7 @@ use hyper::body::Incoming;
 
 use super::app_cookies::Owning;
 use super::audience::{Asked, Audience};
-use super::body::{Body, Content, tell_request_id};
+use super::body::{Body, Content, tell_request_id, tell_unread};
 use super::cors::{self, Sharing};
 use super::fixed;
 use super::open::Claim;
@@ -18,7 +18,7 @@ use super::{Gateway, Snapshot};
 use crate::auth::{DecidedBy, Renewal};
 use crate::identity::{Caller, Why};
 use crate::policy::{self, BearerPolicy, Matched, Permitted, Target};
-use crate::request::{Malformed, NormalRequest, Peer, Upload, UploadState};
+use crate::request::{FirstBytes, Malformed, NormalRequest, Peer, Upload, UploadState};
 use crate::revocation::{Cut, Place};
 use crate::telemetry::{Decision, Exchange};
 use crate::upstream::{self, Facts, Keeper, Outbound, Profile, Returning};
@@ -90,10 +90,11 @@ impl Gateway {
         cut: Rc<Cut>,
     ) -> impl Future<Output = Response<Body>> {
         // Read here, since the future would carry the head along.
-        let (head, incoming) = request.into_parts();
+        let (mut head, incoming) = request.into_parts();
         let method = head.method.clone();
         let snapshot = Rc::clone(&self.snapshot);
-        let upload = Upload::new(incoming, snapshot.upload_limits());
+        let first = head.extensions.remove::<FirstBytes>();
+        let upload = Upload::new(incoming, snapshot.upload_limits()).after(first);
         let state = upload.state();
         let exchange = self.telemetry.exchange();
         let mut visit = Visit::new(snapshot, exchange, cut);
@@ -108,8 +109,9 @@ impl Gateway {
             };
             let mut answer = match answer {
                 Ok(answer) => answer,
-                Err(refused) => self.refuse(&mut visit, &refused, &state),
+                Err(refused) => self.refuse(&mut visit, &refused),
             };
+            tell_unread(&mut answer, &state);
             if let Some(sharing) = &visit.sharing {
                 sharing.write(answer.headers_mut());
             }
@@ -266,12 +268,12 @@ impl Gateway {
         let mut answer = answer.map_err(|failure| unanswered(visit, &failure, &state))?;
         upstream::clean_answer(answer.headers_mut(), keeper);
         returning.rewrite(answer.headers_mut(), visit.snapshot.header_rules(), keeper);
+        if answer.headers().contains_key(header::SET_COOKIE) {
+            self.note_cookies(visit, (owning, returning.route()), (answer.headers_mut(), keeper));
+        }
         if let (Some(protocol), Some(tunnel)) = (protocol, answer.body_mut().take_tunnel()) {
             upgrade::tell(&mut answer, way, protocol);
             return Ok(answer.map(|_none| Content::Tunnel(tunnel)));
-        }
-        if answer.headers().contains_key(header::SET_COOKIE) {
-            self.note_cookies(visit, (owning, returning.route()), (answer.headers_mut(), keeper));
         }
         Ok(answer.map(Content::Upstream))
     }
@@ -305,16 +307,11 @@ impl Gateway {
         Ok(Some(value))
     }
 
-    /// The answer of a refusal. A body that was not read to its end ends the connection.
-    pub(super) fn refuse(
-        &self,
-        visit: &mut Visit,
-        refused: &Refused,
-        state: &UploadState,
-    ) -> Response<Content> {
+    /// The answer of a refusal.
+    pub(super) fn refuse(&self, visit: &mut Visit, refused: &Refused) -> Response<Content> {
         visit.exchange.decision(refused.decision(), refused.code());
         let mut answer = pages::refused(visit, refused);
-        if refused.closes() || !state.is_whole() {
+        if refused.closes() {
             answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         answer

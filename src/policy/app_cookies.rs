@@ -3,11 +3,12 @@
 use thiserror::Error;
 
 /// The name of a cookie, or how names begin: `session`, `session_*`. Letter case makes no
-/// difference: some readers fold it, and what is withheld too often is only set anew.
+/// difference, nor what PHP reads as `_`: some readers fold it, and what is withheld too often is
+/// only set anew.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CookiePattern {
     written: Box<str>,
-    start: Box<str>,
+    start: Box<[u8]>,
     open: bool,
 }
 
@@ -33,7 +34,7 @@ impl CookiePattern {
         if text.is_empty() || !start.bytes().all(is_token) {
             return Err(BadCookiePattern::NotAName);
         }
-        Ok(Self { written: text.into(), start: start.to_ascii_lowercase().into(), open })
+        Ok(Self { written: text.into(), start: start.bytes().map(folded).collect(), open })
     }
 
     /// As it was written.
@@ -43,11 +44,11 @@ impl CookiePattern {
 
     /// Whether a cookie's name is meant.
     pub fn matches(&self, name: &[u8]) -> bool {
-        let start = self.start.as_bytes();
         let begins = |(beginning, rest): (&[u8], &[u8])| {
-            beginning.eq_ignore_ascii_case(start) && (self.open || rest.is_empty())
+            (self.open || rest.is_empty())
+                && beginning.iter().copied().map(folded).eq(self.start.iter().copied())
         };
-        name.split_at_checked(start.len()).is_some_and(begins)
+        name.split_at_checked(self.start.len()).is_some_and(begins)
     }
 }
 
@@ -55,6 +56,10 @@ impl std::fmt::Display for CookiePattern {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.written)
     }
+}
+
+fn folded(byte: u8) -> u8 {
+    if matches!(byte, b'.' | b' ' | b'[') { b'_' } else { byte.to_ascii_lowercase() }
 }
 
 fn is_token(byte: u8) -> bool {
@@ -76,6 +81,10 @@ mod tests {
             ("session*", "session"),
             ("session*", "Session_P5000"),
             ("*", "anything"),
+            ("ci_session", "ci.session"),
+            ("ci_session", "CI session"),
+            ("ci_sess*", "ci[session"),
+            ("connect.sid", "connect.sid"),
         ] {
             assert!(matches(pattern, name), "{pattern} {name}");
         }

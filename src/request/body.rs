@@ -113,9 +113,16 @@ pub enum UploadTrailers {
     Passed,
 }
 
+/// The first bytes of a request's body, an extension of requests over HTTP/2 of which it was not
+/// known whether they had one: read already, and missing in the body that comes along.
+#[derive(Clone, Debug)]
+pub struct FirstBytes(pub Bytes);
+
 /// The body of a request, streamed. Trailers are dropped, unless they are said to pass.
 #[derive(Debug)]
 pub struct Upload<B> {
+    /// What comes before `inner`.
+    first: Option<Box<FirstBytes>>,
     inner: B,
     trailers: UploadTrailers,
     limits: UploadLimits,
@@ -129,7 +136,15 @@ impl<B: Body<Data = Bytes>> Upload<B> {
         limits.grace = limits.grace.min(A_DAY);
         let state = Carried(UploadState::default());
         state.update(|progress| progress.whole = inner.is_end_stream());
-        Self { inner, trailers: UploadTrailers::Dropped, limits, state, pace: None }
+        Self { first: None, inner, trailers: UploadTrailers::Dropped, limits, state, pace: None }
+    }
+
+    /// The same body with these bytes before it, if there are any.
+    #[must_use]
+    pub fn after(self, first: Option<FirstBytes>) -> Self {
+        let Some(first) = first else { return self };
+        self.state.update(|progress| progress.whole = false);
+        Self { first: Some(Box::new(first)), ..self }
     }
 
     /// The state, to keep.
@@ -153,10 +168,30 @@ impl<B: Body<Data = Bytes>> Upload<B> {
     /// Refuses a body that says beforehand (`Content-Length`) that it is too large, unread.
     pub fn check_declared(&self) -> Result<(), UploadFault> {
         match self.limits.max_bytes {
-            Some(max) if self.inner.size_hint().lower() > max => {
-                Err(self.cut(UploadFault::TooLarge))
-            }
+            Some(max) if self.length().lower() > max => Err(self.cut(UploadFault::TooLarge)),
             _ => Ok(()),
+        }
+    }
+
+    fn length(&self) -> SizeHint {
+        let rest = self.inner.size_hint();
+        let Some(FirstBytes(first)) = self.first.as_deref() else { return rest };
+        let first = u64::try_from(first.len()).unwrap_or(u64::MAX);
+        let mut whole = SizeHint::new();
+        whole.set_lower(rest.lower().saturating_add(first));
+        if let Some(upper) = rest.upper() {
+            whole.set_upper(upper.saturating_add(first));
+        }
+        whole
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>>
+    where
+        B: Unpin,
+    {
+        match self.first.take() {
+            Some(first) => Poll::Ready(Some(Ok(Frame::data(first.0)))),
+            None => Pin::new(&mut self.inner).poll_frame(cx),
         }
     }
 
@@ -205,7 +240,7 @@ where
             return Poll::Ready(Some(Err(fault.into())));
         }
         loop {
-            let frame = match Pin::new(&mut this.inner).poll_frame(cx) {
+            let frame = match this.poll_next(cx) {
                 Poll::Pending => return this.wait(cx).map(|fault| Some(Err(fault.into()))),
                 Poll::Ready(frame) => frame,
             };
@@ -236,11 +271,11 @@ where
     }
 
     fn is_end_stream(&self) -> bool {
-        self.state.fault().is_none() && self.inner.is_end_stream()
+        self.state.fault().is_none() && self.first.is_none() && self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        self.length()
     }
 }
 

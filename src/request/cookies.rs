@@ -198,23 +198,55 @@ pub(super) fn pairs(line: &HeaderValue) -> impl Iterator<Item = &[u8]> {
 }
 
 /// What parsers could take for the name of a cookie in a pair: blanks and quotes around it do not
-/// count, and old ones part cookies at commas too.
+/// count, old ones part cookies at commas too, and Python's at blanks. To one or another everything
+/// is a blank that is no printable ASCII.
 pub(super) fn names_in(pair: &[u8]) -> impl Iterator<Item = &[u8]> {
-    pair.split(|byte| *byte == b',').map(|part| {
-        let part = trim(part, b" \t\"'=");
-        let end = part.iter().position(|byte| *byte == b'=').unwrap_or(part.len());
-        trim(part.get(..end).unwrap_or(part), b" \t\"'")
+    pair.split(|byte| *byte == b',').flat_map(|part| {
+        let part = trim_start(part, |byte| is_padding(byte) || byte == b'=');
+        let mut before_signs = part.split(|byte| *byte == b'=');
+        let first = before_signs.next().unwrap_or_default();
+        // Seldom is there a blank: the values, which are long, are looked at in words.
+        let rest = if holds_blank(part) { Some(words_before(part)) } else { None };
+        std::iter::once(trim(first, is_padding)).chain(rest.into_iter().flatten())
     })
 }
 
-fn trim<'a>(mut text: &'a [u8], strangers: &[u8]) -> &'a [u8] {
+/// The last word before each `=` but for what has no blank before it, which is a value's.
+fn words_before(part: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let end = part.iter().rposition(|byte| *byte == b'=').unwrap_or_default();
+    let before = part.get(..end).unwrap_or_default();
+    before.split(|byte| *byte == b'=').filter_map(|text| {
+        let text = trim(text, is_padding);
+        let blank = text.iter().rposition(|byte| is_blank(*byte))?;
+        Some(trim(text.get(blank..)?, is_padding))
+    })
+}
+
+fn holds_blank(part: &[u8]) -> bool {
+    part.chunks(32).any(|chunk| chunk.iter().fold(false, |found, byte| found | is_blank(*byte)))
+}
+
+fn is_blank(byte: u8) -> bool {
+    !byte.is_ascii_graphic()
+}
+
+fn is_padding(byte: u8) -> bool {
+    is_blank(byte) || matches!(byte, b'"' | b'\'')
+}
+
+fn trim_start(mut text: &[u8], is_stranger: impl Fn(u8) -> bool) -> &[u8] {
     while let Some((byte, rest)) = text.split_first()
-        && strangers.contains(byte)
+        && is_stranger(*byte)
     {
         text = rest;
     }
+    text
+}
+
+fn trim(text: &[u8], is_stranger: impl Fn(u8) -> bool) -> &[u8] {
+    let mut text = trim_start(text, &is_stranger);
     while let Some((byte, rest)) = text.split_last()
-        && strangers.contains(byte)
+        && is_stranger(*byte)
     {
         text = rest;
     }

@@ -75,14 +75,38 @@ pub(super) fn check_authorization(headers: &HeaderMap) -> Result<(), Malformed> 
     }
 }
 
-/// The value of `Authorization: Bearer VALUE`.
+/// The value of `Authorization: Bearer VALUE`, read as leniently as the most lenient application
+/// could: whatever is no printable ASCII parts words, and of a list each element is one. What is
+/// no text is an empty value, and so nobody's that we know.
 pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let line = only(headers, &AUTHORIZATION).ok()??.as_bytes();
+    // A token is long: it is not looked at for commas.
+    bearer_of(line).or_else(|| line.split(|byte| *byte == b',').find_map(bearer_of))
+}
+
+fn bearer_of(element: &[u8]) -> Option<&str> {
+    let is_mark = u8::is_ascii_graphic;
+    let element = element.get(element.iter().position(is_mark)?..)?;
+    let (scheme, rest) = element.split_at(element.iter().position(|byte| !is_mark(byte))?);
+    let value = rest.get(rest.iter().position(is_mark)?..)?.trim_ascii_end();
+    if !scheme.eq_ignore_ascii_case(b"bearer") {
+        return None;
+    }
     // A token is long: looked at in words rather than in characters.
-    let line = if line.is_ascii() { str::from_utf8(line).ok()? } else { return None };
-    let (scheme, value) = line.split_once(' ')?;
-    let value = value.trim_start_matches(' ');
-    (scheme.eq_ignore_ascii_case("bearer") && !value.is_empty()).then_some(value)
+    Some(if value.is_ascii() { str::from_utf8(value).unwrap_or_default() } else { "" })
+}
+
+/// RFC 9113 section 8.2.1: no blank around a value. Over HTTP/1.1 there is none when it is read.
+pub(super) fn check_values(headers: &HeaderMap) -> Result<(), Malformed> {
+    let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    let padded = |value: &HeaderValue| {
+        let value = value.as_bytes();
+        is_blank(value.first()) || is_blank(value.last())
+    };
+    if headers.values().any(padded) {
+        return Err(Malformed::Bad("a value with a blank before or behind it"));
+    }
+    Ok(())
 }
 
 /// Whether `Connection` nominates an `Upgrade` (RFC 9110 section 7.8).

@@ -30,7 +30,8 @@ use thiserror::Error;
 
 pub use app_cookies::{cookie_names, remove_cookies};
 pub use body::{
-    CollectError, Upload, UploadFault, UploadLimits, UploadState, UploadTrailers, collect,
+    CollectError, FirstBytes, Upload, UploadFault, UploadLimits, UploadState, UploadTrailers,
+    collect,
 };
 pub use cookies::{CookieNames, CookiePrefix, CookieValue, disturbs_gateway_cookies};
 pub use destination::{BadDestination, DESTINATION, Destination, DestinationForm};
@@ -113,6 +114,7 @@ impl NormalRequest {
             return Err(Malformed::Bad("not HTTP/1.0, HTTP/1.1 or HTTP/2"));
         }
         if head.version == Version::HTTP_2 {
+            headers::check_values(&head.headers)?;
             cookies::join(&mut head.headers);
         }
         if head.headers.len() > reader.field_limit {
@@ -205,7 +207,7 @@ impl NormalRequest {
     }
 
     /// The value of `Authorization: Bearer VALUE` (RFC 6750 section 2.1; the scheme in any case),
-    /// ours or not. None when there is no such header.
+    /// ours or not; empty where it is no text. None when there is no such header, in any spelling.
     pub fn bearer(&self) -> Option<&str> {
         headers::bearer(&self.0.headers)
     }

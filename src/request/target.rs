@@ -42,6 +42,11 @@ impl Target {
             return Err(BadTarget::RawByte);
         }
         let path = normalise(sent.path())?;
+        // Of nothing but a fragment nothing is left, which stands for the root and is written as
+        // nothing.
+        if sent.as_str() == "/" {
+            return Self::with_readings(PathAndQuery::from_static("/"));
+        }
         // An absolute-form target may have a query and no path.
         if matches!(path, Cow::Borrowed(_)) && sent.as_str().starts_with('/') {
             return Self::with_readings(sent.clone());

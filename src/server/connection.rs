@@ -296,6 +296,7 @@ async fn busy<S: Service>(from: Socketful, peer: Peer, shared: &Shared<S>, pace:
     }
     match pause {
         Pause::Parked => End::Parked(Socketful { stream, rest }),
+        Pause::Overdue if rest.is_empty() => End::Parked(Socketful { stream, rest }),
         Pause::Ended(Ok(())) if activity.has_ended() => End::Gone,
         Pause::Ended(Ok(())) => End::Linger(stream),
         Pause::Ended(Err(error)) if error.is_parse() => {
@@ -305,7 +306,7 @@ async fn busy<S: Service>(from: Socketful, peer: Peer, shared: &Shared<S>, pace:
             End::Linger(stream)
         }
         Pause::Ended(Err(_)) | Pause::Stalled | Pause::Cut => End::Reset(stream),
-        Pause::Late => {
+        Pause::Late | Pause::Overdue => {
             shared.service.parse_error(ParseError::Late, peer);
             End::Gone
         }
@@ -326,7 +327,11 @@ async fn through<F: FarSide>(near: Socketful, mut far: F, cut: Rc<Cut>) {
 enum Pause {
     Ended(hyper::Result<()>),
     Parked,
+    /// A head has begun, and comes too slowly.
     Late,
+    /// The same, unless hyper, which could be parked, holds nothing of one: then it was the rest of
+    /// a body that nobody read.
+    Overdue,
     Stalled,
     /// From outside, whatever goes on.
     Cut,
@@ -362,7 +367,10 @@ where
             let now = Instant::now();
             match watch.judge(activity, now, &settings) {
                 Judgement::Goes => {}
-                Judgement::Late => return Poll::Ready(Pause::Late),
+                Judgement::Late => {
+                    let parked = matches!(park(connection, cx), Poll::Ready(Pause::Parked));
+                    return Poll::Ready(if parked { Pause::Overdue } else { Pause::Late });
+                }
                 Judgement::Stalled => return Poll::Ready(Pause::Stalled),
                 Judgement::Quiet => {
                     // hyper may not have noticed yet that nobody reads a body to its end: then the

@@ -35,7 +35,7 @@ use super::naming::Given;
 use super::socket::{Home, Socket};
 use super::stream::Stream;
 use super::{ParseError, Service, Settings};
-use crate::request::Peer;
+use crate::request::{FirstBytes, Peer};
 use crate::revocation::Cut;
 
 /// Serves a connection until it is closed.
@@ -132,7 +132,14 @@ async fn tell_framing(request: &mut Request<Incoming>, patience: Duration) {
         true
     } else if may_be_empty {
         // Rare, and large: in a box, so that what every request carries along stays small.
-        Box::pin(timeout(patience, ends_empty(request.body_mut()))).await == Ok(true)
+        match Box::pin(timeout(patience, begins(request.body_mut()))).await {
+            Ok(Begins::Empty) => true,
+            Ok(Begins::With(bytes)) => {
+                request.extensions_mut().insert(FirstBytes(bytes));
+                false
+            }
+            Ok(Begins::Broken) | Err(_) => false,
+        }
     } else {
         length.is_some()
     };
@@ -146,15 +153,27 @@ fn seldom_has_a_body(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::DELETE)
 }
 
-/// Whether a body that should be empty is: its end may come in a frame of its own.
-async fn ends_empty(body: &mut Incoming) -> bool {
+/// How a body begins that should be empty.
+enum Begins {
+    /// It is.
+    Empty,
+    /// It is not: these bytes are taken out of it.
+    With(Bytes),
+    Broken,
+}
+
+/// An end may come in a frame of its own.
+async fn begins(body: &mut Incoming) -> Begins {
     while !body.is_end_stream() {
         match body.frame().await {
-            Some(Ok(frame)) if frame.data_ref().is_none_or(Bytes::is_empty) => {}
-            Some(_) | None => return false,
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) if !data.is_empty() => return Begins::With(data),
+                Ok(_) | Err(_) => {}
+            },
+            Some(Err(_)) | None => return Begins::Broken,
         }
     }
-    true
+    Begins::Empty
 }
 
 fn builder(streams: Streams, settings: &Settings) -> http2::Builder<Streams> {

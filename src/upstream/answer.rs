@@ -20,7 +20,9 @@ pub(super) fn reframe<B>(answer: &mut Response<B>, method: &Method) -> Result<Re
         return Err(Failure::Answer(format!("{} that nobody asked for", answer.status())));
     }
     let contradicts = reframe_headers(answer.headers_mut())?;
-    if method != Method::HEAD || !has_one_length(answer.headers()) {
+    // RFC 9110 section 8.6 has none in a 204.
+    let tells_length = method == Method::HEAD && answer.status() != StatusCode::NO_CONTENT;
+    if !tells_length || !has_one_length(answer.headers()) {
         answer.headers_mut().remove(CONTENT_LENGTH);
     }
     // hyper would speak HTTP/1.0 in the next request too, which has no chunked bodies, and in the

@@ -151,7 +151,7 @@ async fn used(
     link.may_upgrade(call.upgrade.is_some());
     let spare = Spare::of(&request);
     let answered = {
-        let asked = pin!(link.ask(*request, waits));
+        let asked = pin!(link.ask(*request, call.upload.as_ref(), waits));
         link.head(asked, call.upload.as_ref()).await
     };
     let lost = match answered {
@@ -173,7 +173,7 @@ async fn fresh(
     };
     link.may_upgrade(call.upgrade.is_some());
     let spare = if call.has_others { Spare::of(&request) } else { None };
-    let asked = pin!(link.ask(*request, waits));
+    let asked = pin!(link.ask(*request, call.upload.as_ref(), waits));
     match link.head(asked, call.upload.as_ref()).await {
         Ok(answer) => receive(link, answer, call).await,
         Err(lost) => {
@@ -343,7 +343,7 @@ fn read(
     if reuse == answer::Reuse::Never
         || call.binds_connection
         || call.upgrade.is_some()
-        || !call.is_sent()
+        || link.was_answered_early()
     {
         link.spoil();
     }

@@ -1,6 +1,6 @@
 //! One connection to an upstream.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
@@ -78,9 +78,10 @@ impl Link {
     pub(super) fn ask(
         &mut self,
         request: Request<Sent>,
+        upload: Option<&UploadState>,
         waits: Waits,
     ) -> impl Future<Output = Asked> + use<> {
-        self.heard.expect_head();
+        self.heard.expect_head(upload);
         self.waits = waits;
         self.sender.try_send_request(request)
     }
@@ -155,6 +156,11 @@ impl Link {
     /// Whether the upstream has been silent for too long; to be asked while an answer is awaited.
     pub(super) fn poll_silent(&mut self, cx: &mut Context<'_>, since: Silence) -> Poll<()> {
         self.timer.poll_silent(cx, (since, self.waits.idle))
+    }
+
+    /// Whether its answer began before the request had been read whole.
+    pub(super) fn was_answered_early(&self) -> bool {
+        self.heard.early.get()
     }
 
     /// This connection is not to be used again.
@@ -283,12 +289,17 @@ impl Deadline {
 struct Heard {
     awaiting_head: Cell<bool>,
     bytes: Cell<usize>,
+    /// Of the request under way, until its answer begins.
+    upload: RefCell<Option<UploadState>>,
+    early: Cell<bool>,
 }
 
 impl Heard {
-    fn expect_head(&self) {
+    fn expect_head(&self, upload: Option<&UploadState>) {
         self.awaiting_head.set(true);
         self.bytes.set(0);
+        self.early.set(false);
+        self.upload.replace(upload.cloned());
     }
 
     fn head_came(&self) {
@@ -297,6 +308,17 @@ impl Heard {
 
     fn nothing(&self) -> bool {
         self.bytes.get() == 0
+    }
+
+    /// Looked at when the bytes are read: the rest of the body may be read in the same turn, before
+    /// anybody sees the answer.
+    fn came(&self, piece: &[u8]) {
+        self.bytes.set(self.bytes.get().saturating_add(piece.len()));
+        let mut upload = self.upload.borrow_mut();
+        if upload.is_some() && !piece.is_empty() && !is_interim(piece) {
+            let whole = upload.take().is_none_or(|upload| upload.is_whole());
+            self.early.set(!whole);
+        }
     }
 
     fn check(&self) -> io::Result<()> {
@@ -329,8 +351,7 @@ impl AsyncRead for Wire {
         self.heard.check()?;
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        let more = buffer.filled().len().saturating_sub(before);
-        self.heard.bytes.set(self.heard.bytes.get().saturating_add(more));
+        self.heard.came(buffer.filled().get(before..).unwrap_or_default());
         read
     }
 }
@@ -363,6 +384,13 @@ impl AsyncWrite for Wire {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
+}
+
+/// Whether this is one interim answer and no more, as a 100 that a body waits for. What is cut
+/// otherwise counts as the answer, which costs a connection.
+fn is_interim(piece: &[u8]) -> bool {
+    let end = piece.windows(4).position(|window| window == b"\r\n\r\n");
+    piece.starts_with(b"HTTP/1.1 1") && end.is_some_and(|end| end.saturating_add(4) == piece.len())
 }
 
 /// An error with its causes, for the log.

@@ -568,6 +568,42 @@ fn an_upload_goes_on_while_an_early_answer_streams() {
     });
 }
 
+/// The rest of the body comes in the same turn: whoever asks after the answer finds all of it sent.
+#[test]
+fn a_connection_whose_answer_came_before_the_rest_of_the_body_was_read_is_not_used_again() {
+    run_over_each(|kind| async move {
+        let house = House::over(kind, |_| {}).await;
+        let (mut client, mut upstream, _) =
+            house.ask("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 6\r\n\r\nabc").await;
+        upstream.until("abc").await;
+        upstream.send(OK).await;
+        client.send("def").await;
+        client.until("ok").await;
+        client.send("GET /next HTTP/1.1\r\nHost: h\r\n\r\n").await;
+        let rest = upstream.rest().await;
+        assert!(!rest.contains("/next"), "used again after an early answer: {rest:?}");
+    });
+}
+
+/// What comes before the whole of such a body is no early answer.
+#[test]
+fn a_connection_is_used_again_after_a_body_that_waited_for_its_100() {
+    run_over_each(|kind| async move {
+        let house = House::over(kind, |_| {}).await;
+        let (mut client, mut upstream, _) = house
+            .ask("POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n")
+            .await;
+        upstream.send("HTTP/1.1 100 Continue\r\n\r\n").await;
+        client.head().await;
+        client.send("abc").await;
+        upstream.until("abc").await;
+        upstream.send(OK).await;
+        client.until("ok").await;
+        client.send("GET /next HTTP/1.1\r\nHost: h\r\n\r\n").await;
+        assert!(upstream.head().await.starts_with("GET /next "));
+    });
+}
+
 #[test]
 fn an_upstream_that_dies_amid_a_body_never_looks_like_an_end() {
     run_over_each(|kind| async move {

@@ -1,10 +1,11 @@
 //! An application's own session is never the next user's: `app_cookies`.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::connect::accept_of;
 use crate::support::{Answer, Gateway, House, Then, Upstream, eventually};
 
 /// Behaves as OctoPrint does: once it has a session it answers as that session's user, whatever the
@@ -48,7 +49,7 @@ upstream = "{url}"
 [[routes]]
 path = "/own/*"
 identity = "default"
-app_cookies = ["theme", "sess*"]
+app_cookies = ["theme", "sess*", "php_session"]
 cache = "upstream"
 upstream = "{url}"
 [[routes]]
@@ -183,6 +184,21 @@ fn what_is_withheld_is_withheld_in_every_spelling_and_the_rest_stays_as_it_was()
         ("themes=1; xsession=2; b=%20", Some("themes=1; xsession=2; b=%20")),
         ("session=1", None),
         ("session=1; session=2", None),
+        // Parted by blanks, as Python's cookies are.
+        ("b=3; a=1 session=2; c=4", Some("b=3; c=4")),
+        ("b=3; a=1\tsession=2", Some("b=3")),
+        ("b=3; a=\"1\" session =2", Some("b=3")),
+        ("b=3; a=1  \"session\" = 2", Some("b=3")),
+        // What is no ASCII is a blank to some.
+        ("b=3; \u{a0}session=2", Some("b=3")),
+        ("b=3; session\u{3000}=2", Some("b=3")),
+        ("b=3; a=1\u{a0}session=2", Some("b=3")),
+        // PHP reads these as one name.
+        ("b=3; php.session=2; php_session=3", Some("b=3")),
+        ("b=3; php session=2; php[session=3", Some("b=3")),
+        // A word of a value is no name, nor what follows a second sign.
+        ("b=my session; c=2=session", Some("b=my session; c=2=session")),
+        ("b=session=2", Some("b=session=2")),
     ] {
         gateway.get("/own/x", &[("Cookie", &format!("{sent}; {mine}"))]).expect(200);
         assert_eq!(upstream.last().header("cookie"), expected, "{sent}");
@@ -282,6 +298,95 @@ fn an_answer_that_comes_late_takes_its_own_companion_along() {
     gateway.get("/own/x", &[("Cookie", &admin.header())]).expect(200);
     let seen = upstream.last();
     assert_eq!((seen.header("remote-user"), seen.header("cookie")), (Some("admin"), None));
+}
+
+/// The handshake's cookie is alice's; then bob signs in, and opens a tunnel that sets his own.
+#[test]
+fn a_cookie_that_comes_with_a_tunnel_has_its_companion_too() {
+    const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+    let upstream = Upstream::scripted(|seen, stream| {
+        let user = seen.header("remote-user").unwrap_or("nobody");
+        let set = format!("Set-Cookie: session={user}s; HttpOnly");
+        let Some(key) = seen.header("sec-websocket-key") else {
+            let _ = write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n{set}\r\n\r\n");
+            return Then::KeepOpen;
+        };
+        let _ = write!(
+            stream,
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: {}\r\n{set}\r\n\r\n",
+            accept_of(key)
+        );
+        let _ = stream.read(&mut [0; 1]);
+        Then::Close
+    });
+    let gateway = house(&upstream);
+    let by_upgrade = |browser: &Jar| {
+        let mut client = gateway.connect();
+        let own = gateway.origin();
+        let fields = [
+            ("Cookie", browser.header()),
+            ("Connection", "Upgrade".to_owned()),
+            ("Upgrade", "websocket".to_owned()),
+            ("Sec-WebSocket-Version", "13".to_owned()),
+            ("Sec-WebSocket-Key", KEY.to_owned()),
+            ("Origin", own),
+        ];
+        let fields = fields.each_ref().map(|(name, value)| (*name, value.as_str()));
+        client.send(gateway.request("GET /own/ws", &fields, ""));
+        let (status, headers) = client.head().expect("an answer");
+        Answer { status, headers, body: Vec::new() }.expect(101)
+    };
+    let by_connect = |browser: &Jar| {
+        let (status, headers) = by_connect(&gateway, &browser.header());
+        Answer { status, headers, body: Vec::new() }.expect(200)
+    };
+    let ways: [&dyn Fn(&Jar) -> Answer; 2] = [&by_upgrade, &by_connect];
+    for (at, open) in ways.into_iter().enumerate() {
+        let mut browser = Jar::default();
+        browser.sign_in(&gateway, "alice");
+        browser.get(&gateway, "/own/x").expect(200);
+        browser.sign_in(&gateway, "admin");
+        let opened = open(&browser);
+        assert!(companion_of(&opened).is_some(), "way {at}: {opened:?}");
+        browser.take(&opened);
+        assert_eq!(browser.named("session"), Some("admins"), "way {at}");
+        // His own comes back to him, and to nobody else.
+        browser.get(&gateway, "/own/x").expect(200);
+        assert_eq!(upstream.last().header("cookie"), Some("session=admins"), "way {at}");
+        browser.take(&open(&browser));
+        browser.sign_in(&gateway, "alice");
+        gateway.get("/own/x", &[("Cookie", &browser.header())]).expect(200);
+        let seen = upstream.last();
+        let told = (seen.header("remote-user"), seen.header("cookie"));
+        assert_eq!(told, (Some("alice"), None), "way {at}");
+    }
+}
+
+/// Opens a tunnel by HTTP/2's CONNECT: the status and the headers of the answer.
+fn by_connect(gateway: &Gateway, cookies: &str) -> (u16, Vec<(String, String)>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let tcp = tokio::net::TcpStream::connect(gateway.address()).await.unwrap();
+        let (mut client, connection) = h2::client::handshake(tcp).await.unwrap();
+        tokio::spawn(connection);
+        while !client.is_extended_connect_protocol_enabled() {
+            tokio::task::yield_now().await;
+        }
+        let request = http::Request::connect(format!("http://{}/own/ws", gateway.host()))
+            .extension(h2::ext::Protocol::from_static("websocket"))
+            .header("cookie", cookies)
+            .header("origin", gateway.origin())
+            .header("sec-websocket-version", "13")
+            .body(())
+            .unwrap();
+        let (answer, _sending) = client.send_request(request, false).unwrap();
+        let answer = answer.await.unwrap();
+        let field = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
+            (name.to_string(), value.to_str().unwrap().to_owned())
+        };
+        (answer.status().as_u16(), answer.headers().iter().map(field).collect())
+    })
 }
 
 #[test]

@@ -19,8 +19,7 @@ const CANCEL: u32 = 8;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The answer to a key (RFC 6455 section 4.2.2).
-fn accept_of(seen: &Seen) -> String {
-    let key = seen.header("sec-websocket-key").expect("a key");
+pub fn accept_of(key: &str) -> String {
     let text = format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
     BASE64_STANDARD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes()))
 }
@@ -29,7 +28,7 @@ fn switching(seen: &Seen) -> String {
     format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Accept: {}\r\nX-App: yes\r\n\r\n",
-        accept_of(seen)
+        accept_of(seen.header("sec-websocket-key").expect("a key"))
     )
 }
 

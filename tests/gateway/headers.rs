@@ -27,6 +27,10 @@ path = "/dav/*"
 identity = "radicale"
 upstream = "{url}"
 [[routes]]
+path = "/ours/*"
+bearer = "ours"
+upstream = "{url}"
+[[routes]]
 path = "/under/*"
 allow = ["underscore_headers"]
 upstream = "{url}"
@@ -272,6 +276,47 @@ fn a_bearer_of_ours_decides_alone_and_a_foreign_one_leaves_it_to_the_cookie() {
     gateway.get("/x", &[("Authorization", "Bearer foreign")]).expect(401);
     gateway.get("/admin/x", &[("Cookie", &admin), ("Authorization", "Bearer foreign")]).expect(200);
     assert_eq!(upstream.only().header("remote-user"), Some("admin"));
+}
+
+#[test]
+fn where_ours_alone_counts_a_foreign_bearer_is_none_in_any_spelling() {
+    let upstream = Upstream::hello();
+    let gateway = house(&upstream);
+    let cookies = gateway.login_by_cookie("alice").cookie_header();
+    let ask = |path: &str, authorization: &str| {
+        gateway.get(path, &[("Cookie", &cookies), ("Authorization", authorization)]).status
+    };
+    for foreign in [
+        "Bearer foreign",
+        "Bearer\tforeign",
+        "BEARER \t foreign",
+        "Bearer foreign\u{e9}",
+        "Bearer\u{a0}foreign",
+        "\u{a0}Bearer foreign",
+        "Basic eDp5, Bearer foreign",
+        "Basic eDp5,bearer\tforeign",
+        ", Bearer foreign",
+    ] {
+        assert_eq!(ask("/ours/x", foreign), 401, "{foreign:?}");
+        assert_eq!(upstream.seen().len(), 0, "{foreign:?}");
+    }
+    for other in
+        ["Basic eDp5", "Digest username=\"Bearer\", realm=\"x\"", "Bearerforeign", "Bearer"]
+    {
+        assert_eq!(ask("/ours/x", other), 200, "{other:?}");
+    }
+    // What claims to be ours decides alone, and goes no further.
+    let before = upstream.seen().len();
+    for path in ["/ours/x", "/x"] {
+        for ours in ["Bearer\tpcr_x", "bearer \t pca_x", "Basic eDp5, Bearer pca_x"] {
+            assert_eq!(ask(path, ours), 401, "{path} {ours:?}");
+        }
+    }
+    assert_eq!(upstream.seen().len(), before);
+    for ours in ["Bearer\tpcr_x", "Basic eDp5, Bearer pca_x"] {
+        assert_eq!(ask("/public/x", ours), 200, "{ours:?}");
+        assert_eq!(upstream.last().header("authorization"), None, "{ours:?}");
+    }
 }
 
 #[test]

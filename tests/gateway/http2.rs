@@ -187,6 +187,10 @@ fn a_malformed_request_is_reset_alone_and_reaches_nobody() {
         ("8.2.1 a colon in a name", with(("x:a", "b"))),
         ("8.2.1 a line end in a value", with(("x-a", "b\r\nx-b: c"))),
         ("8.2.1 a NUL in a value", with(("x-a", "b\0c"))),
+        ("8.2.1 a blank before a value", with(("x-a", " b"))),
+        ("8.2.1 a tab before a value", with(("authorization", "\tBearer b"))),
+        ("8.2.1 a blank after a value", with(("cookie", "a=b "))),
+        ("8.2.1 a value of a blank", with(("x-a", " "))),
         ("8.2.2 connection", with(("connection", "close"))),
         ("8.2.2 keep-alive", with(("keep-alive", "timeout=5"))),
         ("8.2.2 proxy-connection", with(("proxy-connection", "close"))),
@@ -339,6 +343,71 @@ fn an_end_in_a_frame_of_its_own_is_no_body() {
     assert_eq!(door.upstream.seen().len(), 8);
 }
 
+/// Whether a body follows is learnt from its first frame, which is no less of it.
+#[test]
+fn a_body_that_seldom_comes_arrives_from_its_first_byte() {
+    let door = Door::open();
+    let host = door.host();
+    let large: Vec<u8> = (0..600_000_u32).map(|at| at.to_le_bytes()[0]).collect();
+    let one: Vec<&[u8]> = vec![b"abcde"];
+    let bodies: [Vec<&[u8]>; 4] =
+        [one, vec![b"abcde", b"fghij"], vec![b"", b"abcde", b""], large.chunks(16_000).collect()];
+    for method in ["DELETE", "OPTIONS", "POST", "PROPFIND"] {
+        for (pieces, length) in bodies.iter().flat_map(|pieces| [(pieces, false), (pieces, true)]) {
+            let whole = pieces.concat();
+            let told = whole.len().to_string();
+            let mut fields = vec![(":method", method), (":scheme", "http"), (":authority", &host)];
+            fields.push((":path", "/public/x"));
+            fields.extend(length.then_some(("content-length", told.as_str())));
+            let mut client = door.connect();
+            client.send(frame(HEADERS, END_HEADERS, 1, &block(&fields)));
+            let mut open = i64::from(u16::MAX);
+            for (at, piece) in pieces.iter().enumerate() {
+                let ends = if at + 1 == pieces.len() { END_STREAM } else { 0 };
+                while open < i64::try_from(piece.len()).unwrap() {
+                    open += client.window_of(1);
+                }
+                open -= i64::try_from(piece.len()).unwrap();
+                client.send(frame(DATA, ends, 1, piece));
+            }
+            let row = format!("{method}, {} pieces, a length: {length}", pieces.len());
+            assert_eq!(client.told(), Told::Status(200), "{row}");
+            let seen = door.upstream.last();
+            assert_eq!(seen.line(), format!("{method} /public/x"));
+            assert!(seen.body == whole, "{row}: {} of {} bytes", seen.body.len(), whole.len());
+            let framing = if length { "content-length" } else { "transfer-encoding" };
+            assert_eq!(seen.all(framing).len(), 1, "{row}: {seen:?}");
+        }
+    }
+    assert_eq!(door.upstream.seen().len(), 32);
+}
+
+#[test]
+fn the_first_frame_of_a_body_counts_against_its_limit() {
+    let upstream = Upstream::hello();
+    let gateway = Gateway::start(&format!(
+        "[[routes]]\npath = \"/*\"\naccess = \"public\"\nmax_body = \"1 KiB\"\nupstream = \"{}\"\n",
+        upstream.url()
+    ));
+    let door = Door { gateway, upstream };
+    let host = door.host();
+    let head = block(&[
+        (":method", "DELETE"),
+        (":scheme", "http"),
+        (":authority", &host),
+        (":path", "/x"),
+    ]);
+    for (sizes, status) in [(vec![1024], 200), (vec![1025], 413), (vec![1000, 25], 413)] {
+        let mut client = door.connect();
+        client.send(frame(HEADERS, END_HEADERS, 1, &head));
+        for (at, size) in sizes.iter().enumerate() {
+            let ends = if at + 1 == sizes.len() { END_STREAM } else { 0 };
+            client.send(frame(DATA, ends, 1, &vec![b'x'; *size]));
+        }
+        assert_eq!(client.told(), Told::Status(status), "{sizes:?}");
+    }
+}
+
 #[test]
 fn an_end_that_does_not_come_is_waited_for_no_longer_than_a_head() {
     let upstream = Upstream::hello();
@@ -395,20 +464,22 @@ fn a_request_that_ends_with_its_connection_before_its_end_comes_is_counted() {
 }
 
 #[test]
-fn a_refused_upload_is_answered_and_its_stream_stopped_while_others_go_on() {
+fn an_upload_that_nobody_reads_is_answered_and_its_stream_stopped_while_others_go_on() {
     let door = Door::open();
     let host = door.host();
-    let post =
-        block(&[(":method", "POST"), (":scheme", "http"), (":authority", &host), (":path", "/x")]);
-    let mut client = door.connect();
-    client.send(frame(HEADERS, END_HEADERS, 1, &post));
-    client.send(frame(DATA, 0, 1, &[b'x'; 1000]));
-    let answer = client.until(HEADERS);
-    let text = String::from_utf8_lossy(&answer.payload).to_lowercase();
-    assert!(!text.contains("connection"), "{text}");
-    assert_eq!(client.told(), Told::Reset(NO_ERROR));
-    client.send(frame(HEADERS, END_STREAM | END_HEADERS, 3, &door.get("/auth/ping", &[])));
-    assert_eq!(client.told(), Told::Status(200));
+    for (path, method) in [("/x", "POST"), ("/auth/ping", "GET"), ("/auth/nothing", "PUT")] {
+        let fields = [(":method", method), (":scheme", "http"), (":authority", &host)];
+        let more = [(":path", path), ("content-length", "2000")];
+        let mut client = door.connect();
+        client.send(frame(HEADERS, END_HEADERS, 1, &block(&[&fields[..], &more].concat())));
+        client.send(frame(DATA, 0, 1, &[b'x'; 1000]));
+        let answer = client.until(HEADERS);
+        let text = String::from_utf8_lossy(&answer.payload).to_lowercase();
+        assert!(!text.contains("connection"), "{text}");
+        assert_eq!(client.told(), Told::Reset(NO_ERROR));
+        client.send(frame(HEADERS, END_STREAM | END_HEADERS, 3, &door.get("/auth/ping", &[])));
+        assert_eq!(client.told(), Told::Status(200));
+    }
     assert_eq!(door.upstream.seen().len(), 0);
 }
 

@@ -42,6 +42,8 @@ fn answers_without_a_body_leave_the_connection_in_step() {
         let answer = match seen.line() {
             "HEAD /public/x" => "HTTP/1.1 200 OK\r\nContent-Length: 1234\r\n\r\n".to_owned(),
             "GET /public/204" => "HTTP/1.1 204 No Content\r\n\r\n".to_owned(),
+            // RFC 9110 section 8.6 has none of it.
+            "HEAD /public/204" => "HTTP/1.1 204 No Content\r\nContent-Length: 9\r\n\r\n".to_owned(),
             "GET /public/304" => "HTTP/1.1 304 Not Modified\r\nETag: \"x\"\r\n\r\n".to_owned(),
             _ => ok("body"),
         };
@@ -56,6 +58,8 @@ fn answers_without_a_body_leave_the_connection_in_step() {
         let head = ask("HEAD /public/x");
         assert_eq!((head.status, head.header("content-length")), (200, Some("1234")));
         assert_eq!(ask("GET /public/204").status, 204);
+        let none = ask("HEAD /public/204");
+        assert_eq!((none.status, none.header("content-length")), (204, None));
         let not_modified = ask("GET /public/304");
         assert_eq!((not_modified.status, not_modified.header("etag")), (304, Some("\"x\"")));
         assert_eq!(ask("GET /public/y").text(), "body");
@@ -401,6 +405,75 @@ fn a_refusal_with_an_unread_body_is_read_by_the_client_and_ends_the_connection()
     assert_eq!(answer.header("connection"), Some("close"));
     assert!(client.is_closed());
     assert_eq!(upstream.seen().len(), 0);
+}
+
+/// RFC 9112 section 9.6.
+#[test]
+fn an_answer_that_leaves_a_body_unread_says_that_it_is_the_last() {
+    let upstream = raw(|mut stream| {
+        let head = read_head(&mut stream);
+        let _ = stream.write_all(ok("early").as_bytes());
+        let _ = stream.read_to_end(&mut Vec::new());
+        assert!(head.contains("content-length: 1000"), "{head}");
+    });
+    let gateway = Gateway::start(&format!(
+        "{}[[routes]]\npath = \"/fixed\"\naccess = \"public\"\nrespond = {{ status = 200, body = \"x\" }}\n",
+        crate::support::routes(&upstream)
+    ));
+    for line in ["POST /public/x", "PUT /fixed", "GET /auth/ping", "POST /x", "POST /auth/nothing"]
+    {
+        let mut client = gateway.connect();
+        let fields = [("Host", gateway.host()), ("Content-Length", "1000".to_owned())];
+        let fields = fields.each_ref().map(|(name, value)| (*name, value.as_str()));
+        client.send(request(line, &fields, "") + "half");
+        let answer = client.answer().expect("an answer");
+        assert_eq!(answer.header("connection"), Some("close"), "{line}: {answer:?}");
+        assert!(client.is_closed(), "{line}");
+    }
+}
+
+#[test]
+fn an_answer_to_a_request_that_was_read_leaves_the_connection_open() {
+    let upstream = Upstream::hello();
+    let gateway = Gateway::before(&upstream.url());
+    let mut client = gateway.connect();
+    let host = gateway.host();
+    let chunked = [("Host", host.as_str()), ("Transfer-Encoding", "chunked")];
+    for asked in [
+        request("POST /public/x", &[("Host", &host), ("Content-Length", "4")], "body"),
+        request("POST /public/x", &chunked, "4\r\nbody\r\n0\r\n\r\n"),
+        request("GET /auth/ping", &[("Host", &host)], ""),
+        request("GET /x", &[("Host", &host)], ""),
+    ] {
+        assert_eq!(client.ask(&asked).header("connection"), None, "{asked}");
+    }
+}
+
+/// The upstream answers what it has read so far, and then the rest.
+#[test]
+fn an_answer_that_begins_before_its_request_ends_passes_whole() {
+    let upstream = raw(|mut stream| {
+        let read = |stream: &mut std::net::TcpStream| {
+            let mut bytes = [0; 3];
+            stream.read_exact(&mut bytes).expect("the rest of the body comes");
+            String::from_utf8_lossy(&bytes).into_owned()
+        };
+        read_head(&mut stream);
+        let first = read(&mut stream);
+        let head = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n";
+        let _ = stream.write_all(format!("{head}{first}").as_bytes());
+        let second = read(&mut stream);
+        let _ = stream.write_all(second.as_bytes());
+    });
+    let gateway = Gateway::before(&upstream);
+    let mut client = gateway.connect();
+    let fields = [("Host", &*gateway.host()), ("Content-Length", "6")];
+    client.send(request("POST /public/x", &fields, "") + "abc");
+    let (status, headers) = client.head().expect("the head comes");
+    assert_eq!(status, 200);
+    assert!(headers.iter().any(|(name, value)| name == "connection" && value == "close"));
+    client.send("def");
+    assert_eq!(client.rest(), b"abcdef");
 }
 
 /// An upstream whose one connection after another is handled by hand.

@@ -1,6 +1,7 @@
 //! What is refused before it is matched, byte for byte (`docs/http.md`): each refusal over a raw
 //! socket, and each leaves nothing for an upstream.
 
+use crate::support::frames::*;
 use crate::support::{Answer, Gateway, Upstream};
 
 struct Door {
@@ -12,6 +13,15 @@ impl Door {
     fn open() -> Self {
         let upstream = Upstream::hello();
         let gateway = Gateway::before(&upstream.url());
+        Self { gateway, upstream }
+    }
+
+    fn open_to_all() -> Self {
+        let upstream = Upstream::hello();
+        let gateway = Gateway::start(&format!(
+            "[[routes]]\npath = \"/*\"\naccess = \"public\"\nupstream = \"{}\"\n",
+            upstream.url()
+        ));
         Self { gateway, upstream }
     }
 
@@ -269,6 +279,41 @@ fn a_fragment_never_reaches_an_upstream_nor_hides_a_path() {
     }
     for seen in door.upstream.seen() {
         assert!(!seen.line().contains('#') && !seen.line().contains("admin"), "{seen:?}");
+    }
+}
+
+#[test]
+fn a_target_without_a_path_is_forwarded_as_the_root_that_was_decided_on() {
+    let door = Door::open_to_all();
+    let host = door.gateway.host();
+    for (target, line) in [
+        (format!("http://{host}#x"), "GET /"),
+        (format!("http://{host}#/admin/x"), "GET /"),
+        (format!("http://{host}"), "GET /"),
+        (format!("http://{host}?"), "GET /?"),
+        (format!("http://{host}?x"), "GET /?x"),
+        (format!("http://{host}?x#y"), "GET /?x"),
+    ] {
+        let (answer, _) = door.send(&format!("GET {target} HTTP/1.1\r\nHost: HOST\r\n\r\n"));
+        assert_eq!(answer.map(|answer| answer.status), Some(200), "{target}");
+        assert_eq!(door.upstream.last().line(), line, "{target}");
+    }
+    let head = |path: &str| {
+        block(&[(":method", "GET"), (":scheme", "http"), (":authority", &host), (":path", path)])
+    };
+    // A second gateway that speaks HTTP/2 to the first.
+    let second = Gateway::start(&format!(
+        "[[routes]]\npath = \"/*\"\naccess = \"public\"\npreserve_host = false\nupstream = \"h2c://{host}\"\n"
+    ));
+    for (path, line) in [("#x", "GET /"), ("#/admin/x", "GET /"), ("?x", "GET /?x")] {
+        let mut client = Frames::connect(door.gateway.address());
+        client.send(frame(HEADERS, END_STREAM | END_HEADERS, 1, &head(path)));
+        assert_eq!(client.told(), Told::Status(200), "{path}");
+        assert_eq!(door.upstream.last().line(), line, "{path}");
+        let target = format!("http://{}{path}", second.host());
+        let asked = format!("GET {target} HTTP/1.1\r\nHost: {}\r\n\r\n", second.host());
+        second.connect().ask(&asked).expect(200);
+        assert_eq!(door.upstream.last().line(), line, "{path} by way of HTTP/2");
     }
 }
 

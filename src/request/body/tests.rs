@@ -122,3 +122,26 @@ fn a_small_body_is_read_whole_and_a_large_one_is_not() {
     assert_eq!(run(collect(body(), 4)), Ok(Bytes::from_static(b"abcd")));
     assert_eq!(run(collect(body(), 3)), Err(CollectError::TooLarge));
 }
+
+#[test]
+fn bytes_that_were_read_before_count_as_the_beginning() {
+    run(async {
+        let rest = || Script { exact: Some(2), ..Script::ending([data("de")]) };
+        let first = || Some(FirstBytes(Bytes::from_static(b"abc")));
+        let upload = Upload::new(rest(), limits(Some(4), 0, 0)).after(first());
+        assert_eq!(Body::size_hint(&upload).exact(), Some(5));
+        assert_eq!(upload.check_declared(), Err(UploadFault::TooLarge));
+
+        let upload = Upload::new(rest(), limits(Some(5), 0, 0)).after(first());
+        let state = upload.state();
+        assert_eq!(upload.check_declared(), Ok(()));
+        assert_eq!(collect(upload, 9).await.as_deref(), Ok(&b"abcde"[..]));
+        assert_eq!((state.bytes(), state.is_whole()), (5, true));
+
+        let mut upload = Upload::new(Script::ending([]), limits(Some(2), 0, 0)).after(first());
+        let state = upload.state();
+        assert!(!Body::is_end_stream(&upload) && !state.is_whole());
+        assert!(upload.frame().await.unwrap().is_err());
+        assert_eq!(state.fault(), Some(UploadFault::TooLarge));
+    });
+}

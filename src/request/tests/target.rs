@@ -153,6 +153,23 @@ proptest! {
         }
     }
 
+    /// Of whatever hyper makes of a target.
+    #[test]
+    fn what_is_decided_on_is_what_is_forwarded_and_never_nothing(
+        target in "(http://h)?[/?#*]?([a-z/?#*;]|%[0-9A-F]{2}){0,8}",
+    ) {
+        let uri = http::Uri::try_from(target.as_str());
+        if let Some(Ok(read)) = uri.ok().and_then(|uri| uri.path_and_query().map(Target::of)) {
+            let forwarded = http::Uri::from(read.path_and_query().clone()).to_string();
+            let decided = match read.query() {
+                Some(query) => format!("{}?{query}", read.path()),
+                None => read.path().to_owned(),
+            };
+            prop_assert_eq!(&forwarded, &decided);
+            prop_assert!(forwarded.starts_with('/') || forwarded == "*", "{:?}", forwarded);
+        }
+    }
+
     #[test]
     fn a_normal_path_differs_from_what_was_sent_in_escapes_alone(path in "(/|%[0-9A-F]{2}|[a-z.;]){0,24}") {
         let decode = |text: &str| {

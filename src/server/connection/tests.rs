@@ -65,6 +65,11 @@ fn run(test: impl Future<Output = ()>) {
 /// A busy time of a connection whose client has sent this and reads the answer: the beginning of
 /// that if it comes before the end, and the end.
 async fn busy_after(sent: &str, pace: Pace) -> (Option<String>, End, TcpStream) {
+    busy_between(sent, "", pace).await
+}
+
+/// The same, of a client that sends more once its request was read.
+async fn busy_between(sent: &str, more: &str, pace: Pace) -> (Option<String>, End, TcpStream) {
     let settings = Settings {
         header_timeout: Duration::from_millis(20),
         handshake_timeout: Duration::from_secs(10),
@@ -81,6 +86,14 @@ async fn busy_after(sent: &str, pace: Pace) -> (Option<String>, End, TcpStream) 
     let peer = Peer { address: address.ip(), port: address.port() };
     let from = Socketful { stream: Stream::Plain(stream.into()), rest: Bytes::new() };
     let mut busy = pin!(busy(from, peer, &shared, pace));
+    if !more.is_empty() {
+        tokio::select! {
+            biased;
+            end = &mut busy => return (None, end, client),
+            () = sleep(Duration::from_millis(5)) => {}
+        }
+        client.write_all(more.as_bytes()).await.unwrap();
+    }
     let read = tokio::select! {
         biased;
         end = &mut busy => return (None, end, client),
@@ -95,6 +108,9 @@ async fn read(client: &mut TcpStream) -> String {
     String::from_utf8_lossy(&read[..count]).into_owned()
 }
 
+/// Of its body hyper reads nothing while the answer is made.
+const UNREAD: &str =
+    "POST /late HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n";
 const REQUEST: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
 
 #[track_caller]
@@ -151,6 +167,28 @@ fn a_connection_whose_body_nobody_read_is_not_parked_by_a_tick_that_comes_with_t
         let sent = "POST /late HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\nGET / HT";
         let (_, end, _client) = busy_after(sent, Pace::Slow).await;
         assert!(matches!(end, End::Linger(_)));
+    });
+}
+
+/// It is read after the answer, and to the socket looks like a head that begins.
+#[test]
+fn the_rest_of_a_body_that_nobody_read_is_no_late_head() {
+    run(async {
+        for pace in [Pace::Slow, Pace::Quick] {
+            let (early, end, _client) = busy_between(UNREAD, "hello", pace).await;
+            assert_kept_alive(&early.expect("it waits"));
+            assert_parked(end);
+        }
+    });
+}
+
+#[test]
+fn a_head_that_has_begun_behind_a_body_is_late_and_empty_lines_are_no_pause() {
+    run(async {
+        for rest in ["GET", "\r\n", "G"] {
+            let (_, end, _client) = busy_between(UNREAD, &format!("hello{rest}"), Pace::Slow).await;
+            assert!(matches!(end, End::Gone), "{rest:?}");
+        }
     });
 }
 

@@ -149,6 +149,17 @@ impl Frames {
         }
     }
 
+    /// By how much the next WINDOW_UPDATE of a stream opens its window.
+    #[track_caller]
+    pub fn window_of(&mut self, stream: u32) -> i64 {
+        loop {
+            let update = self.until(WINDOW_UPDATE);
+            if update.stream == stream {
+                return u32::from_be_bytes(update.payload.try_into().unwrap()).into();
+            }
+        }
+    }
+
     /// What becomes of what was sent: the first answer, reset, farewell or end.
     pub fn told(&mut self) -> Told {
         loop {
