@@ -18,6 +18,7 @@ mod location;
 mod outbound;
 mod pool;
 mod pools;
+mod queue;
 mod resolve;
 mod returning;
 mod sending;

@@ -227,7 +227,7 @@ struct Turn {
 impl Turn {
     fn take(pool: &Rc<Pool>) -> Option<Self> {
         let streams = pool.streams();
-        if streams.connecting.get() {
+        if streams.connecting.get() || pool.has_queue() {
             return None;
         }
         let lease = Some(Lease::take(pool)?);
