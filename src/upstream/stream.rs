@@ -106,8 +106,7 @@ async fn ask(
         Ok(answer) => stream.receive(answer, ticket, call).map_err(Lost::of),
         Err(NoHead::Failed(failure)) => {
             if failure == Failure::TimedOut {
-                // It may be the connection that is dead, and nobody would tell.
-                ticket.retire();
+                ticket.time_out();
             }
             Err(Lost::of(failure))
         }
@@ -315,7 +314,7 @@ impl StreamBody {
     pub(super) fn poll_silent(&mut self, cx: &mut Context<'_>, since: Silence) -> Poll<()> {
         let silent = self.timer.poll_silent(cx, (since, self.waits.idle));
         if silent.is_ready() {
-            self.ticket.retire();
+            self.ticket.time_out();
         }
         silent
     }

@@ -336,6 +336,8 @@ async fn watch(pings: Option<PingPong>, shared: &Rc<Shared>) -> Infallible {
 pub(super) struct Ticket {
     shared: Rc<Shared>,
     age: Age,
+    /// As much had been heard on the connection when this request was last heard of, or began.
+    heard: Cell<usize>,
 }
 
 /// Whether a connection has carried a request before.
@@ -356,7 +358,7 @@ impl Ticket {
         }
         shared.begun.set(shared.begun.get().wrapping_add(1));
         shared.active.set(shared.active.get().saturating_add(1));
-        Self { shared: Rc::clone(shared), age }
+        Self { shared: Rc::clone(shared), age, heard: Cell::new(shared.heard.get()) }
     }
 
     /// What opens a stream; None: the connection takes no more.
@@ -373,9 +375,18 @@ impl Ticket {
         self.age
     }
 
-    /// Something came of the server.
+    /// Something came of the server for this request.
     pub(super) fn hear(&self) {
         self.shared.heard.set(self.shared.heard.get().wrapping_add(1));
+        self.heard.set(self.shared.heard.get());
+    }
+
+    /// The server has kept this request waiting for too long. If nothing came for anybody else
+    /// either, it may be the connection that is dead, and nobody would tell.
+    pub(super) fn time_out(&self) {
+        if self.heard.get() == self.shared.heard.get() {
+            self.retire();
+        }
     }
 
     /// No further request begins on this connection.
