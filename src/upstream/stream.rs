@@ -226,7 +226,7 @@ impl Stream {
         ticket.hear();
         let length = length(answer.headers())?;
         let reuse = answer::reframe(&mut answer, call.method())?;
-        if reuse == answer::Reuse::Never || call.binds_connection() {
+        if reuse == answer::Reuse::Never {
             ticket.retire();
         }
         let bodiless = has_no_body(answer.status(), call.method());

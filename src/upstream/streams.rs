@@ -128,7 +128,7 @@ impl Streams {
     fn take(&self, max_idle: Duration) -> Option<Ticket> {
         let open = self.open.borrow();
         let shared = open.iter().find(|shared| shared.has_room(max_idle))?;
-        Some(Ticket::new(shared, Age::Used))
+        Some(Ticket::new(shared, (Age::Used, Sharing::Allowed)))
     }
 
     fn retire(&self, shared: &Rc<Shared>) {
@@ -215,7 +215,7 @@ async fn alone(pool: &Rc<Pool>, end: Instant) -> Result<Option<Ticket>, Failure>
     let Some(lease) = lease.await? else {
         return Ok(None);
     };
-    Ok(connect(lease, end).await?.map(|shared| Ticket::new(&shared, Age::New)))
+    Ok(connect(lease, end).await?.map(|shared| Ticket::new(&shared, (Age::New, Sharing::Never))))
 }
 
 /// Whose turn it is to connect, and the connection's place.
@@ -245,7 +245,7 @@ impl Turn {
         match connect(lease, end).await {
             Ok(None) => Ok(None),
             Ok(Some(shared)) => {
-                let ticket = Ticket::new(&shared, Age::New);
+                let ticket = Ticket::new(&shared, (Age::New, Sharing::Allowed));
                 streams.open.borrow_mut().push(shared);
                 Ok(Some(ticket))
             }
@@ -336,6 +336,7 @@ async fn watch(pings: Option<PingPong>, shared: &Rc<Shared>) -> Infallible {
 pub(super) struct Ticket {
     shared: Rc<Shared>,
     age: Age,
+    sharing: Sharing,
     /// As much had been heard on the connection when this request was last heard of, or began.
     heard: Cell<usize>,
 }
@@ -350,7 +351,7 @@ pub(super) enum Age {
 }
 
 impl Ticket {
-    fn new(shared: &Rc<Shared>, age: Age) -> Self {
+    fn new(shared: &Rc<Shared>, (age, sharing): (Age, Sharing)) -> Self {
         let streams = shared.lease.pool().streams();
         streams.active.set(streams.active.get().saturating_add(1));
         if shared.active.get() == 0 {
@@ -358,7 +359,8 @@ impl Ticket {
         }
         shared.begun.set(shared.begun.get().wrapping_add(1));
         shared.active.set(shared.active.get().saturating_add(1));
-        Self { shared: Rc::clone(shared), age, heard: Cell::new(shared.heard.get()) }
+        let heard = Cell::new(shared.heard.get());
+        Self { shared: Rc::clone(shared), age, sharing, heard }
     }
 
     /// What opens a stream; None: the connection takes no more.
@@ -401,7 +403,12 @@ impl Drop for Ticket {
         streams.active.set(streams.active.get().saturating_sub(1));
         shared.active.set(shared.active.get().saturating_sub(1));
         shared.idle_since.set(Instant::now());
-        shared.ended.notify_one();
+        if self.sharing == Sharing::Never {
+            // Nobody else may have it, whatever became of the request.
+            streams.retire(shared);
+        } else {
+            shared.ended.notify_one();
+        }
         streams.tell_next();
     }
 }

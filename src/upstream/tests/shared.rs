@@ -207,6 +207,18 @@ fn a_request_that_times_out_takes_no_connection_from_others_that_is_heard_of() {
 }
 
 #[test]
+fn a_connection_of_one_login_ends_with_its_request_though_nobody_waits_for_the_answer() {
+    run(async {
+        let an_hour = Duration::from_secs(3600);
+        let house = House::over(Kind::H2c, |upstream| upstream.max_idle = an_hour).await;
+        let login = "GET /login HTTP/1.1\r\nHost: h\r\nAuthorization: NTLM abc\r\n\r\n";
+        let (client, server, _unanswered) = begin(&house, login).await;
+        drop(client);
+        server.over().await;
+    });
+}
+
+#[test]
 fn a_login_that_binds_to_its_connection_shares_none() {
     run(async {
         let house = house().await;
