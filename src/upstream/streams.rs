@@ -29,7 +29,8 @@ use super::tls::Offer;
 pub(super) struct Streams {
     speaks: Cell<Speaks>,
     open: RefCell<Vec<Rc<Shared>>>,
-    /// One connection is made at a time; those who wait for it learn of its failure too.
+    /// One connection is made at a time; those who wait for it learn of its failure too, unless it
+    /// only took longer than the request that made it could wait.
     connecting: Cell<bool>,
     attempts: Cell<usize>,
     failed: RefCell<Option<(usize, Failure)>>,
@@ -199,7 +200,8 @@ pub(super) async fn place(
             return failure.map_or(Ok(ticket), Err);
         }
         let _waiting = Waiting::begin(streams, pool.most_streams())?;
-        timeout_at(end, changed).await.map_err(|_elapsed| Failure::Full)?;
+        let late = || if streams.connecting.get() { Failure::TimedOut } else { Failure::Full };
+        timeout_at(end, changed).await.map_err(|_elapsed| late())?;
         if let Some(failure) = streams.failure(attempt) {
             return Err(failure);
         }
@@ -250,7 +252,9 @@ impl Turn {
                 Ok(Some(ticket))
             }
             Err(failure) => {
-                *streams.failed.borrow_mut() = Some((streams.attempts.get(), failure.clone()));
+                if failure != Failure::TimedOut {
+                    *streams.failed.borrow_mut() = Some((streams.attempts.get(), failure.clone()));
+                }
                 Err(failure)
             }
         }

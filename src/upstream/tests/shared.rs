@@ -219,6 +219,26 @@ fn a_connection_of_one_login_ends_with_its_request_though_nobody_waits_for_the_a
 }
 
 #[test]
+fn a_hasty_request_does_not_fail_those_who_wait_longer_for_the_same_connection() {
+    run(async {
+        let house = House::over(Kind::H2, |_| {}).await;
+        let place = |patience| {
+            let sharing = crate::upstream::streams::Sharing::Allowed;
+            crate::upstream::streams::place(house.pool(), sharing, patience)
+        };
+        let Door::Tls(listener, acceptor) = &house.upstream else { unreachable!() };
+        let server = async {
+            let _silent = listener.accept().await.unwrap();
+            acceptor.accept(listener.accept().await.unwrap().0).await.unwrap()
+        };
+        let (hasty, patient, _server) =
+            tokio::join!(place(Duration::from_millis(30)), place(Duration::from_secs(10)), server);
+        assert_eq!(hasty.err(), Some(Failure::TimedOut));
+        assert!(patient.unwrap().is_some());
+    });
+}
+
+#[test]
 fn a_login_that_binds_to_its_connection_shares_none() {
     run(async {
         let house = house().await;
