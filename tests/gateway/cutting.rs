@@ -381,7 +381,7 @@ fn a_change_of_roles_that_a_reload_overtakes_is_judged_by_what_is_in_force() {
     let alice = block_on(store.user(&Username::new("alice").unwrap())).unwrap().unwrap().id;
     let set = |role: &str| {
         let roles = vec![portcullis::identity::Role::new(role).unwrap()];
-        block_on(store.set_roles(alice, roles)).unwrap();
+        let _changed = block_on(store.set_roles(alice, roles)).unwrap();
     };
     set("editor");
     let alice = crowded.gateway.login("alice");
