@@ -270,6 +270,7 @@ impl Gateway {
             upgrade::tell(&mut answer, way, protocol);
             return Ok(answer.map(|_none| Content::Tunnel(tunnel)));
         }
+        answer.body().read_by(&visit.cut, &self.telemetry);
         if answer.headers().contains_key(header::SET_COOKIE) {
             self.note_cookies(visit, (owning, returning.route()), (answer.headers_mut(), keeper));
         }

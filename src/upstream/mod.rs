@@ -9,6 +9,7 @@ mod answer;
 mod balance;
 mod body;
 mod clean;
+mod debt;
 mod exchange;
 mod group;
 mod headers;

@@ -11,6 +11,7 @@ use hyper::client::conn::http1;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::Failure;
+use super::debt::{Debt, Debts};
 use super::link::Link;
 use super::queue::{Queue, Turn};
 use super::resolve::Place;
@@ -37,6 +38,7 @@ pub(super) struct Pool {
     swept: Cell<bool>,
     /// Requests that wait for a place.
     queue: Queue,
+    debts: Debts,
     uploads: Uploads,
     streams: Streams,
     /// Where its name led when it was last looked up; None: to wherever it was connected.
@@ -91,6 +93,7 @@ impl Pool {
             idle: RefCell::default(),
             swept: Cell::new(false),
             queue: Queue::default(),
+            debts: Debts::new(upstream.idle_timeout),
             uploads: Uploads::default(),
             addresses: RefCell::default(),
             followed: Cell::new(false),
@@ -215,8 +218,16 @@ impl Pool {
             return Err(Failure::Full);
         }
         let waiting = Waiting::begin(self);
+        let mut shed_at = Instant::now() + FIRST_SHED;
         loop {
-            timeout_at(end, waiting.turn.come()).await.map_err(|_elapsed| Failure::Full)?;
+            while timeout_at(end.min(shed_at), waiting.turn.come()).await.is_err() {
+                let now = Instant::now();
+                if now >= end {
+                    return Err(Failure::Full);
+                }
+                self.debts.shed(now);
+                shed_at = now + NEXT_SHED;
+            }
             if let Some(taken) = take() {
                 return Ok(taken);
             }
@@ -385,6 +396,7 @@ impl Drop for Waiting<'_> {
 pub(super) struct Lease {
     pool: Rc<Pool>,
     peer: Cell<Option<IpAddr>>,
+    debt: Rc<Debt>,
 }
 
 impl Lease {
@@ -393,7 +405,7 @@ impl Lease {
             return None;
         }
         pool.open.set(pool.open.get().saturating_add(1));
-        Some(Self { pool: Rc::clone(pool), peer: Cell::new(None) })
+        Some(Self { pool: Rc::clone(pool), peer: Cell::new(None), debt: pool.debts.open() })
     }
 
     pub(super) fn pool(&self) -> &Rc<Pool> {
@@ -404,15 +416,26 @@ impl Lease {
     pub(super) fn peer(&self) -> Option<IpAddr> {
         self.peer.get()
     }
+
+    /// Of whoever reads the answer that comes by it.
+    pub(super) fn debt(&self) -> &Debt {
+        &self.debt
+    }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
         self.pool.open.set(self.pool.open.get().saturating_sub(1));
+        self.pool.debts.close(&self.debt);
         self.pool.tell_next();
     }
 }
 
+/// When a client that waits for a connection has the slowest reader of one cut off, if that reader is
+/// too slow: not at once, since most places are free again in no time.
+const FIRST_SHED: Duration = Duration::from_millis(250);
+/// And when again, if nothing came of it.
+const NEXT_SHED: Duration = Duration::from_millis(500);
 /// The largest buffer of a connection. Of an answer three may be on their way at a time: hyper's
 /// own, a piece that waits for the client, and one that is being written.
 const BUFFER: usize = 128 * 1024;
