@@ -2,6 +2,9 @@ use super::*;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Level, Log, LogFormat, LogOutput};
 use crate::telemetry::Telemetry;
+use crate::upstream::pool::Room;
+use crate::upstream::tests::{config, run};
+use crate::upstream::{Health, Pools};
 
 /// A pool's answers, and the moment that the test has come to.
 struct House {
@@ -148,4 +151,26 @@ fn what_has_ended_owes_nothing_to_the_next_request_of_its_connection() {
     house.wait(29);
     house.shed();
     assert!(!cut.is_made());
+}
+
+#[test]
+fn an_overdue_reader_is_cut_for_who_waits_and_not_for_who_finds_room() {
+    run(async {
+        let mut config = config(1);
+        (config.max_connections, config.idle_timeout) = (2, Duration::ZERO);
+        let pools = Pools::new(&[config], 1, &Health::default()).unwrap();
+        let (_, pool) = pools.group(0).first(None).unwrap();
+        let take = || pool.wait_for_room(Duration::from_secs(10));
+        let Ok(Room::Lease(lease)) = take().await else { panic!("no place") };
+        let cut = Rc::default();
+        lease.debt().begin(&cut, &House::new().worker);
+        let _other = take().await.unwrap();
+        assert!(!cut.is_made(), "there was room");
+        let reader = async {
+            std::future::poll_fn(|cx| cut.poll_made(cx)).await;
+            drop(lease);
+        };
+        let (third, ()) = tokio::join!(take(), reader);
+        assert!(third.is_ok());
+    });
 }
