@@ -54,9 +54,6 @@ impl Gateway {
         let Caller::Known(identity) = caller else {
             return Ok(());
         };
-        if visit.leaving {
-            return Ok(());
-        }
         request.forget_cookies();
         let (session, version) = (identity.session, visit.version);
         let mut claim = Claim { request: Some(request), identity, term: Term::New };
@@ -64,6 +61,9 @@ impl Gateway {
         let in_force = self.in_force.borrow();
         if !Rc::ptr_eq(&in_force, &self.snapshot) {
             claim.decide(in_force.table()).map_err(|refused| refused.realm(&visit.snapshot))?;
+        }
+        if visit.leaving {
+            return Ok(());
         }
         let cut = Rc::clone(&visit.cut);
         let place = self.streams.enter(Stream { session, version, cut, claim });
@@ -136,11 +136,13 @@ impl Gateway {
     async fn decide_again(&self, session: SessionId) {
         let row = self.auth.store().peek(session).await.ok().flatten();
         let row = row.filter(|row| row.revoked.is_none());
+        // Taken now: a swap may have come while the store was asked.
+        let in_force = Rc::clone(&self.in_force.borrow());
         let cut = self.streams.judge(&Concerned::only(session), |stream| match &row {
             Some(row) => {
                 stream.version = row.version;
                 stream.claim.identity.clone_from(&row.identity);
-                stream.claim.judge(self.snapshot.table())
+                stream.claim.judge(in_force.table())
             }
             None => Fate::Ends,
         });

@@ -275,6 +275,7 @@ impl Gateway {
             upgrade::tell(&mut answer, way, protocol);
             return Ok(answer.map(|_none| Content::Tunnel(tunnel)));
         }
+        answer.body().read_by(&visit.cut, &self.telemetry);
         Ok(answer.map(Content::Upstream))
     }
 

@@ -12,7 +12,7 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::rc::{Rc, Weak};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -71,7 +71,7 @@ pub(super) async fn serve<S: Service>(
                     let cuts = (Rc::clone(&flow.cut), sending);
                     streams.run(connect::through(opening, far, cuts, activity.begin()));
                 }
-                let flowing = |body| Flowing { body, flow, _in_flight: in_flight };
+                let flowing = |body| Flowing::new(body, flow, in_flight);
                 Ok::<_, Infallible>(answer.map(flowing))
             }
         })
@@ -384,22 +384,48 @@ async fn flowing(stream: impl Future<Output = ()>, flow: Rc<Flow>, patience: Dur
     .await;
 }
 
-/// A body that tells how it flows, and when hyper is done with it.
+/// A body that tells how it flows, and when hyper is done with it. It is handed out in small pieces:
+/// while the client takes one it gives no sign of life.
 struct Flowing<B> {
     body: B,
+    /// Of its latest frame.
+    rest: Bytes,
     flow: Rc<Flow>,
     _in_flight: InFlight,
 }
 
-impl<B: Body + Unpin> Body for Flowing<B> {
-    type Data = B::Data;
+impl<B> Flowing<B> {
+    fn new(body: B, flow: Rc<Flow>, in_flight: InFlight) -> Self {
+        Self { body, rest: Bytes::new(), flow, _in_flight: in_flight }
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Flowing<B> {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        if self.rest.is_empty() {
+            match ready!(Pin::new(&mut self.body).poll_frame(cx))
+                .map(|frame| frame.map(Frame::into_data))
+            {
+                Some(Ok(Ok(data))) => self.rest = data,
+                Some(Ok(Err(trailers))) => return Poll::Ready(Some(Ok(trailers))),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => return Poll::Ready(None),
+            }
+        }
+        let length = self.rest.len().min(LARGEST_PIECE);
+        Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(length)))))
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for Flowing<B> {
+    type Data = Bytes;
     type Error = B::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        let frame = Pin::new(&mut self.body).poll_frame(cx);
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let frame = self.poll_piece(cx);
         // Asked for the next piece only when the one before was taken.
         self.flow.owed.set(matches!(frame, Poll::Ready(Some(Ok(_)))));
         self.flow.pieces.set(self.flow.pieces.get().wrapping_add(1));
@@ -407,11 +433,18 @@ impl<B: Body + Unpin> Body for Flowing<B> {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let rest = u64::try_from(self.rest.len()).unwrap_or(u64::MAX);
+        let mut hint = self.body.size_hint();
+        // In this order, since neither may pass the other.
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper.saturating_add(rest));
+        }
+        hint.set_lower(hint.lower().saturating_add(rest));
+        hint
     }
 }
 
@@ -421,6 +454,8 @@ const MOST_STREAMS: u32 = 100;
 const HEADER_TABLE: u32 = 4096;
 /// Bytes; the least that the protocol knows.
 const LARGEST_FRAME: u32 = 16 * 1024;
+/// Bytes of an answer that hyper gets at a time, as many as it sends in a frame.
+const LARGEST_PIECE: usize = 16 * 1024;
 /// Bytes of one upload that may be under way to us unread.
 const STREAM_WINDOW: u32 = 256 * 1024;
 /// The same for all uploads of a connection.
@@ -435,3 +470,6 @@ const MOST_FAULTS: usize = 100;
 const TICK: Duration = Duration::from_secs(1);
 /// How long a client that has nothing in flight may take to leave.
 const GRACE: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests;

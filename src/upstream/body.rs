@@ -3,16 +3,20 @@
 use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use thiserror::Error;
+use tokio::time::Instant;
 
 use super::link::{Link, Silence};
 use super::stream::StreamBody;
 use super::{HeaderRules, Upgraded};
+use crate::revocation::Cut;
+use crate::telemetry::Worker;
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -76,6 +80,14 @@ impl AnswerBody {
         Self { inner, link: None, rules: None, silence: Silence::Begins, tunnel: None }
     }
 
+    /// Lets it be cut, and counted as cut, when its client reads too slowly while others wait for the
+    /// connection that it holds. What holds none is never cut.
+    pub fn read_by(&self, cut: &Rc<Cut>, telemetry: &Worker) {
+        if let Some(link) = &self.link {
+            link.debt().begin(cut, telemetry);
+        }
+    }
+
     /// Filters trailers by these rules; without any, there are no trailers.
     pub(super) fn with_rules(self, rules: HeaderRules) -> Self {
         Self { rules: Some(rules), ..self }
@@ -117,6 +129,7 @@ impl AnswerBody {
     /// At a clean end: the connection, or the stream, is given back.
     fn settle(&mut self, cx: &mut Context<'_>) {
         if let Some(link) = self.link.take() {
+            link.debt().end();
             link.settle(cx);
         }
         self.leave_shared();
@@ -163,6 +176,9 @@ impl Body for AnswerBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if let Some(link) = &self.link {
+            link.debt().pay();
+        }
         let polled = self.poll_inner(cx);
         match &polled {
             Poll::Pending => return Poll::Pending,
@@ -171,7 +187,11 @@ impl Body for AnswerBody {
             Poll::Ready(Some(Ok(frame))) if frame.is_trailers() || self.inner.is_end_stream() => {
                 self.settle(cx);
             }
-            Poll::Ready(Some(Ok(_))) => {}
+            Poll::Ready(Some(Ok(frame))) => {
+                if let Some(link) = &self.link {
+                    link.debt().lend(frame.data_ref().map_or(0, Bytes::len), Instant::now);
+                }
+            }
             Poll::Ready(Some(Err(_))) => {
                 self.link = None;
                 self.leave_shared();

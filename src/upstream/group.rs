@@ -83,7 +83,9 @@ impl Group {
     }
 
     fn choose(&self, tried: Set, session: Option<SessionId>) -> Option<(usize, &Rc<Pool>)> {
-        let usable = self.set(Pool::is_usable).without(tried);
+        // The last ones are asked whatever they did, but for what has failed elsewhere already.
+        let up = self.set(|pool| pool.standing().is_up());
+        let usable = self.set(Pool::is_usable).or(up).without(tried);
         let free = usable.without(self.set(Pool::is_full)).or(usable);
         let at = match (self.upstream.balance, session) {
             // A session keeps its server, cold and busy too.

@@ -17,6 +17,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::debt::Debt;
 use super::pool::Lease;
 use super::sent::Sent;
 use super::socket::Socket;
@@ -171,6 +172,11 @@ impl Link {
     /// The address at its other end; None: it has none.
     pub(super) fn peer(&self) -> Option<IpAddr> {
         self.lease.peer()
+    }
+
+    /// Of whoever reads its answer.
+    pub(super) fn debt(&self) -> &Debt {
+        self.lease.debt()
     }
 
     /// Closes the connection and keeps its place.

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::client::conn::http1;
-use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::Failure;
+use super::debt::{Debt, Debts};
 use super::link::Link;
+use super::queue::{Queue, Turn};
 use super::resolve::Place;
 use super::socket::Socket;
 use super::standing::{Record, Standing};
@@ -35,9 +36,9 @@ pub(super) struct Pool {
     /// The one used last is taken first, so that the rest can grow old.
     idle: RefCell<Vec<(Instant, Box<Link>)>>,
     swept: Cell<bool>,
-    /// Requests that wait for a place, and what wakes the next of them.
-    waiting: Cell<usize>,
-    freed: Notify,
+    /// Requests that wait for a place.
+    queue: Queue,
+    debts: Debts,
     uploads: Uploads,
     streams: Streams,
     /// Where its name led when it was last looked up; None: to wherever it was connected.
@@ -91,8 +92,8 @@ impl Pool {
             open: Cell::new(0),
             idle: RefCell::default(),
             swept: Cell::new(false),
-            waiting: Cell::new(0),
-            freed: Notify::new(),
+            queue: Queue::default(),
+            debts: Debts::new(upstream.idle_timeout),
             uploads: Uploads::default(),
             addresses: RefCell::default(),
             followed: Cell::new(false),
@@ -176,12 +177,21 @@ impl Pool {
         if self.uploads.admit(upload, client, most) { Ok(()) } else { Err(Failure::Full) }
     }
 
-    /// Room for a request, if there is any now.
+    /// Room for a request, if there is any now and nobody waits for it.
     pub(super) fn room(self: &Rc<Self>) -> Option<Room> {
+        if self.has_queue() { None } else { self.free_room() }
+    }
+
+    fn free_room(self: &Rc<Self>) -> Option<Room> {
         if let Some(link) = self.take() {
             return Some(Room::Link(link));
         }
         Lease::take(self).map(Room::Lease)
+    }
+
+    /// Whether somebody waits, and so comes before whoever has just come.
+    pub(super) fn has_queue(&self) -> bool {
+        !self.queue.is_empty()
     }
 
     /// Waits for room, at most as long as for a connection.
@@ -189,29 +199,53 @@ impl Pool {
         self: &Rc<Self>,
         patience: Duration,
     ) -> Result<Room, Failure> {
-        self.wait_for(Instant::now() + patience, || self.room()).await
+        self.wait_for(Instant::now() + patience, || self.free_room()).await
     }
 
-    /// Waits until something can be taken of what is given back here.
+    /// Waits until something can be taken of what is given back here, after all who wait already.
     pub(super) async fn wait_for<T>(
         &self,
         end: Instant,
         take: impl Fn() -> Option<T>,
     ) -> Result<T, Failure> {
-        if let Some(taken) = take() {
+        if !self.has_queue()
+            && let Some(taken) = take()
+        {
             return Ok(taken);
         }
-        if self.waiting.get() >= self.limits.connections {
+        // Those for whom there is a place by now have only to be run.
+        if self.queue.len() >= self.limits.connections.saturating_add(self.free()) {
             return Err(Failure::Full);
         }
-        let _waiting = Waiting::begin(self);
+        let waiting = Waiting::begin(self);
+        let mut shed_at = Instant::now() + FIRST_SHED;
         loop {
-            let freed = self.freed.notified();
+            while timeout_at(end.min(shed_at), waiting.turn.come()).await.is_err() {
+                let now = Instant::now();
+                if now >= end {
+                    return Err(Failure::Full);
+                }
+                self.debts.shed(now);
+                shed_at = now + NEXT_SHED;
+            }
             if let Some(taken) = take() {
                 return Ok(taken);
             }
-            timeout_at(end, freed).await.map_err(|_elapsed| Failure::Full)?;
+            waiting.again();
         }
+    }
+
+    /// Places that nothing goes on in.
+    fn free(&self) -> usize {
+        // Borrowed where old connections are dropped, and their places told of: all of those are free.
+        let idle = self.idle.try_borrow().map_or(1, |idle| idle.len());
+        self.limits.connections.saturating_sub(self.open.get()).saturating_add(idle)
+    }
+
+    /// Requests that wait for a place.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.queue.len()
     }
 
     /// A connection used before, if there is one that is not too old.
@@ -283,9 +317,12 @@ impl Pool {
         }
     }
 
+    /// A place is free: wakes who has waited longest, of those for connections of their own first.
     fn tell_next(&self) {
-        if self.waiting.get() > 0 {
-            self.freed.notify_one();
+        if self.has_queue() {
+            self.queue.wake_next();
+        } else {
+            self.streams.tell_next();
         }
     }
 
@@ -329,19 +366,29 @@ async fn follow(pool: Weak<Pool>) {
     }
 }
 
-/// A request that waits for a place, counted.
-struct Waiting<'a>(&'a Pool);
+/// A request that waits for a place. When it is over, with a place or without, the next one is woken if
+/// there is a place for it: what was freed while all who waited were woken nobody was told of.
+struct Waiting<'a> {
+    pool: &'a Pool,
+    turn: Rc<Turn>,
+}
 
 impl<'a> Waiting<'a> {
     fn begin(pool: &'a Pool) -> Self {
-        pool.waiting.set(pool.waiting.get().saturating_add(1));
-        Self(pool)
+        Self { pool, turn: pool.queue.join() }
+    }
+
+    fn again(&self) {
+        self.pool.queue.wait_again(&self.turn);
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.waiting.set(self.0.waiting.get().saturating_sub(1));
+        self.pool.queue.leave(&self.turn);
+        if self.pool.free() > self.pool.queue.woken() {
+            self.pool.tell_next();
+        }
     }
 }
 
@@ -349,6 +396,7 @@ impl Drop for Waiting<'_> {
 pub(super) struct Lease {
     pool: Rc<Pool>,
     peer: Cell<Option<IpAddr>>,
+    debt: Rc<Debt>,
 }
 
 impl Lease {
@@ -357,7 +405,7 @@ impl Lease {
             return None;
         }
         pool.open.set(pool.open.get().saturating_add(1));
-        Some(Self { pool: Rc::clone(pool), peer: Cell::new(None) })
+        Some(Self { pool: Rc::clone(pool), peer: Cell::new(None), debt: pool.debts.open() })
     }
 
     pub(super) fn pool(&self) -> &Rc<Pool> {
@@ -368,18 +416,31 @@ impl Lease {
     pub(super) fn peer(&self) -> Option<IpAddr> {
         self.peer.get()
     }
+
+    /// Of whoever reads the answer that comes by it.
+    pub(super) fn debt(&self) -> &Debt {
+        &self.debt
+    }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
         self.pool.open.set(self.pool.open.get().saturating_sub(1));
+        self.pool.debts.close(&self.debt);
         self.pool.tell_next();
-        self.pool.streams.tell_next();
     }
 }
 
+/// When a client that waits for a connection has the slowest reader of one cut off, if that reader is
+/// too slow: not at once, since most places are free again in no time.
+const FIRST_SHED: Duration = Duration::from_millis(250);
+/// And when again, if nothing came of it.
+const NEXT_SHED: Duration = Duration::from_millis(500);
 /// The largest buffer of a connection. Of an answer three may be on their way at a time: hyper's
 /// own, a piece that waits for the client, and one that is being written.
 const BUFFER: usize = 128 * 1024;
 /// The largest head of an answer.
 pub(super) const MOST_HEAD_BYTES: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests;

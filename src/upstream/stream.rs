@@ -106,8 +106,7 @@ async fn ask(
         Ok(answer) => stream.receive(answer, ticket, call).map_err(Lost::of),
         Err(NoHead::Failed(failure)) => {
             if failure == Failure::TimedOut {
-                // It may be the connection that is dead, and nobody would tell.
-                ticket.retire();
+                ticket.time_out();
             }
             Err(Lost::of(failure))
         }
@@ -227,7 +226,7 @@ impl Stream {
         ticket.hear();
         let length = length(answer.headers())?;
         let reuse = answer::reframe(&mut answer, call.method())?;
-        if reuse == answer::Reuse::Never || call.binds_connection() {
+        if reuse == answer::Reuse::Never {
             ticket.retire();
         }
         let bodiless = has_no_body(answer.status(), call.method());
@@ -324,7 +323,7 @@ impl StreamBody {
     pub(super) fn poll_silent(&mut self, cx: &mut Context<'_>, since: Silence) -> Poll<()> {
         let silent = self.timer.poll_silent(cx, (since, self.waits.idle));
         if silent.is_ready() {
-            self.ticket.retire();
+            self.ticket.time_out();
         }
         silent
     }

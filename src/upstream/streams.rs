@@ -29,7 +29,8 @@ use super::tls::Offer;
 pub(super) struct Streams {
     speaks: Cell<Speaks>,
     open: RefCell<Vec<Rc<Shared>>>,
-    /// One connection is made at a time; those who wait for it learn of its failure too.
+    /// One connection is made at a time; those who wait for it learn of its failure too, unless it
+    /// only took longer than the request that made it could wait.
     connecting: Cell<bool>,
     attempts: Cell<usize>,
     failed: RefCell<Option<(usize, Failure)>>,
@@ -128,7 +129,7 @@ impl Streams {
     fn take(&self, max_idle: Duration) -> Option<Ticket> {
         let open = self.open.borrow();
         let shared = open.iter().find(|shared| shared.has_room(max_idle))?;
-        Some(Ticket::new(shared, Age::Used))
+        Some(Ticket::new(shared, (Age::Used, Sharing::Allowed)))
     }
 
     fn retire(&self, shared: &Rc<Shared>) {
@@ -199,7 +200,8 @@ pub(super) async fn place(
             return failure.map_or(Ok(ticket), Err);
         }
         let _waiting = Waiting::begin(streams, pool.most_streams())?;
-        timeout_at(end, changed).await.map_err(|_elapsed| Failure::Full)?;
+        let late = || if streams.connecting.get() { Failure::TimedOut } else { Failure::Full };
+        timeout_at(end, changed).await.map_err(|_elapsed| late())?;
         if let Some(failure) = streams.failure(attempt) {
             return Err(failure);
         }
@@ -215,7 +217,7 @@ async fn alone(pool: &Rc<Pool>, end: Instant) -> Result<Option<Ticket>, Failure>
     let Some(lease) = lease.await? else {
         return Ok(None);
     };
-    Ok(connect(lease, end).await?.map(|shared| Ticket::new(&shared, Age::New)))
+    Ok(connect(lease, end).await?.map(|shared| Ticket::new(&shared, (Age::New, Sharing::Never))))
 }
 
 /// Whose turn it is to connect, and the connection's place.
@@ -227,7 +229,7 @@ struct Turn {
 impl Turn {
     fn take(pool: &Rc<Pool>) -> Option<Self> {
         let streams = pool.streams();
-        if streams.connecting.get() {
+        if streams.connecting.get() || pool.has_queue() {
             return None;
         }
         let lease = Some(Lease::take(pool)?);
@@ -245,12 +247,14 @@ impl Turn {
         match connect(lease, end).await {
             Ok(None) => Ok(None),
             Ok(Some(shared)) => {
-                let ticket = Ticket::new(&shared, Age::New);
+                let ticket = Ticket::new(&shared, (Age::New, Sharing::Allowed));
                 streams.open.borrow_mut().push(shared);
                 Ok(Some(ticket))
             }
             Err(failure) => {
-                *streams.failed.borrow_mut() = Some((streams.attempts.get(), failure.clone()));
+                if failure != Failure::TimedOut {
+                    *streams.failed.borrow_mut() = Some((streams.attempts.get(), failure.clone()));
+                }
                 Err(failure)
             }
         }
@@ -336,6 +340,9 @@ async fn watch(pings: Option<PingPong>, shared: &Rc<Shared>) -> Infallible {
 pub(super) struct Ticket {
     shared: Rc<Shared>,
     age: Age,
+    sharing: Sharing,
+    /// As much had been heard on the connection when this request was last heard of, or began.
+    heard: Cell<usize>,
 }
 
 /// Whether a connection has carried a request before.
@@ -348,7 +355,7 @@ pub(super) enum Age {
 }
 
 impl Ticket {
-    fn new(shared: &Rc<Shared>, age: Age) -> Self {
+    fn new(shared: &Rc<Shared>, (age, sharing): (Age, Sharing)) -> Self {
         let streams = shared.lease.pool().streams();
         streams.active.set(streams.active.get().saturating_add(1));
         if shared.active.get() == 0 {
@@ -356,7 +363,8 @@ impl Ticket {
         }
         shared.begun.set(shared.begun.get().wrapping_add(1));
         shared.active.set(shared.active.get().saturating_add(1));
-        Self { shared: Rc::clone(shared), age }
+        let heard = Cell::new(shared.heard.get());
+        Self { shared: Rc::clone(shared), age, sharing, heard }
     }
 
     /// What opens a stream; None: the connection takes no more.
@@ -373,9 +381,18 @@ impl Ticket {
         self.age
     }
 
-    /// Something came of the server.
+    /// Something came of the server for this request.
     pub(super) fn hear(&self) {
         self.shared.heard.set(self.shared.heard.get().wrapping_add(1));
+        self.heard.set(self.shared.heard.get());
+    }
+
+    /// The server has kept this request waiting for too long. If nothing came for anybody else
+    /// either, it may be the connection that is dead, and nobody would tell.
+    pub(super) fn time_out(&self) {
+        if self.heard.get() == self.shared.heard.get() {
+            self.retire();
+        }
     }
 
     /// No further request begins on this connection.
@@ -390,7 +407,12 @@ impl Drop for Ticket {
         streams.active.set(streams.active.get().saturating_sub(1));
         shared.active.set(shared.active.get().saturating_sub(1));
         shared.idle_since.set(Instant::now());
-        shared.ended.notify_one();
+        if self.sharing == Sharing::Never {
+            // Nobody else may have it, whatever became of the request.
+            streams.retire(shared);
+        } else {
+            shared.ended.notify_one();
+        }
         streams.tell_next();
     }
 }

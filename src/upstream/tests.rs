@@ -89,6 +89,7 @@ pub(crate) fn cookie_names() -> CookieNames {
 struct House {
     upstream: Door,
     gateway: std::net::SocketAddr,
+    pools: Rc<Pools>,
     failures: Rc<RefCell<Vec<Failure>>>,
 }
 
@@ -106,8 +107,13 @@ impl House {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let gateway = listener.local_addr().unwrap();
         let failures = Rc::new(RefCell::new(Vec::new()));
-        tokio::task::spawn_local(accept(listener, pools, Rc::clone(&failures)));
-        Self { upstream, gateway, failures }
+        tokio::task::spawn_local(accept(listener, Rc::clone(&pools), Rc::clone(&failures)));
+        Self { upstream, gateway, pools, failures }
+    }
+
+    /// Of its first server.
+    fn pool(&self) -> &Rc<pool::Pool> {
+        self.pools.group(0).first(None).unwrap().1
     }
 
     async fn plain() -> Self {

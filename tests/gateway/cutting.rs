@@ -284,53 +284,110 @@ fn keep_readers_busy(reads: u128, gateway: &Gateway, done: &Arc<AtomicBool>) {
     });
 }
 
+/// A gateway whose store takes long to list its users, with a route `/edit/*` that a reload with bob
+/// reserves to editors.
+struct Crowded {
+    gateway: Gateway,
+    upstream: Upstream,
+    reads: u128,
+    done: Arc<AtomicBool>,
+}
+
+impl Crowded {
+    fn start() -> Self {
+        let upstream = streaming();
+        let telling = "[identity.full]\nname = \"Remote-Name\"\n";
+        let route = |more: &str| {
+            let url = upstream.url();
+            format!(
+                "[[routes]]\npath = \"/edit/*\"\nlogout = \"/edit/logout\"\nidentity = \"full\"\n\
+                 {more}\nupstream = \"{url}\"\n"
+            )
+        };
+        let before = route("");
+        let mut gateway = Gateway::start(&(ONE_WORKER.to_owned() + telling + &before));
+        let crowd = (0..2000_u128).map(|at| NewUser {
+            id: UserId::from_bytes(at.to_be_bytes()),
+            username: Username::new(&format!("user-{at}")).unwrap(),
+            name: None,
+            email: None,
+            roles: Vec::new(),
+            hash: None,
+        });
+        let added = block_on(gateway.auth().store().add_users(crowd.collect())).unwrap();
+        assert_eq!(added, Added::Yes);
+        let bob =
+            "[[bootstrap]]\nname = \"bob\"\nroles = [\"user\"]\npassword = \"a long passphrase\"\n";
+        gateway.reconfigure(&before, &(bob.to_owned() + &route("roles = [\"editor\"]")));
+        let reads = reads_in(Duration::from_millis(150), &gateway);
+        Self { gateway, upstream, reads, done: Arc::default() }
+    }
+
+    /// Reloads, and does something whose reads of the store are answered after the swap: the reload
+    /// reads once more when bob is there, and they wait behind that.
+    fn overtake<T>(&self, act: impl FnOnce() -> T) -> T {
+        keep_readers_busy(self.reads, &self.gateway, &self.done);
+        let database = Connection::open(self.gateway.database()).unwrap();
+        std::thread::scope(|scope| {
+            let reload = scope.spawn(|| self.gateway.reload().unwrap());
+            eventually("bob is there", || {
+                let sql = "SELECT count(*) FROM users WHERE username = 'bob'";
+                (database.query_row(sql, [], |row| row.get(0)) == Ok(1)).then_some(())
+            });
+            keep_readers_busy(self.reads, &self.gateway, &self.done);
+            let done = act();
+            reload.join().unwrap();
+            done
+        })
+    }
+}
+
+impl Drop for Crowded {
+    fn drop(&mut self) {
+        self.done.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn a_request_that_a_reload_overtakes_is_decided_again_before_it_goes_out() {
-    let upstream = streaming();
-    let telling = "[identity.full]\nname = \"Remote-Name\"\n";
-    let route = |more: &str| {
-        let url = upstream.url();
-        format!(
-            "[[routes]]\npath = \"/edit/*\"\nidentity = \"full\"\n{more}\nupstream = \"{url}\"\n"
-        )
-    };
-    let before = route("");
-    let mut gateway = Gateway::start(&(ONE_WORKER.to_owned() + telling + &before));
-    let alice = gateway.login("alice");
-    let crowd = (0..2000_u128).map(|at| NewUser {
-        id: UserId::from_bytes(at.to_be_bytes()),
-        username: Username::new(&format!("user-{at}")).unwrap(),
-        name: None,
-        email: None,
-        roles: Vec::new(),
-        hash: None,
-    });
-    let added = block_on(gateway.auth().store().add_users(crowd.collect())).unwrap();
-    assert_eq!(added, Added::Yes);
-    let bob =
-        "[[bootstrap]]\nname = \"bob\"\nroles = [\"user\"]\npassword = \"a long passphrase\"\n";
-    gateway.reconfigure(&before, &(bob.to_owned() + &route("roles = [\"editor\"]")));
-    // The reload reads the store once more when bob is there, and then swaps; the request waits
-    // behind that read for its caller's name.
-    let (done, reads) = (Arc::default(), reads_in(Duration::from_millis(150), &gateway));
-    keep_readers_busy(reads, &gateway, &done);
-    let database = Connection::open(gateway.database()).unwrap();
-    let mut client = std::thread::scope(|scope| {
-        let reload = scope.spawn(|| gateway.reload().unwrap());
-        eventually("bob is there", || {
-            let sql = "SELECT count(*) FROM users WHERE username = 'bob'";
-            (database.query_row(sql, [], |row| row.get(0)) == Ok(1)).then_some(())
-        });
-        keep_readers_busy(reads, &gateway, &done);
-        let client = begin(&gateway, "/edit/events", &alice.access);
-        reload.join().unwrap();
-        client
-    });
+    let crowded = Crowded::start();
+    let alice = crowded.gateway.login("alice");
+    let mut client = crowded.overtake(|| begin(&crowded.gateway, "/edit/events", &alice.access));
     let status = client.head().map(|(status, _)| status);
-    done.store(true, Ordering::Relaxed);
     // Had it gone out before the swap, that would have cut it.
     let is_over = matches!(status, None | Some(403)) || client.ended_by_reset();
     assert!(is_over, "{status:?}");
+}
+
+#[test]
+fn a_logout_that_a_reload_overtakes_is_decided_again_before_it_goes_out() {
+    let crowded = Crowded::start();
+    let alice = crowded.gateway.login("alice");
+    let mut client = crowded.overtake(|| {
+        let mut client = crowded.gateway.connect();
+        let bearer = format!("Bearer {}", alice.access);
+        let headers = [("Authorization", &*bearer)];
+        client.send(crowded.gateway.request("POST /edit/logout", &headers, ""));
+        client
+    });
+    assert_eq!(client.head().map(|(status, _)| status), Some(403));
+    assert_eq!(requests_of(&crowded.upstream, "/edit/logout"), 0, "by the withdrawn law");
+}
+
+#[test]
+fn a_change_of_roles_that_a_reload_overtakes_is_judged_by_what_is_in_force() {
+    let crowded = Crowded::start();
+    let store = crowded.gateway.auth().store();
+    let alice = block_on(store.user(&Username::new("alice").unwrap())).unwrap().unwrap().id;
+    let set = |role: &str| {
+        let roles = vec![portcullis::identity::Role::new(role).unwrap()];
+        let _changed = block_on(store.set_roles(alice, roles)).unwrap();
+    };
+    set("editor");
+    let alice = crowded.gateway.login("alice");
+    let mut stream = events(&crowded.gateway, "/edit/events", &alice.access);
+    crowded.overtake(|| set("user"));
+    assert!(stream.ended_by_reset(), "neither her roles nor the routes are what they were");
 }
 
 #[test]

@@ -73,6 +73,7 @@ mod sessions;
 mod shared_device;
 mod simulator;
 mod sizes;
+mod slow_readers;
 mod soak;
 mod starting;
 mod stopping;

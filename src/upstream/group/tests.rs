@@ -97,6 +97,22 @@ fn no_more_servers_are_left_out_than_may_be() {
 }
 
 #[test]
+fn the_last_servers_that_are_up_are_asked_though_they_were_left_out() {
+    let an_hour = Duration::from_secs(3600);
+    let (group, standings) =
+        group(3, |upstream| upstream.eject = Eject { failures: 1, lasts: an_hour, at_most: 100 });
+    standings[0].fall();
+    group.failed(1);
+    assert_eq!(chosen(&group, 10), [0, 0, 10]);
+    assert!(group.again(Set::default().with(2), None).is_none(), "no retry goes to one left out");
+    group.failed(2);
+    assert_eq!(chosen(&group, 10), [0, 5, 5]);
+    standings[1].fall();
+    standings[2].fall();
+    assert_eq!(group.first(None).err(), Some(Failure::Down));
+}
+
+#[test]
 fn a_server_that_has_just_come_back_starts_with_a_tenth_of_its_share() {
     let (group, standings) =
         group(2, |upstream| upstream.health = health(Duration::from_secs(3600)));

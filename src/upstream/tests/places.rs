@@ -18,6 +18,29 @@ fn a_request_that_waits_for_a_place_gets_the_connection_that_is_given_back() {
 }
 
 #[test]
+fn whoever_waits_for_a_place_goes_before_the_next_request_of_a_pipeline() {
+    run(async {
+        let house = House::build(|upstream| upstream.max_connections = 1).await;
+        let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n");
+        let (mut pipeline, mut upstream, _) = house.ask(&(get("/1") + &get("/3"))).await;
+        let mut waiting = house.client().await;
+        waiting.send(&get("/2")).await;
+        while house.pool().waiting() == 0 {
+            tokio::task::yield_now().await;
+        }
+        for path in ["/2", "/3"] {
+            upstream.send(OK).await;
+            assert!(upstream.head().await.starts_with(&format!("GET {path} ")), "{path}");
+        }
+        upstream.send(OK).await;
+        waiting.until("ok").await;
+        pipeline.until("ok").await;
+        pipeline.until("ok").await;
+        assert_eq!(house.failures(), []);
+    });
+}
+
+#[test]
 fn a_client_that_leaves_while_it_waits_takes_no_place_with_it() {
     run(async {
         let house = House::build(|upstream| upstream.max_connections = 1).await;

@@ -175,6 +175,70 @@ fn silence_is_a_504_before_the_head_and_a_cut_after_it_and_the_connection_gets_n
 }
 
 #[test]
+fn a_request_that_times_out_takes_no_connection_from_others_that_is_heard_of() {
+    run(async {
+        let short = Duration::from_millis(100);
+        let house =
+            House::over(Kind::H2c, |upstream| upstream.response_timeout = Some(short)).await;
+        let (mut flowing, mut server, (_, mut respond)) = begin(&house, GET).await;
+        let mut stream = respond.send_response(answer(200), false).unwrap();
+        flowing.head().await;
+        let (mut late, _held) = ask(&house, &mut server, GET).await;
+        stream.send_data(Bytes::from_static(b"more"), false).unwrap();
+        assert!(late.head().await.starts_with("HTTP/1.1 504 "));
+        let (mut next, (_, respond)) = ask(&house, &mut server, GET).await;
+        ok(respond, "next");
+        next.until("next\r\n0\r\n\r\n").await;
+
+        // A body that falls silent is cut, and the connection stays too.
+        let house = House::over(Kind::H2c, |upstream| upstream.idle_timeout = short).await;
+        let (mut silent, mut server, (_, mut respond)) = begin(&house, GET).await;
+        let (mut other, (_, other_respond)) = ask(&house, &mut server, GET).await;
+        let mut stream = respond.send_response(answer(200), false).unwrap();
+        stream.send_data(Bytes::from_static(b"half"), false).unwrap();
+        silent.until("half\r\n").await;
+        ok(other_respond, "other");
+        other.until("other\r\n0\r\n\r\n").await;
+        assert_eq!(silent.rest().await, "");
+        let (mut next, (_, respond)) = ask(&house, &mut server, GET).await;
+        ok(respond, "next");
+        next.until("next\r\n0\r\n\r\n").await;
+    });
+}
+
+#[test]
+fn a_connection_of_one_login_ends_with_its_request_though_nobody_waits_for_the_answer() {
+    run(async {
+        let an_hour = Duration::from_secs(3600);
+        let house = House::over(Kind::H2c, |upstream| upstream.max_idle = an_hour).await;
+        let login = "GET /login HTTP/1.1\r\nHost: h\r\nAuthorization: NTLM abc\r\n\r\n";
+        let (client, server, _unanswered) = begin(&house, login).await;
+        drop(client);
+        server.over().await;
+    });
+}
+
+#[test]
+fn a_hasty_request_does_not_fail_those_who_wait_longer_for_the_same_connection() {
+    run(async {
+        let house = House::over(Kind::H2, |_| {}).await;
+        let place = |patience| {
+            let sharing = crate::upstream::streams::Sharing::Allowed;
+            crate::upstream::streams::place(house.pool(), sharing, patience)
+        };
+        let Door::Tls(listener, acceptor) = &house.upstream else { unreachable!() };
+        let server = async {
+            let _silent = listener.accept().await.unwrap();
+            acceptor.accept(listener.accept().await.unwrap().0).await.unwrap()
+        };
+        let (hasty, patient, _server) =
+            tokio::join!(place(Duration::from_millis(30)), place(Duration::from_secs(10)), server);
+        assert_eq!(hasty.err(), Some(Failure::TimedOut));
+        assert!(patient.unwrap().is_some());
+    });
+}
+
+#[test]
 fn a_login_that_binds_to_its_connection_shares_none() {
     run(async {
         let house = house().await;
