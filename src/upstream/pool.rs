@@ -213,8 +213,9 @@ impl Pool {
         {
             return Ok(taken);
         }
+        let most = self.limits.connections.saturating_mul(MOST_WAITING);
         // Those for whom there is a place by now have only to be run.
-        if self.queue.len() >= self.limits.connections.saturating_add(self.free()) {
+        if self.queue.len() >= most.saturating_add(self.free()) {
             return Err(Failure::Full);
         }
         let waiting = Waiting::begin(self);
@@ -431,6 +432,9 @@ impl Drop for Lease {
     }
 }
 
+/// Requests that may wait for each place: a burst of many clients is over before any of them gives up,
+/// and an application that is slow is not owed a longer queue.
+const MOST_WAITING: usize = 8;
 /// When a client that waits for a connection has the slowest reader of one cut off, if that reader is
 /// too slow: not at once, since most places are free again in no time.
 const FIRST_SHED: Duration = Duration::from_millis(250);

@@ -1,5 +1,8 @@
 //! Places among the connections, and pools that outlive a configuration.
 
+use std::future::poll_fn;
+use std::task::Poll;
+
 use super::*;
 
 #[test]
@@ -71,14 +74,18 @@ fn more_requests_than_places_are_not_kept_waiting() {
         let house = House::build(|upstream| upstream.max_connections = 1).await;
         let (_first, _upstream, _) = house.ask("GET /1 HTTP/1.1\r\nHost: h\r\n\r\n").await;
         let mut clients = Vec::new();
-        for _ in 0..2 {
+        for _ in 0..9 {
             let mut client = house.client().await;
             client.send("GET /2 HTTP/1.1\r\nHost: h\r\n\r\n").await;
             clients.push(client);
         }
-        // One waits; whichever came later is told at once.
-        let [one, other] = &mut clients[..] else { unreachable!() };
-        let told = tokio::select! { head = one.head() => head, head = other.head() => head };
+        // Eight wait; whichever came last is told at once.
+        let mut heads: Vec<_> = clients.iter_mut().map(|client| Box::pin(client.head())).collect();
+        let told = poll_fn(|cx| {
+            let polled = heads.iter_mut().map(|head| head.as_mut().poll(cx));
+            polled.into_iter().find(Poll::is_ready).unwrap_or(Poll::Pending)
+        });
+        let told = told.await;
         assert!(told.starts_with("HTTP/1.1 503 "), "{told:?}");
         assert_eq!(house.failures(), [Failure::Full]);
     });
