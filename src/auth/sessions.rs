@@ -114,8 +114,11 @@ impl Auth {
             .await
     }
 
-    /// Whether a login is recent enough for what a stolen session shall not do.
+    /// Whether a login is recent enough for what a stolen session shall not do. One ahead of our
+    /// clock is of a time when that was wrong: how long ago nobody can tell.
     pub fn is_recent(&self, login: Timestamp) -> bool {
-        self.now() <= login.plus(self.parts.sessions.reauth_max_age)
+        let now = self.now();
+        let leeway = self.parts.rules.leeway;
+        login <= now.plus(leeway) && now <= login.plus(self.parts.sessions.reauth_max_age)
     }
 }

@@ -62,6 +62,7 @@ conformance! {
     a_body_token_rotates_at_once_and_pins_its_session
     idle_end_moves_with_a_rotation_but_never_beyond_the_absolute_end
     a_clock_that_steps_back_and_is_put_right_ends_no_session
+    a_session_of_a_clock_that_was_ahead_rotates_and_a_thief_is_found
     a_replayed_body_token_ends_its_family
     a_verdict_inside_a_request_ends_nothing
     a_retry_with_its_key_is_answered_and_another_key_ends_the_family
@@ -443,6 +444,24 @@ async fn a_clock_that_steps_back_and_is_put_right_ends_no_session(bench: Bench) 
     clock.jump(back);
     let rotation = store.rotate(rotate(session, 1, Transport::Body)).await.unwrap();
     assert_eq!(rotation.verdict, Verdict::Rotate);
+}
+
+async fn a_session_of_a_clock_that_was_ahead_rotates_and_a_thief_is_found(bench: Bench) {
+    let (store, clock) = (&bench.store, &bench.clock);
+    let (session, _) = with_session(store, Transport::Cookie).await;
+    let ask = async |n| store.rotate(rotate(session, n, Transport::Cookie)).await.unwrap().verdict;
+    clock.jump(60_000);
+    assert_eq!(ask(0).await, Verdict::Rotate);
+    clock.jump(-60_000);
+    assert_eq!(ask(0).await, Verdict::Replayed { late: true, changed: false }, "a slow tab");
+    assert_eq!(ask(1).await, Verdict::Coalesced, "given just now");
+    clock.advance(Duration::from_secs(29));
+    assert_eq!(ask(1).await, Verdict::Coalesced);
+    clock.advance(Duration::from_secs(1));
+    let healed = store.rotate(rotate(session, 1, Transport::Cookie)).await.unwrap();
+    assert_eq!(healed.verdict, Verdict::Rotate);
+    assert_eq!(healed.row.unwrap().rotated, clock.now());
+    assert_eq!(ask(0).await, Verdict::End(EndReason::Reuse));
 }
 
 async fn a_replayed_body_token_ends_its_family(bench: Bench) {

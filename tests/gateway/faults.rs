@@ -176,6 +176,18 @@ fn a_clock_that_jumps_for_hours_either_way_signs_nobody_out() {
 }
 
 #[test]
+fn a_login_while_the_clock_was_ahead_is_not_recent_for_so_much_longer() {
+    let gateway = Gateway::start("");
+    gateway.clock.jump(5 * HOUR);
+    let alice = gateway.login("alice");
+    gateway.clock.jump(-5 * HOUR);
+    let access = gateway.refresh(&alice.refresh).expect(200).member("access_token");
+    let bearer = format!("Bearer {access}");
+    let refused = gateway.post_json("/auth/logout-all", &[("Authorization", &bearer)], "{}");
+    assert_eq!(refused.expect(401).member("code"), "reauth_required");
+}
+
+#[test]
 fn a_session_that_ended_stays_ended_when_the_clock_jumps_ahead_and_back() {
     let gateway = Gateway::start("");
     let alice = gateway.login("alice");

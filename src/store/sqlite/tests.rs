@@ -468,7 +468,7 @@ fn the_sessions_of_a_user_are_found_by_their_index() {
 }
 
 #[tokio::test]
-async fn a_clock_that_went_back_rotates_nothing_and_ends_nothing() {
+async fn a_clock_that_went_back_rotates_and_ends_nothing() {
     let bench = on_file();
     bench.clock.advance(HOUR);
     let (session, _) = with_session(&bench.store, Transport::Cookie).await;
@@ -476,7 +476,7 @@ async fn a_clock_that_went_back_rotates_nothing_and_ends_nothing() {
     let behind = Clock::manual(START);
     let store = Store::open(Place::File(&place), &CHECKS, &behind).unwrap();
     let rotation = store.rotate(rotate(session, 0, Transport::Cookie)).await.unwrap();
-    assert_eq!(rotation.verdict, Verdict::Coalesced);
+    assert_eq!(rotation.verdict, Verdict::Rotate);
 }
 
 /// As when the change came by a way that ended no session.
