@@ -119,6 +119,26 @@ fn row_16_parallel_refreshes_are_one_rotation_with_one_successor() {
     }
 }
 
+/// The limit counts what rotates, and of these only one does.
+#[test]
+fn row_16_sixty_tabs_that_wake_at_once_are_all_answered() {
+    let gateway = Gateway::start("");
+    let login = gateway.login_by_cookie("alice");
+    gateway.advance(MINUTE);
+    let cookies = login.cookie_header();
+    let answers: Vec<Answer> = std::thread::scope(|scope| {
+        let tabs: Vec<_> =
+            (0..60).map(|_| scope.spawn(|| gateway.refresh_by_cookie(&cookies))).collect();
+        tabs.into_iter().map(|tab| tab.join().unwrap()).collect()
+    });
+    let mut successors: Vec<_> =
+        answers.into_iter().map(|answer| answer.expect(200).cookie("pc_rt")).collect();
+    successors.dedup();
+    assert_eq!(successors.len(), 1);
+    let generation = row(&gateway, &login.member("session_id"), "gen");
+    assert_eq!(generation.as_deref(), Some("1"));
+}
+
 #[test]
 fn row_18_a_replay_does_not_make_the_window_longer() {
     let house = House::new();
