@@ -152,7 +152,7 @@ impl Users {
 
     /// Creates a user of the configuration whose name never existed; changes none.
     pub async fn bootstrap(&self, user: &Bootstrap) -> Result<(), UserError> {
-        if self.parts.store.user(&user.name).await?.is_some() {
+        if self.parts.store.was_user(&user.name).await? {
             return Ok(());
         }
         self.check_roles(&user.roles)?;
@@ -165,7 +165,7 @@ impl Users {
             hash: Some(self.first_hash(user).await?),
         };
         match self.insert(new).await {
-            // Deleted once: the name stays reserved, and the bootstrap does not undo that.
+            // Somebody was faster.
             Ok(_) | Err(UserError::NameTaken(_)) => Ok(()),
             Err(other) => Err(other),
         }

@@ -113,6 +113,11 @@ impl Store {
         self.read(|reply| Read::Applicant(name.clone(), network, reply)).await
     }
 
+    /// Whether anybody ever had the name, also where it was freed since.
+    pub async fn was_user(&self, name: &Username) -> Result<bool, Unavailable> {
+        self.read(|reply| Read::WasUser(name.clone(), reply)).await
+    }
+
     /// Which of these names are taken, by users or by deleted ones.
     pub async fn taken(&self, names: Vec<Username>) -> Result<Vec<Username>, Unavailable> {
         self.read(|reply| Read::Taken(names, reply)).await

@@ -53,6 +53,7 @@ conformance! {
     a_user_is_found_as_added_by_name_and_by_id
     a_name_is_taken_once_and_stays_reserved_when_deleted
     a_freed_name_can_be_used_again_by_somebody_else
+    a_name_that_somebody_ever_had_is_told_though_it_is_free
     a_changed_user_that_is_unknown_or_deleted_is_told_so
     a_session_begins_as_asked_and_reads_back
     no_session_begins_for_who_lost_the_right_meanwhile
@@ -275,6 +276,19 @@ async fn a_freed_name_can_be_used_again_by_somebody_else(bench: Bench) {
     let _ = store.delete_user(BOB, true).await.unwrap();
     let again = named(UserId::from_bytes([0xcc; 16]), "alice");
     assert_eq!(store.add_user(again).await.unwrap(), Added::Yes);
+}
+
+async fn a_name_that_somebody_ever_had_is_told_though_it_is_free(bench: Bench) {
+    let store = &bench.store;
+    for freed in [false, true] {
+        let name = if freed { "alice" } else { "bob" };
+        let id = if freed { ALICE } else { BOB };
+        assert!(!store.was_user(&username(name)).await.unwrap());
+        let _ = store.add_user(named(id, name)).await.unwrap();
+        assert!(store.was_user(&username(name)).await.unwrap());
+        let _ = store.delete_user(id, freed).await.unwrap();
+        assert!(store.was_user(&username(name)).await.unwrap(), "{name}");
+    }
 }
 
 async fn a_changed_user_that_is_unknown_or_deleted_is_told_so(bench: Bench) {

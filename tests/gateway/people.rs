@@ -3,9 +3,11 @@
 
 use std::time::Duration;
 
+use portcullis::auth::Name;
 use portcullis::identity::{Role, Username};
 use serde_json::{Value, json};
 
+use crate::sessions::block_on;
 use crate::support::{Answer, Gateway, Tokens, Upstream};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -95,6 +97,20 @@ fn a_name_that_is_blank_long_or_unprintable_is_refused() {
         let body = json!({ "device_name": name }).to_string();
         ask(&gateway, &line, &tokens.access, &body).expect(204);
     }
+}
+
+#[test]
+fn a_bootstrap_user_who_was_deleted_stays_away_though_the_name_is_free() {
+    let mut gateway = Gateway::start("");
+    let name = Username::new("alice").unwrap();
+    block_on(gateway.auth().users().delete(&name, Name::Freed)).unwrap();
+    gateway.reload().unwrap();
+    gateway.restart();
+    assert!(block_on(gateway.auth().users().show(&name)).is_err());
+    // Somebody else may take it.
+    let role = vec![Role::new("user").unwrap()];
+    let day = Duration::from_secs(86_400);
+    block_on(gateway.auth().users().invite(&name, role, day)).unwrap();
 }
 
 #[test]
