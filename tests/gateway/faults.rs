@@ -176,6 +176,20 @@ fn a_clock_that_jumps_for_hours_either_way_signs_nobody_out() {
 }
 
 #[test]
+fn a_session_that_a_jump_seemed_to_end_is_known_again_soon_after_it() {
+    let gateway = Gateway::start("");
+    let cookies = gateway.login_by_cookie("alice").cookie_header();
+    let me = || gateway.get("/auth/me", &[("Cookie", &cookies)]);
+    gateway.clock.jump(40 * 24 * HOUR);
+    me().expect(401);
+    gateway.clock.jump(-40 * 24 * HOUR);
+    // So that the access token has run out.
+    let refresh = cookies.split("; ").find(|cookie| cookie.contains("pc_rt")).unwrap();
+    gateway.advance(Duration::from_secs(6));
+    gateway.get("/auth/me", &[("Cookie", refresh)]).expect(200);
+}
+
+#[test]
 fn a_login_while_the_clock_was_ahead_is_not_recent_for_so_much_longer() {
     let gateway = Gateway::start("");
     gateway.clock.jump(5 * HOUR);
