@@ -100,6 +100,20 @@ fn a_name_that_is_blank_long_or_unprintable_is_refused() {
 }
 
 #[test]
+fn a_login_whose_device_name_is_blank_gives_none_and_replaces_nobody() {
+    let gateway = Gateway::start("");
+    for blank in ["", "  "] {
+        let more = format!(r#","transport":"body","device_name":"{blank}""#);
+        let logins = [(); 2].map(|()| gateway.login_with("alice", &more).expect(200));
+        let access = logins[0].member("access_token");
+        assert_eq!(sessions_of(&gateway, &access)[0]["device_name"], Value::Null);
+        for login in logins {
+            gateway.refresh(&login.member("refresh_token")).expect(200);
+        }
+    }
+}
+
+#[test]
 fn a_bootstrap_user_who_was_deleted_stays_away_though_the_name_is_free() {
     let mut gateway = Gateway::start("");
     let name = Username::new("alice").unwrap();

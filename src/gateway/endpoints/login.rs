@@ -62,7 +62,12 @@ impl Gateway {
             username: form.username,
             password: Secret::from(form.password),
             remember,
-            device_name: form.device_name.map(device_name).transpose()?,
+            // Forms send a field that was left empty.
+            device_name: form
+                .device_name
+                .filter(|name| !name.trim().is_empty())
+                .map(device_name)
+                .transpose()?,
             replaces: self.session_by_cookie(request),
             device: request.device_cookie().value().map(str::to_owned),
             client: client(visit, request),
