@@ -245,6 +245,17 @@ fn guesses_at_the_current_password_are_limited() {
     change(&gateway, &by_bearer, GOOD, BETTER).expect(200);
 }
 
+#[test]
+fn neighbours_who_guess_keep_nobody_from_changing_the_password() {
+    let gateway = Gateway::start("");
+    let bearer = format!("Bearer {}", gateway.login("alice").access);
+    for _ in 0..10 {
+        login(&gateway, "alice", "a guess").expect(401);
+    }
+    login(&gateway, "alice", "a guess").expect(429);
+    change(&gateway, &[("Authorization", &bearer)], GOOD, BETTER).expect(200);
+}
+
 /// Each costs two hashes, a session and a commit, as a login does.
 #[test]
 fn good_changes_and_weak_ones_are_limited_like_logins() {
