@@ -82,6 +82,12 @@ pub enum UserError {
     /// Full name or e-mail cannot be told in a header or on a page.
     #[error("{0} is one line of at most {LONGEST_TEXT} characters")]
     BadText(&'static str),
+    /// Failed logins are told no sooner than hashes of ours take.
+    #[error(
+        "the hash: it costs more time than a failed login takes, and would tell that its name exists; \
+        choose another, or have its owner set a password by `portcullis user invite`"
+    )]
+    DearHash,
     /// Access tokens that tell so many roles would not fit into a cookie.
     #[error("so many roles do not fit into an access token; give this user fewer")]
     TooManyRoles,
@@ -347,8 +353,8 @@ impl Users {
 
     async fn first_hash(&self, user: &Bootstrap) -> Result<PasswordHash, UserError> {
         match &user.password {
-            // A hash is never judged: nobody can tell what it is of.
-            BootstrapPassword::Hash(hash) => Ok(hash.clone()),
+            // A hash's password is never judged: nobody can tell what it is.
+            BootstrapPassword::Hash(hash) => self.check_cost(hash).map(|()| hash.clone()),
             BootstrapPassword::Plain(plain) => {
                 let password = self.judge(&user.name, plain)?;
                 Ok(self.parts.hasher.hash(password).await?)
@@ -358,6 +364,11 @@ impl Users {
 
     fn judge(&self, name: &Username, typed: &Secret) -> Result<Password, UserError> {
         self.parts.judge(name, typed).map_err(UserError::BadPassword)
+    }
+
+    pub(super) fn check_cost(&self, hash: &PasswordHash) -> Result<(), UserError> {
+        let hidden = hash.floor() <= self.parts.passwords.cost.floor();
+        if hidden { Ok(()) } else { Err(UserError::DearHash) }
     }
 
     pub(super) fn check_roles(&self, roles: &[Role]) -> Result<(), UserError> {

@@ -308,6 +308,7 @@ impl From<UserError> for Refused {
             | UserError::BadPassword(_)
             | UserError::RolesNeeded(_)
             | UserError::BadText(_)
+            | UserError::DearHash
             | UserError::TooManyRoles
             | UserError::LinkLife => Refusal::InvalidRequest,
         };
