@@ -61,7 +61,7 @@ impl Auth {
         sessions.iter().for_each(|session| parts.revocations.end(*session, drop_at));
         self.parts
             .detached
-            .to_its_end(async move {
+            .though_late(async move {
                 let mut all = Ok(());
                 for session in sessions {
                     all = parts.end_for_good(session, &client).await.and(all);
@@ -73,17 +73,23 @@ impl Auth {
 
     /// Ends in the store what could not be ended there before; to be called again and again.
     pub async fn finish_logouts(&self) {
-        for session in self.parts.unfinished.take() {
-            match self.parts.store.end(session, EndReason::Logout).await {
-                // False: over before. By the logout itself, most likely, whose answer was lost.
-                Ok(_) => {
-                    self.parts.ended([(session, EndReason::Logout)]);
-                    let event = AuditEvent::new("auth.logout").session(session);
-                    self.parts.audit().write(event.outcome("success").reason("late"));
+        let parts = Arc::clone(&self.parts);
+        let work = async move {
+            for session in parts.unfinished.take() {
+                match parts.store.end(session, EndReason::Logout).await {
+                    // False: over before. By the logout itself, most likely, whose answer was lost.
+                    Ok(_) => {
+                        parts.ended([(session, EndReason::Logout)]);
+                        let event = AuditEvent::new("auth.logout").session(session);
+                        parts.audit().write(event.outcome("success").reason("late"));
+                    }
+                    Err(_unavailable) => parts.unfinished.add(session),
                 }
-                Err(_unavailable) => self.parts.unfinished.add(session),
             }
-        }
+            Ok::<(), Unavailable>(())
+        };
+        // Or later.
+        drop(self.parts.detached.though_late(work).await);
     }
 
     /// The session that a token of ours names, a refresh or an access token: a good tag or a good

@@ -180,7 +180,7 @@ impl Parts {
     ) -> Result<(), Unavailable> {
         let parts = Arc::clone(self);
         self.detached
-            .to_its_end(async move {
+            .though_late(async move {
                 if parts.store.end(session, reason).await? {
                     parts.ended([(session, reason)]);
                 }

@@ -55,7 +55,7 @@ impl Auth {
         let parts = Arc::clone(&self.parts);
         self.parts
             .detached
-            .to_its_end(async move {
+            .though_late(async move {
                 if parts.store.end(session, EndReason::Revoked).await? {
                     parts.ended([(session, EndReason::Revoked)]);
                 }
@@ -98,7 +98,7 @@ impl Auth {
         let event = client.event("auth.logout").user(user).session(caller.identity.session);
         self.parts
             .detached
-            .to_its_end(async move {
+            .though_late(async move {
                 // What ended by itself ends again here, and is not counted.
                 let live = parts.store.sessions(Some(user)).await?;
                 let ended = parts.store.end_all(user, but, EndReason::Logout).await?;

@@ -271,7 +271,7 @@ impl Users {
         let users = self.clone();
         self.parts
             .detached
-            .to_its_end(async move {
+            .though_late(async move {
                 if !users.parts.store.end(session, EndReason::Administrator).await? {
                     return Err(UserError::NoSuchSession(session));
                 }
@@ -301,7 +301,7 @@ impl Users {
         let users = self.clone();
         self.parts
             .detached
-            .to_its_end(async move {
+            .though_late(async move {
                 let reason = EndReason::Administrator;
                 let ended = users.parts.store.end_all(user.id, None, reason).await?;
                 let count = ended.len();

@@ -4,7 +4,7 @@
 //! A [`Store`] is only a sender of operations; the back end is whoever drains them. An answer means
 //! that the change is durable, so what one caller was told the next one reads. Everything is
 //! bounded: a full queue or 3 s without an answer is [`Unavailable`], and then the operation may or
-//! may not have happened.
+//! may not have happened. Endings alone are waited for until that is known.
 
 mod cancellation;
 mod failure;
@@ -248,19 +248,20 @@ impl Store {
     }
 
     /// Ends a session, even if the caller leaves meanwhile; false: it was ended before or never was.
+    /// Waits for as long as it takes, since it may be done late, and then somebody has to tell of it.
     pub async fn end(&self, session: SessionId, reason: EndReason) -> Result<bool, Unavailable> {
-        self.write(|reply| Write::End(session, reason, reply)).await
+        self.write_within(Duration::MAX, |reply| Write::End(session, reason, reply)).await
     }
 
     /// Ends all sessions of a user but one, even if the caller leaves meanwhile; gives those that
-    /// ended, which may have been past their idle end.
+    /// ended, which may have been past their idle end. Waits like [`Store::end`].
     pub async fn end_all(
         &self,
         user: UserId,
         but: Option<SessionId>,
         reason: EndReason,
     ) -> Result<Vec<SessionId>, Unavailable> {
-        self.write(|reply| Write::EndAll { user, but, reason, reply }).await
+        self.write_within(Duration::MAX, |reply| Write::EndAll { user, but, reason, reply }).await
     }
 
     /// Names the device of a session; false: it has ended or never was.
@@ -310,9 +311,17 @@ impl Store {
     }
 
     async fn write<T>(&self, ask: impl FnOnce(Reply<T>) -> Write) -> Result<T, Unavailable> {
+        self.write_within(PATIENCE, ask).await
+    }
+
+    async fn write_within<T>(
+        &self,
+        patience: Duration,
+        ask: impl FnOnce(Reply<T>) -> Write,
+    ) -> Result<T, Unavailable> {
         let (reply, answer) = Reply::new(self.cancellation.clone());
         let outcome = match self.operations.try_send(Op::Write(ask(reply))) {
-            Ok(()) => within(PATIENCE, answer).await,
+            Ok(()) => within(patience, answer).await,
             Err(error) => Err(refused(&error)),
         };
         let is_cancelled =

@@ -201,6 +201,30 @@ fn a_login_while_the_clock_was_ahead_is_not_recent_for_so_much_longer() {
     assert_eq!(refused.expect(401).member("code"), "reauth_required");
 }
 
+/// The store is away for longer than anybody waits, and then does what it was asked.
+#[test]
+fn what_ends_after_its_answer_is_told_all_the_same() {
+    let gateway = Gateway::start("");
+    let alice = gateway.login("alice");
+    let bearer = format!("Bearer {}", alice.access);
+    let lock = Connection::open(gateway.database()).unwrap();
+    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    // As many as go into one transaction, which waits for the lock first: then comes the next.
+    for _ in 0..64 {
+        gateway.auth().store().touch(Vec::new());
+    }
+    let refused = gateway.post_json("/auth/logout-all", &[("Authorization", &bearer)], "{}");
+    assert_eq!(refused.expect(503).member("code"), "store_unavailable");
+    lock.execute_batch("ROLLBACK").unwrap();
+    let line = format!(r#""sid":"{}""#, alice.session);
+    eventually("it is told", || {
+        let audit = gateway.audit();
+        let mut told = audit.lines().filter(|told| told.contains("auth.session.revoked"));
+        told.any(|told| told.contains(&line)).then_some(())
+    });
+    gateway.refresh(&alice.refresh).expect(401);
+}
+
 #[test]
 fn a_session_that_ended_stays_ended_when_the_clock_jumps_ahead_and_back() {
     let gateway = Gateway::start("");
