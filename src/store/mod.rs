@@ -48,6 +48,8 @@ pub struct Store {
     ended: Arc<Revocations>,
     /// Whether a change failed since the store was last seen to be well.
     failed: Arc<AtomicBool>,
+    /// None: it is in memory.
+    file: Option<Arc<sqlite::Whereabouts>>,
     /// None: whoever waits for the answer may leave.
     cancellation: Option<CancellationToken>,
     /// The last field: what the writer and the readers listen to is dropped before it.
@@ -289,9 +291,10 @@ impl Store {
         self.write(Write::Sweep).await
     }
 
-    /// Whether the store takes transactions now: for `/readyz`. Where a change has failed, as on a
+    /// Whether the store takes transactions now, into the file that was opened: for `/readyz`. Where a change has failed, as on a
     /// full disk, it writes; else it does not, so that who asks often wears no disk.
     pub async fn ping(&self) -> Result<(), Unavailable> {
+        self.file.as_ref().map_or(Ok(()), |file| file.check())?;
         if !self.failed.load(Relaxed) {
             return self.write(Write::Ping).await;
         }

@@ -999,6 +999,7 @@ async fn a_full_or_ended_back_end_is_unavailable_at_once() {
         reads: None,
         ended: Arc::default(),
         failed: Arc::default(),
+        file: None,
         cancellation: None,
         _writer: Arc::default(),
     };
