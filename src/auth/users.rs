@@ -9,7 +9,7 @@ use thiserror::Error;
 use super::bounds::{LONGEST_TEXT, check_texts};
 use super::{Client, Parts, SESSION_ENDED};
 use crate::config::{Bootstrap, BootstrapPassword};
-use crate::identity::{Role, SessionId, UserId, Username};
+use crate::identity::{BadUsername, Role, SessionId, UserId, Username};
 use crate::password::{Busy, Password, PasswordHash, Rejection};
 use crate::revocation::KEPT;
 use crate::secret::{self, Secret};
@@ -82,6 +82,9 @@ pub enum UserError {
     /// Full name or e-mail cannot be told in a header or on a page.
     #[error("{0} is one line of at most {LONGEST_TEXT} characters")]
     BadText(&'static str),
+    /// No new user can have that name.
+    #[error(transparent)]
+    BadName(#[from] BadUsername),
     /// Failed logins are told no sooner than hashes of ours take.
     #[error(
         "the hash: it costs more time than a failed login takes, and would tell that its name exists; \
@@ -335,6 +338,7 @@ impl Users {
     }
 
     pub(super) async fn insert(&self, user: NewUser) -> Result<UserId, UserError> {
+        user.username.may_be_taken()?;
         let users = self.clone();
         self.parts
             .detached

@@ -309,6 +309,7 @@ impl From<UserError> for Refused {
             | UserError::RolesNeeded(_)
             | UserError::BadText(_)
             | UserError::DearHash
+            | UserError::BadName(_)
             | UserError::TooManyRoles
             | UserError::LinkLife => Refusal::InvalidRequest,
         };
