@@ -364,6 +364,35 @@ fn rows_62_and_64_rotation_waits_for_the_answers_head() {
     assert_eq!(answer.cookie("pc_rt"), other.cookie("pc_rt"));
 }
 
+/// By whoever holds the cookie: the thing is done, and no rotation finds a thief out.
+#[test]
+fn a_request_that_is_left_before_its_answer_rotates_nothing_and_is_told() {
+    let (gone, wait) = channel::<()>();
+    let wait = Mutex::new(wait);
+    let upstream = Upstream::scripted(move |_, _| {
+        let _ = wait.lock().unwrap().recv();
+        Then::Close
+    });
+    let house = House::with(upstream);
+    let login = house.gateway.login_by_cookie("alice");
+    let (host, cookie) = (house.gateway.host(), refresh_only(&login));
+    let headers = [("Host", &*host), ("Cookie", &*cookie), ("Content-Length", "0")];
+    house.gateway.advance(MINUTE);
+    let mut left = house.gateway.connect();
+    left.send(request("POST /x", &headers, ""));
+    await_requests(&house.upstream, 1);
+    drop(left);
+    let line = crate::support::eventually("it is told", || {
+        let log = house.gateway.access_log();
+        log.lines().find(|line| line.contains(r#""path":"/x""#)).map(str::to_owned)
+    });
+    let session = format!(r#""session":"{}""#, login.member("session_id"));
+    assert!(line.contains(&session) && line.contains(r#""aborted":true"#), "{line}");
+    assert!(!line.contains("status"), "{line}");
+    assert_eq!(house.generation(&login), "0");
+    gone.send(()).unwrap();
+}
+
 #[test]
 fn row_63_a_loop_of_long_polls_never_ends() {
     let house = House::new();
