@@ -110,6 +110,12 @@ impl Username {
         }
     }
 
+    /// Whether a new user may take the name. One of dots alone is no segment of a path, so that nobody
+    /// could name its user there (RFC 3986 section 5.2.4).
+    pub fn may_be_taken(&self) -> Result<(), BadUsername> {
+        if self.0.bytes().all(|byte| byte == b'.') { Err(BadUsername::Dots) } else { Ok(()) }
+    }
+
     /// The folded name.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -149,6 +155,9 @@ pub enum BadUsername {
     /// A character that is no letter, digit or `. _ - @ +`.
     #[error("a username cannot hold {0:?}: letters, digits and . _ - @ + only")]
     Character(char),
+    /// Nothing but dots.
+    #[error("a username cannot be dots alone")]
+    Dots,
     /// RFC 8265 refuses it.
     #[error("not a username by RFC 8265: {0}")]
     Precis(String),
@@ -299,6 +308,14 @@ mod tests {
         }
         assert!(Username::new(&"a".repeat(64)).is_ok());
         assert!(Username::new(&"a".repeat(65)).is_err());
+    }
+
+    #[test]
+    fn a_new_name_is_more_than_dots() {
+        for (name, may) in [(".", false), ("..", false), ("...", false), (".a", true), ("a.", true)]
+        {
+            assert_eq!(Username::new(name).unwrap().may_be_taken().is_ok(), may, "{name}");
+        }
     }
 
     #[test]

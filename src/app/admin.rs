@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use super::Phase;
 use super::office::{Office, start};
 use crate::request::Host;
+use crate::store::Unavailable;
 
 struct Desk {
     office: Office,
@@ -84,7 +85,10 @@ impl Desk {
         match tokio::try_join!(auth.store().ping(), auth.store().has_users()) {
             Ok(((), false)) => text(StatusCode::OK, NO_USERS),
             Ok(((), true)) => text(StatusCode::OK, "ready\n"),
-            Err(_) => text(StatusCode::SERVICE_UNAVAILABLE, "the store does not answer\n"),
+            Err(Unavailable(cause)) => {
+                let told = format!("the store does not answer: {cause}\n");
+                text(StatusCode::SERVICE_UNAVAILABLE, told)
+            }
         }
     }
 

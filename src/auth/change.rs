@@ -44,14 +44,16 @@ pub enum Changed {
 }
 
 impl Auth {
-    /// Changes the caller's password. Wrong tries count like those of a known client's login, right
-    /// ones like the user's logins: each costs hashes, and no other limit is in their way. Who leaves
+    /// Changes the caller's password. Wrong tries count like those of a known client's login, but by
+    /// themselves; right ones like the user's logins: each costs hashes, and no other limit is in their way. Who leaves
     /// before the hashes are made has failed, as far as they count.
     pub async fn change_password(&self, change: Change<'_>) -> Result<Changed, Failure> {
         let parts = &self.parts;
         let identity = &change.caller.identity;
-        let key = parts.name_key(identity.username.as_str());
-        let (failure, success) = (Bucket::LoginNameKnown(key), Bucket::LoginUser(key));
+        let name = identity.username.as_str();
+        // Not that of logins, which neighbours can empty.
+        let failure = Bucket::LoginNameKnown(parts.key("limit/change", name));
+        let success = Bucket::LoginUser(parts.name_key(name));
         if let Err(wait) = parts.limits.take_all(&[failure, success]) {
             parts.telemetry.count(Counter::Throttled, wait.limit);
             return Ok(Changed::Wait(wait));

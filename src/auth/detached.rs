@@ -36,6 +36,20 @@ impl Detached {
         tokio::spawn(work).await.map_err(stopped)?
     }
 
+    /// The same for endings, which the store owes from when it is asked: whoever waits hears in time
+    /// that it has not answered, and the work goes on until it can tell what came of it.
+    pub(super) async fn though_late<T, E>(
+        &self,
+        work: impl Future<Output = Result<T, E>> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<Unavailable> + Send + 'static,
+    {
+        let late = |_| Err(Unavailable("an ending has no answer yet".to_owned()).into());
+        timeout(LONGEST, self.to_its_end(work)).await.unwrap_or_else(late)
+    }
+
     /// The same for what is not to begin any more once whoever asked has left: its token tells.
     pub(super) async fn once_begun<T, E, W>(
         &self,
@@ -52,7 +66,8 @@ impl Detached {
         outcome
     }
 
-    /// Waits until all of it has ended, wherever it runs. To be awaited before a runtime is dropped.
+    /// Waits until all of it has ended, wherever it runs, but no longer than anybody waits for the
+    /// store. To be awaited before a runtime is dropped.
     pub async fn ended(&self) {
         let mut count = self.0.subscribe();
         // The sender lives as long as this. Whatever hangs must not keep a gateway from stopping.
@@ -89,5 +104,5 @@ impl<F: FnOnce()> Drop for OnDrop<F> {
     }
 }
 
-/// As long as the store may take to answer.
+/// As long as anybody waits for the store to answer.
 const LONGEST: Duration = Duration::from_secs(3);

@@ -109,19 +109,21 @@ impl Users {
         };
         let text = |wanted| field(wanted).filter(|text| !text.is_empty()).map(str::to_owned);
         check_texts(field(Column::Name), field(Column::Email)).map_err(|bad| bad.to_string())?;
+        let username = Username::new(field(Column::Username).unwrap_or_default())
+            .and_then(|name| name.may_be_taken().map(|()| name))
+            .map_err(|bad| bad.to_string())?;
         let roles = self.roles(field(Column::Roles).unwrap_or_default())?;
+        // Not what it is: whoever sees the report need not see a hash.
+        let hash = PasswordHash::parse(field(Column::Hash).unwrap_or_default())
+            .map_err(|bad| format!("the hash: {bad}"))?;
+        self.check_cost(&hash).map_err(|dear| dear.to_string())?;
         Ok(NewUser {
             id: UserId::from_bytes(secret::random()),
-            username: Username::new(field(Column::Username).unwrap_or_default())
-                .map_err(|bad| bad.to_string())?,
+            username,
             name: text(Column::Name),
             email: text(Column::Email),
             roles,
-            hash: Some(
-                // Not what it is: whoever sees the report need not see a hash.
-                PasswordHash::parse(field(Column::Hash).unwrap_or_default())
-                    .map_err(|bad| format!("the hash: {bad}"))?,
-            ),
+            hash: Some(hash),
         })
     }
 

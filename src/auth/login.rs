@@ -276,7 +276,7 @@ impl Parts {
         self.key("limit/name", name)
     }
 
-    fn key(&self, purpose: &str, name: &str) -> [u8; 16] {
+    pub(super) fn key(&self, purpose: &str, name: &str) -> [u8; 16] {
         let mac = self.masters.mac(purpose, name.as_bytes());
         let mut key = [0; 16];
         key.iter_mut().zip(mac).for_each(|(to, from)| *to = from);

@@ -1,25 +1,15 @@
-//! Logout: by whichever of our tokens came along, however old.
+//! Logout: by every token of ours that came along, however old.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Auth, Client, Failure};
+use super::{Auth, Client, Failure, Parts};
 use crate::identity::SessionId;
 use crate::revocation::KEPT;
 use crate::session::EndReason;
+use crate::store::Unavailable;
 use crate::telemetry::AuditEvent;
 use crate::token::BadToken;
-
-/// What came along with a logout. Unknown tokens are no error (RFC 7009 section 2.2).
-#[derive(Debug)]
-pub struct Logout<'a> {
-    /// A refresh token, from the body or a cookie.
-    pub refresh: Option<&'a str>,
-    /// An access token, as Bearer or from a cookie.
-    pub access: Option<&'a str>,
-    /// Who asks.
-    pub client: Client,
-}
 
 /// Logouts that the store has not heard of. Each was answered with 503, so none was promised; the
 /// set of ended sessions refuses their access tokens meanwhile.
@@ -47,61 +37,83 @@ impl Unfinished {
 const MOST_UNFINISHED: usize = 100_000;
 
 impl Auth {
-    /// Ends the session of the tokens; true: there was one and it has ended now.
-    ///
-    /// When the store does not answer, access tokens of the session are refused all the same.
-    pub async fn logout(&self, logout: Logout<'_>) -> Result<bool, Failure> {
-        match self.session_of(logout.refresh, logout.access) {
-            Some(session) => self.leave(session, logout.client).await,
-            None => Ok(false),
-        }
+    /// Ends the sessions of all these tokens, each a refresh or an access token. Unknown ones are no
+    /// error (RFC 7009 section 2.2).
+    pub async fn logout<'t>(
+        &self,
+        tokens: impl IntoIterator<Item = &'t str>,
+        client: Client,
+    ) -> Result<(), Failure> {
+        self.leave(tokens.into_iter().filter_map(|token| self.session_of(token)), client).await
     }
 
-    /// Ends the session of a caller who is known, as a logout does.
-    pub async fn leave(&self, session: SessionId, client: Client) -> Result<bool, Failure> {
+    /// Ends the sessions of a caller who is known, as a logout does.
+    ///
+    /// When the store does not answer, access tokens of the sessions are refused all the same.
+    pub async fn leave(
+        &self,
+        sessions: impl IntoIterator<Item = SessionId>,
+        client: Client,
+    ) -> Result<(), Failure> {
         let parts = Arc::clone(&self.parts);
-        parts.revocations.end(session, self.now().plus(KEPT));
+        let sessions: BTreeSet<SessionId> = sessions.into_iter().collect();
+        let drop_at = self.now().plus(KEPT);
+        sessions.iter().for_each(|session| parts.revocations.end(*session, drop_at));
         self.parts
             .detached
-            .to_its_end(async move {
-                let ended = parts.store.end(session, EndReason::Logout).await;
-                let ended = ended.inspect_err(|_unavailable| parts.unfinished.add(session))?;
-                if ended {
-                    parts.ended([(session, EndReason::Logout)]);
-                    let event = client.event("auth.logout");
-                    parts.audit().write(event.session(session).outcome("success"));
+            .though_late(async move {
+                let mut all = Ok(());
+                for session in sessions {
+                    all = parts.end_for_good(session, &client).await.and(all);
                 }
-                Ok(ended)
+                all.map_err(Failure::from)
             })
             .await
     }
 
     /// Ends in the store what could not be ended there before; to be called again and again.
     pub async fn finish_logouts(&self) {
-        for session in self.parts.unfinished.take() {
-            match self.parts.store.end(session, EndReason::Logout).await {
-                // False: over before. By the logout itself, most likely, whose answer was lost.
-                Ok(_) => {
-                    self.parts.ended([(session, EndReason::Logout)]);
-                    let event = AuditEvent::new("auth.logout").session(session);
-                    self.parts.audit().write(event.outcome("success").reason("late"));
+        let parts = Arc::clone(&self.parts);
+        let work = async move {
+            for session in parts.unfinished.take() {
+                match parts.store.end(session, EndReason::Logout).await {
+                    // False: over before. By the logout itself, most likely, whose answer was lost.
+                    Ok(_) => {
+                        parts.ended([(session, EndReason::Logout)]);
+                        let event = AuditEvent::new("auth.logout").session(session);
+                        parts.audit().write(event.outcome("success").reason("late"));
+                    }
+                    Err(_unavailable) => parts.unfinished.add(session),
                 }
-                Err(_unavailable) => self.parts.unfinished.add(session),
             }
-        }
+            Ok::<(), Unavailable>(())
+        };
+        // Or later.
+        drop(self.parts.detached.though_late(work).await);
     }
 
-    /// The session that a token of ours names: a good tag or a good signature is enough, since
-    /// whoever holds an old token may still say that the session shall end.
-    pub fn session_of(&self, refresh: Option<&str>, access: Option<&str>) -> Option<SessionId> {
-        let by_refresh = refresh.and_then(|text| self.parts.masters.read(text).ok());
-        if let Some(token) = by_refresh {
-            return Some(token.session);
+    /// The session that a token of ours names, a refresh or an access token: a good tag or a good
+    /// signature is enough, since whoever holds an old token may still say that the session shall end.
+    pub fn session_of(&self, token: &str) -> Option<SessionId> {
+        if let Ok(refresh) = self.parts.masters.read(token) {
+            return Some(refresh.session);
         }
-        match self.parts.ring.verify(access?, &self.parts.rules, self.now()) {
+        match self.parts.ring.verify(token, &self.parts.rules, self.now()) {
             Ok(verified) => Some(verified.identity.session),
             Err(BadToken::Expired(verified)) => Some(verified.identity.session),
             Err(BadToken::Invalid) => None,
         }
+    }
+}
+
+impl Parts {
+    async fn end_for_good(&self, session: SessionId, client: &Client) -> Result<(), Unavailable> {
+        let ended = self.store.end(session, EndReason::Logout).await;
+        if ended.inspect_err(|_unavailable| self.unfinished.add(session))? {
+            self.ended([(session, EndReason::Logout)]);
+            let event = client.event("auth.logout");
+            self.audit().write(event.session(session).outcome("success"));
+        }
+        Ok(())
     }
 }

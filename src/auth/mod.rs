@@ -38,7 +38,7 @@ pub use device::DEVICE_LIFE;
 pub use import::{ByLine, Import, Mode};
 pub use keys::{Keys, Purpose, RotatedKeys};
 pub use login::{Attempt, Login};
-pub use logout::{Logout, Unfinished};
+pub use logout::Unfinished;
 pub use profile::{Changes, Profile, Profiles};
 pub use refresh::{Refresh, RefreshAttempt, RefusedRefresh};
 pub use renewal::{Peek, Peeks, Renewal};

@@ -54,7 +54,8 @@ pub enum RefusedRefresh {
 
 impl Auth {
     /// Refreshes. Permits are taken first; that of the session is given back when nothing rotated,
-    /// that of the address when the token was good.
+    /// that of the address when the token was good. What asks the store without either is counted
+    /// with all that an address asks of the endpoints.
     pub async fn refresh(&self, attempt: RefreshAttempt) -> Result<Refresh, Failure> {
         let parts = &self.parts;
         let address = Bucket::RefreshAddress(attempt.client.address);
@@ -79,8 +80,8 @@ impl Parts {
             }
             Err(BadRefreshToken::UnknownKey) => return Err(self.key_missing(&attempt, None)),
         };
-        let permit = Bucket::RefreshSession(token.session);
-        if let Err(wait) = self.limits.take(permit) {
+        let permit = self.permit(&token, &attempt);
+        if let Some(Err(wait)) = permit.map(|permit| self.limits.take(permit)) {
             return Ok(self.throttled(&attempt.client, wait));
         }
         let parts = Arc::clone(self);
@@ -88,11 +89,20 @@ impl Parts {
             .once_begun(|cancellation| async move {
                 let rotation = parts.rotate((&token, &attempt), MayEnd::Yes, cancellation).await;
                 if !matches!(&rotation, Ok((Rotation { verdict: Verdict::Rotate, .. }, _))) {
-                    parts.limits.give_back(permit);
+                    permit.into_iter().for_each(|permit| parts.limits.give_back(permit));
                 }
                 parts.conclude(&attempt, &token, rotation?)
             })
             .await
+    }
+
+    /// None: by cookie a session rotates once in a window at most, however many tabs ask at once, and
+    /// the limit allows so much.
+    fn permit(&self, token: &RefreshToken, attempt: &RefreshAttempt) -> Option<Bucket> {
+        let permit = Bucket::RefreshSession(token.session);
+        let by_cookie = attempt.transport == Transport::Cookie;
+        let is_seldom = by_cookie && self.limits.allows_every(self.sessions.windows.cookie, permit);
+        (!is_seldom).then_some(permit)
     }
 
     /// The compare-and-swap, with the successor that it would make current.

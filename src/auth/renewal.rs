@@ -162,7 +162,8 @@ impl Parts {
                 self.end_for(token.session, reason, event).await?;
                 self.until(What::Anonymous(Why::Revoked), LONG)
             }
-            (Verdict::Expired, _) => self.until(What::Anonymous(Why::Expired), LONG),
+            // By a clock that may be put right.
+            (Verdict::Expired, _) => self.until(What::Anonymous(Why::Expired), SHORT),
             (Verdict::Revoked, _) => self.until(What::Anonymous(Why::Revoked), LONG),
             (Verdict::Unknown | Verdict::Rotate | Verdict::Coalesced, _) => {
                 self.until(What::Anonymous(Why::Invalid), LONG)
@@ -179,7 +180,7 @@ impl Parts {
     ) -> Result<(), Unavailable> {
         let parts = Arc::clone(self);
         self.detached
-            .to_its_end(async move {
+            .though_late(async move {
                 if parts.store.end(session, reason).await? {
                     parts.ended([(session, reason)]);
                 }
@@ -270,7 +271,7 @@ fn key_missing() -> Unavailable {
     Unavailable("a refresh token was made under a master key that is not known here".to_owned())
 }
 
-/// How long a caller stays known by one read; its ending is asked after at every use.
+/// How long a caller stays known by one read, or run out; an ending is asked after at every use.
 const SHORT: Duration = Duration::from_secs(5);
 
 /// How long it is remembered that the store did not answer.

@@ -55,7 +55,7 @@ impl Auth {
         let parts = Arc::clone(&self.parts);
         self.parts
             .detached
-            .to_its_end(async move {
+            .though_late(async move {
                 if parts.store.end(session, EndReason::Revoked).await? {
                     parts.ended([(session, EndReason::Revoked)]);
                 }
@@ -98,7 +98,7 @@ impl Auth {
         let event = client.event("auth.logout").user(user).session(caller.identity.session);
         self.parts
             .detached
-            .to_its_end(async move {
+            .though_late(async move {
                 // What ended by itself ends again here, and is not counted.
                 let live = parts.store.sessions(Some(user)).await?;
                 let ended = parts.store.end_all(user, but, EndReason::Logout).await?;
@@ -114,8 +114,11 @@ impl Auth {
             .await
     }
 
-    /// Whether a login is recent enough for what a stolen session shall not do.
+    /// Whether a login is recent enough for what a stolen session shall not do. One ahead of our
+    /// clock is of a time when that was wrong: how long ago nobody can tell.
     pub fn is_recent(&self, login: Timestamp) -> bool {
-        self.now() <= login.plus(self.parts.sessions.reauth_max_age)
+        let now = self.now();
+        let leeway = self.parts.rules.leeway;
+        login <= now.plus(leeway) && now <= login.plus(self.parts.sessions.reauth_max_age)
     }
 }

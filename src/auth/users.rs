@@ -9,7 +9,7 @@ use thiserror::Error;
 use super::bounds::{LONGEST_TEXT, check_texts};
 use super::{Client, Parts, SESSION_ENDED};
 use crate::config::{Bootstrap, BootstrapPassword};
-use crate::identity::{Role, SessionId, UserId, Username};
+use crate::identity::{BadUsername, Role, SessionId, UserId, Username};
 use crate::password::{Busy, Password, PasswordHash, Rejection};
 use crate::revocation::KEPT;
 use crate::secret::{self, Secret};
@@ -84,6 +84,15 @@ pub enum UserError {
     /// Full name or e-mail cannot be told in a header or on a page.
     #[error("{0} is one line of at most {LONGEST_TEXT} characters")]
     BadText(&'static str),
+    /// No new user can have that name.
+    #[error(transparent)]
+    BadName(#[from] BadUsername),
+    /// Failed logins are told no sooner than hashes of ours take.
+    #[error(
+        "the hash: it costs more time than a failed login takes, and would tell that its name exists; \
+        choose another, or have its owner set a password by `portcullis user invite`"
+    )]
+    DearHash,
     /// Access tokens that tell so many roles would not fit into a cookie.
     #[error("so many roles do not fit into an access token; give this user fewer")]
     TooManyRoles,
@@ -154,7 +163,7 @@ impl Users {
 
     /// Creates a user of the configuration whose name never existed; changes none.
     pub async fn bootstrap(&self, user: &Bootstrap) -> Result<(), UserError> {
-        if self.parts.store.user(&user.name).await?.is_some() {
+        if self.parts.store.was_user(&user.name).await? {
             return Ok(());
         }
         self.check_roles(&user.roles)?;
@@ -167,7 +176,7 @@ impl Users {
             hash: Some(self.first_hash(user).await?),
         };
         match self.insert(new).await {
-            // Deleted once: the name stays reserved, and the bootstrap does not undo that.
+            // Somebody was faster.
             Ok(_) | Err(UserError::NameTaken(_)) => Ok(()),
             Err(other) => Err(other),
         }
@@ -267,7 +276,7 @@ impl Users {
         let users = self.clone();
         self.parts
             .detached
-            .to_its_end(async move {
+            .though_late(async move {
                 if !users.parts.store.end(session, EndReason::Administrator).await? {
                     return Err(UserError::NoSuchSession(session));
                 }
@@ -297,7 +306,7 @@ impl Users {
         let users = self.clone();
         self.parts
             .detached
-            .to_its_end(async move {
+            .though_late(async move {
                 let reason = EndReason::Administrator;
                 let ended = users.parts.store.end_all(user.id, None, reason).await?;
                 let count = ended.len();
@@ -331,6 +340,7 @@ impl Users {
     }
 
     pub(super) async fn insert(&self, user: NewUser) -> Result<UserId, UserError> {
+        user.username.may_be_taken()?;
         let users = self.clone();
         self.parts
             .detached
@@ -349,8 +359,8 @@ impl Users {
 
     async fn first_hash(&self, user: &Bootstrap) -> Result<PasswordHash, UserError> {
         match &user.password {
-            // A hash is never judged: nobody can tell what it is of.
-            BootstrapPassword::Hash(hash) => Ok(hash.clone()),
+            // A hash's password is never judged: nobody can tell what it is.
+            BootstrapPassword::Hash(hash) => self.check_cost(hash).map(|()| hash.clone()),
             BootstrapPassword::Plain(plain) => {
                 let password = self.judge(&user.name, plain)?;
                 Ok(self.parts.hasher.hash(password).await?)
@@ -360,6 +370,11 @@ impl Users {
 
     fn judge(&self, name: &Username, typed: &Secret) -> Result<Password, UserError> {
         self.parts.judge(name, typed).map_err(UserError::BadPassword)
+    }
+
+    pub(super) fn check_cost(&self, hash: &PasswordHash) -> Result<(), UserError> {
+        let hidden = hash.floor() <= self.parts.passwords.cost.floor();
+        if hidden { Ok(()) } else { Err(UserError::DearHash) }
     }
 
     pub(super) fn check_roles(&self, roles: &[Role]) -> Result<(), UserError> {

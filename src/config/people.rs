@@ -20,14 +20,15 @@ use crate::secret::Secret;
 
 pub(super) fn read_passwords(section: Section<'_>) -> Passwords {
     let cores = section.context.environment.cores();
+    let cost = cost(section.section("argon2", &keys::ARGON2));
     Passwords {
-        cost: cost(section.section("argon2", &keys::ARGON2)),
+        cost,
         concurrent: auto_or_count(&section, "concurrent", cores.saturating_sub(1).max(1)),
         queue: section.count("queue", 64, 1..=100_000),
         queue_per_network: section.count("queue_per_network", 2, 1..=100_000),
         min_length: section.count("min_length", 12, 8..=128),
         blocklist: blocklist(&section),
-        failure_floor: Duration::from_millis(400),
+        failure_floor: cost.floor(),
     }
 }
 

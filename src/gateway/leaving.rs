@@ -28,7 +28,7 @@ impl Gateway {
         let own = permitted.request().origin().cloned();
         visit.renewal = None;
         visit.leaving = true;
-        let ended = self.auth.leave(session, client(visit, permitted.request())).await;
+        let ended = self.auth.leave([session], client(visit, permitted.request())).await;
         let answer = self.forward(visit, (permitted, own_credential), upload).await;
         let mut answer = match (ended, answer) {
             (Ok(_), Ok(answer)) => answer,

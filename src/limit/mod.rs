@@ -124,6 +124,11 @@ impl Limits {
         self.take_key(slow).inspect_err(|_| self.give_back_key(key))
     }
 
+    /// Whether what happens no oftener than this never meets the limit.
+    pub fn allows_every(&self, span: Duration, bucket: Bucket) -> bool {
+        self.limit(keys(bucket).0.kind).every <= span
+    }
+
     /// Takes one permit of each or none at all; the first bucket without one is told.
     pub fn take_all(&self, buckets: &[Bucket]) -> Result<(), Wait> {
         for (taken, &bucket) in buckets.iter().enumerate() {

@@ -67,6 +67,14 @@ fn every_bucket_has_its_own_burst_and_its_own_count() {
 }
 
 #[test]
+fn what_happens_seldom_enough_never_meets_a_limit() {
+    let (limits, _) = limits();
+    let bucket = Bucket::RefreshSession(SessionId::from_bytes(NAME));
+    assert!(limits.allows_every(Duration::from_secs(2), bucket));
+    assert!(!limits.allows_every(Duration::from_millis(1_999), bucket));
+}
+
+#[test]
 fn permits_come_back_one_by_one_as_time_passes() {
     let (limits, clock) = limits();
     let bucket = Bucket::LoginAddress(ip("192.0.2.1"));

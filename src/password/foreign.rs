@@ -26,6 +26,12 @@ pub(super) fn check(text: &str) -> Result<(), BadHash> {
     if (LEAST_COST..=MOST_COST).contains(&parts.get_cost()) { Ok(()) } else { Err(BadHash::Cost) }
 }
 
+/// How many times the floor of failed logins it takes to hide what the hash costs.
+pub(super) fn floors(text: &str) -> u32 {
+    let cost = HashParts::from_str(text).map_or(MOST_COST, |parts| parts.get_cost());
+    1 << cost.clamp(FLOOR_COST, MOST_COST).saturating_sub(FLOOR_COST)
+}
+
 /// Whether these bytes can be a password of such a hash.
 pub(super) fn takes(password: &[u8]) -> bool {
     !password.is_empty() && !password.contains(&0)
@@ -45,3 +51,5 @@ pub(super) const SEEN: usize = 72;
 const LEAST_COST: u32 = 4;
 /// About a second.
 const MOST_COST: u32 = 14;
+/// About a quarter of a second.
+const FLOOR_COST: u32 = 12;

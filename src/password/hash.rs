@@ -1,6 +1,7 @@
 //! Password hashes in PHC form, of a cost that is known to be bearable before it is paid.
 
 use std::fmt;
+use std::time::Duration;
 
 use argon2::password_hash::phc::{Output, ParamsString, Salt};
 use argon2::{ARGON2ID_IDENT, Algorithm, Argon2, Block, Params, Version};
@@ -38,6 +39,18 @@ impl PasswordHash {
     /// Its text, for the store alone.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// How long after it came a failed login is told at the earliest, so that its time does not tell
+    /// whether it was about this hash.
+    pub fn floor(&self) -> Duration {
+        let floors = if self.is_foreign() {
+            foreign::floors(&self.0)
+        } else {
+            let parameters = phc(&self.0).and_then(|phc| parameters(&phc).ok());
+            parameters.map_or(u32::MAX, |cost| floors(cost.m_cost(), cost.t_cost()))
+        };
+        FLOOR.saturating_mul(floors)
     }
 
     /// Whether another program made it: of the raw password, not of the prepared one.
@@ -116,6 +129,11 @@ pub enum BadHash {
 }
 
 impl Cost {
+    /// The same for hashes of this cost, and for any that costs less.
+    pub fn floor(self) -> Duration {
+        FLOOR.saturating_mul(floors(self.memory_kib, self.passes))
+    }
+
     /// What argon2 is told, for an output of so many bytes.
     fn parameters(self, output: usize) -> Result<Params, BadHash> {
         let bearable = self.memory_kib <= MOST_MEMORY_KIB
@@ -202,6 +220,10 @@ fn parameters(phc: &Phc) -> Result<Params, BadHash> {
     cost.parameters(phc.hash.as_ref().map_or(0, Output::len))
 }
 
+fn floors(memory_kib: u32, passes: u32) -> u32 {
+    memory_kib.saturating_mul(passes).div_ceil(FLOOR_WORK).max(1)
+}
+
 const VERSION: Version = Version::V0x13;
 /// Bytes of the hashes made here.
 const LENGTH: usize = 32;
@@ -213,3 +235,8 @@ const MOST_PASSES: u32 = 16;
 const MOST_LANES: u32 = 16;
 /// KiB times passes: about a second.
 const MOST_WORK: u32 = 4 * MOST_MEMORY_KIB;
+
+/// More than a hash takes of the work below, on a machine that is not the slowest.
+const FLOOR: Duration = Duration::from_millis(400);
+/// KiB times passes: about a quarter of a second.
+const FLOOR_WORK: u32 = MOST_MEMORY_KIB;

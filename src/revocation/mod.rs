@@ -73,12 +73,12 @@ impl Revocations {
         }
     }
 
-    /// Forgets what is past its drop time; nothing while a jump of the clock may be undone. `uptime`
-    /// is the time that has passed in truth, since any moment.
-    pub fn sweep(&self, now: Timestamp, uptime: Duration) {
+    /// Forgets what is past its drop time; nothing, and false, while a jump of the clock may be undone.
+    /// `uptime` is the time that has passed in truth, since any moment.
+    pub fn sweep(&self, now: Timestamp, uptime: Duration) -> bool {
         let mut jumps = self.jumps.lock().unwrap_or_else(PoisonError::into_inner);
         if !jumps.none_lately(now, uptime) {
-            return;
+            return false;
         }
         for shard in &self.shards {
             let mut shard = write(shard);
@@ -88,6 +88,7 @@ impl Revocations {
                 shard.shrink_to_fit();
             }
         }
+        true
     }
 
     /// How many entries there are.

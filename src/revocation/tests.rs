@@ -66,6 +66,17 @@ fn a_clock_that_was_years_ahead_does_not_keep_the_set_for_years() {
 }
 
 #[test]
+fn a_sweep_says_whether_the_clock_may_be_believed() {
+    let (set, week) = (Revocations::default(), 7 * 24 * 60 * 60);
+    let minute = Duration::from_secs(60);
+    assert!(set.sweep(later(0), Duration::ZERO));
+    assert!(!set.sweep(later(week), minute), "it jumped ahead");
+    assert!(!set.sweep(later(week + 60), 2 * minute));
+    assert!(set.sweep(later(week + KEPT.as_secs()), minute + KEPT), "and stayed there");
+    assert!(!set.sweep(later(0), 2 * minute + KEPT), "it jumped back");
+}
+
+#[test]
 fn an_ended_session_is_ended_for_every_version_and_its_neighbours_are_not() {
     let set = Revocations::default();
     set.end(session(1), later(60));

@@ -300,15 +300,14 @@ fn current(row: &Row, presented: &Presented, windows: Windows, now: Timestamp) -
 /// T3, T4 or T6.
 fn previous(row: &Row, presented: &Presented, windows: Windows, now: Timestamp) -> Verdict {
     let by_cookie = presented.transport == Transport::Cookie;
-    let in_time = if by_cookie {
-        within(windows.cookie, Some(row.rotated), now)
-    } else {
-        presented.retries(row) && within(windows.keyed, Some(row.rotated), now)
-    };
+    let window = if by_cookie { windows.cookie } else { windows.keyed };
     let changed = !presented.is_where(row);
-    if in_time {
+    let may_be_late = by_cookie && may_be_late(window, row, now) || is_ahead(window, row, now);
+    if !by_cookie && !presented.retries(row) {
+        Verdict::End(EndReason::Reuse)
+    } else if within(window, Some(row.rotated), now) {
         Verdict::Replayed { late: false, changed }
-    } else if by_cookie && !changed && may_be_late(windows.cookie, row, now) {
+    } else if !changed && may_be_late {
         Verdict::Replayed { late: true, changed }
     } else {
         Verdict::End(EndReason::Reuse)
@@ -332,20 +331,28 @@ fn is_given(window: Duration, row: &Row, now: Timestamp) -> bool {
     within(window, row.given, now)
 }
 
+/// Whether a clock that was ahead has written the row: how old its rotation is nobody can tell.
+fn is_ahead(window: Duration, row: &Row, now: Timestamp) -> bool {
+    let last = row.given.map_or(row.rotated, |given| given.max(row.rotated));
+    !window.is_zero() && last >= now.plus(window)
+}
+
 /// Whether a replay is to be noted as the row's `given`: to the own client, and before anything
 /// confirmed the rotation, for else a replay could hold the window open. Not each file of a page
 /// anew: a sixth of the window is near enough.
 pub fn is_giving(verdict: Verdict, row: &Row, windows: Windows, now: Timestamp) -> bool {
-    let known = row.given.map_or(row.rotated, |given| given.max(row.rotated));
+    let lately = windows.cookie / 6;
     matches!(verdict, Verdict::Replayed { changed: false, .. })
         && row.transport == Transport::Cookie
         && !row.confirmed
-        && now >= known.plus(windows.cookie / 6)
+        && !within(lately, Some(row.rotated), now)
+        && !within(lately, row.given, now)
 }
 
-/// Whether a moment is younger than the window. One that lies ahead of our clock is.
+/// Whether a moment is younger than the window, or ahead of our clock by less: a clock that ran far
+/// ahead and was put right would else keep the window open for as long.
 fn within(window: Duration, moment: Option<Timestamp>, now: Timestamp) -> bool {
-    moment.is_some_and(|moment| !window.is_zero() && now < moment.plus(window))
+    moment.is_some_and(|moment| now < moment.plus(window) && moment < now.plus(window))
 }
 
 /// Rotations that may be answered late beyond those that were answered in time.

@@ -4,7 +4,7 @@
 //! A [`Store`] is only a sender of operations; the back end is whoever drains them. An answer means
 //! that the change is durable, so what one caller was told the next one reads. Everything is
 //! bounded: a full queue or 3 s without an answer is [`Unavailable`], and then the operation may or
-//! may not have happened.
+//! may not have happened. Endings alone are waited for until that is known.
 
 mod cancellation;
 mod failure;
@@ -48,6 +48,8 @@ pub struct Store {
     /// Fed with every commit, before it is answered: whoever asked may have left.
     ended: Arc<Revocations>,
     troubles: Arc<Troubles>,
+    /// None: it is in memory.
+    file: Option<Arc<sqlite::Whereabouts>>,
     /// None: whoever waits for the answer may leave.
     cancellation: Option<CancellationToken>,
     /// The last field: what the writer and the readers listen to is dropped before it.
@@ -126,6 +128,11 @@ impl Store {
         network: Option<String>,
     ) -> Result<Applicant, Unavailable> {
         self.read(|reply| Read::Applicant(name.clone(), network, reply)).await
+    }
+
+    /// Whether anybody ever had the name, also where it was freed since.
+    pub async fn was_user(&self, name: &Username) -> Result<bool, Unavailable> {
+        self.read(|reply| Read::WasUser(name.clone(), reply)).await
     }
 
     /// Which of these names are taken, by users or by deleted ones.
@@ -258,19 +265,20 @@ impl Store {
     }
 
     /// Ends a session, even if the caller leaves meanwhile; false: it was ended before or never was.
+    /// Waits for as long as it takes, since it may be done late, and then somebody has to tell of it.
     pub async fn end(&self, session: SessionId, reason: EndReason) -> Result<bool, Unavailable> {
-        self.write(|reply| Write::End(session, reason, reply)).await
+        self.write_within(Duration::MAX, |reply| Write::End(session, reason, reply)).await
     }
 
     /// Ends all sessions of a user but one, even if the caller leaves meanwhile; gives those that
-    /// ended, which may have been past their idle end.
+    /// ended, which may have been past their idle end. Waits like [`Store::end`].
     pub async fn end_all(
         &self,
         user: UserId,
         but: Option<SessionId>,
         reason: EndReason,
     ) -> Result<Vec<SessionId>, Unavailable> {
-        self.write(|reply| Write::EndAll { user, but, reason, reply }).await
+        self.write_within(Duration::MAX, |reply| Write::EndAll { user, but, reason, reply }).await
     }
 
     /// Names the device of a session; false: it has ended or never was.
@@ -298,9 +306,11 @@ impl Store {
         self.write(Write::Sweep).await
     }
 
-    /// Whether the store takes transactions now: for `/readyz`. Where a change has failed, as on a
-    /// full disk, it writes; else it does not, so that who asks often wears no disk.
+    /// Whether the store takes transactions now, into the file that was opened: for `/readyz`. Where a
+    /// change has failed, as on a full disk, it writes; else it does not, so that who asks often wears
+    /// no disk.
     pub async fn ping(&self) -> Result<(), Unavailable> {
+        self.file.as_ref().map_or(Ok(()), |file| file.check())?;
         if !self.troubles.failed.load(Relaxed) {
             return self.write(Write::Ping).await;
         }
@@ -324,9 +334,17 @@ impl Store {
     }
 
     async fn write<T>(&self, ask: impl FnOnce(Reply<T>) -> Write) -> Result<T, Unavailable> {
+        self.write_within(PATIENCE, ask).await
+    }
+
+    async fn write_within<T>(
+        &self,
+        patience: Duration,
+        ask: impl FnOnce(Reply<T>) -> Write,
+    ) -> Result<T, Unavailable> {
         let (reply, answer) = Reply::new(self.cancellation.clone());
         let outcome = match self.operations.try_send(Op::Write(ask(reply))) {
-            Ok(()) => within(PATIENCE, answer).await,
+            Ok(()) => within(patience, answer).await,
             Err(error) => Err(refused(&error)),
         };
         let is_cancelled =

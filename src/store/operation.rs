@@ -55,6 +55,7 @@ pub(super) enum Read {
     User(Username, Reply<Option<User>>),
     UserById(UserId, Reply<Option<User>>),
     Applicant(Username, Option<String>, Reply<Applicant>),
+    WasUser(Username, Reply<bool>),
     Taken(Vec<Username>, Reply<Vec<Username>>),
     Link([u8; 32], Reply<Option<User>>),
     Users(Reply<Vec<User>>),

@@ -53,6 +53,7 @@ conformance! {
     a_user_is_found_as_added_by_name_and_by_id
     a_name_is_taken_once_and_stays_reserved_when_deleted
     a_freed_name_can_be_used_again_by_somebody_else
+    a_name_that_somebody_ever_had_is_told_though_it_is_free
     a_changed_user_that_is_unknown_or_deleted_is_told_so
     a_session_begins_as_asked_and_reads_back
     no_session_begins_for_who_lost_the_right_meanwhile
@@ -62,6 +63,7 @@ conformance! {
     a_body_token_rotates_at_once_and_pins_its_session
     idle_end_moves_with_a_rotation_but_never_beyond_the_absolute_end
     a_clock_that_steps_back_and_is_put_right_ends_no_session
+    a_session_of_a_clock_that_was_ahead_rotates_and_a_thief_is_found
     a_replayed_body_token_ends_its_family
     a_verdict_inside_a_request_ends_nothing
     a_retry_with_its_key_is_answered_and_another_key_ends_the_family
@@ -276,6 +278,19 @@ async fn a_freed_name_can_be_used_again_by_somebody_else(bench: Bench) {
     assert_eq!(store.add_user(again).await.unwrap(), Added::Yes);
 }
 
+async fn a_name_that_somebody_ever_had_is_told_though_it_is_free(bench: Bench) {
+    let store = &bench.store;
+    for freed in [false, true] {
+        let name = if freed { "alice" } else { "bob" };
+        let id = if freed { ALICE } else { BOB };
+        assert!(!store.was_user(&username(name)).await.unwrap());
+        let _ = store.add_user(named(id, name)).await.unwrap();
+        assert!(store.was_user(&username(name)).await.unwrap());
+        let _ = store.delete_user(id, freed).await.unwrap();
+        assert!(store.was_user(&username(name)).await.unwrap(), "{name}");
+    }
+}
+
 async fn a_changed_user_that_is_unknown_or_deleted_is_told_so(bench: Bench) {
     let store = &bench.store;
     let _ = store.add_user(named(BOB, "bob")).await.unwrap();
@@ -443,6 +458,24 @@ async fn a_clock_that_steps_back_and_is_put_right_ends_no_session(bench: Bench) 
     clock.jump(back);
     let rotation = store.rotate(rotate(session, 1, Transport::Body)).await.unwrap();
     assert_eq!(rotation.verdict, Verdict::Rotate);
+}
+
+async fn a_session_of_a_clock_that_was_ahead_rotates_and_a_thief_is_found(bench: Bench) {
+    let (store, clock) = (&bench.store, &bench.clock);
+    let (session, _) = with_session(store, Transport::Cookie).await;
+    let ask = async |n| store.rotate(rotate(session, n, Transport::Cookie)).await.unwrap().verdict;
+    clock.jump(60_000);
+    assert_eq!(ask(0).await, Verdict::Rotate);
+    clock.jump(-60_000);
+    assert_eq!(ask(0).await, Verdict::Replayed { late: true, changed: false }, "a slow tab");
+    assert_eq!(ask(1).await, Verdict::Coalesced, "given just now");
+    clock.advance(Duration::from_secs(29));
+    assert_eq!(ask(1).await, Verdict::Coalesced);
+    clock.advance(Duration::from_secs(1));
+    let healed = store.rotate(rotate(session, 1, Transport::Cookie)).await.unwrap();
+    assert_eq!(healed.verdict, Verdict::Rotate);
+    assert_eq!(healed.row.unwrap().rotated, clock.now());
+    assert_eq!(ask(0).await, Verdict::End(EndReason::Reuse));
 }
 
 async fn a_replayed_body_token_ends_its_family(bench: Bench) {
@@ -966,6 +999,7 @@ async fn a_full_or_ended_back_end_is_unavailable_at_once() {
         reads: None,
         ended: Arc::default(),
         troubles: Arc::new(Troubles::new(&Clock::manual(START))),
+        file: None,
         cancellation: None,
         _writer: Arc::default(),
     };

@@ -121,7 +121,8 @@ fn away_for(how_long: Duration) {
         house.get_as("/x", &alice.access).expect(200);
         house.get("/x", &[("Cookie", &cookies)]).expect(200);
         house.get_as("/x", &leaving.access).expect(401);
-        assert_eq!(house.ask_admin("/readyz").expect(503).text(), "the store does not answer\n");
+        let unready = house.ask_admin("/readyz").expect(503).text();
+        assert!(unready.starts_with("the store does not answer: "), "{unready}");
         assert_eq!(store_up(), "0");
     }
     store.execute_batch("ROLLBACK").unwrap();
@@ -175,6 +176,56 @@ fn a_clock_that_jumps_for_hours_either_way_signs_nobody_out() {
         gateway.login("admin");
         gateway.advance(Duration::from_secs(60));
     }
+}
+
+#[test]
+fn a_session_that_a_jump_seemed_to_end_is_known_again_soon_after_it() {
+    let gateway = Gateway::start("");
+    let cookies = gateway.login_by_cookie("alice").cookie_header();
+    let me = || gateway.get("/auth/me", &[("Cookie", &cookies)]);
+    gateway.clock.jump(40 * 24 * HOUR);
+    me().expect(401);
+    gateway.clock.jump(-40 * 24 * HOUR);
+    // So that the access token has run out.
+    let refresh = cookies.split("; ").find(|cookie| cookie.contains("pc_rt")).unwrap();
+    gateway.advance(Duration::from_secs(6));
+    gateway.get("/auth/me", &[("Cookie", refresh)]).expect(200);
+}
+
+#[test]
+fn a_login_while_the_clock_was_ahead_is_not_recent_for_so_much_longer() {
+    let gateway = Gateway::start("");
+    gateway.clock.jump(5 * HOUR);
+    let alice = gateway.login("alice");
+    gateway.clock.jump(-5 * HOUR);
+    let access = gateway.refresh(&alice.refresh).expect(200).member("access_token");
+    let bearer = format!("Bearer {access}");
+    let refused = gateway.post_json("/auth/logout-all", &[("Authorization", &bearer)], "{}");
+    assert_eq!(refused.expect(401).member("code"), "reauth_required");
+}
+
+/// The store is away for longer than anybody waits, and then does what it was asked.
+#[test]
+fn what_ends_after_its_answer_is_told_all_the_same() {
+    let gateway = Gateway::start("");
+    let alice = gateway.login("alice");
+    let bearer = format!("Bearer {}", alice.access);
+    let lock = Connection::open(gateway.database()).unwrap();
+    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    // As many as go into one transaction, which waits for the lock first: then comes the next.
+    for _ in 0..64 {
+        gateway.auth().store().touch(Vec::new());
+    }
+    let refused = gateway.post_json("/auth/logout-all", &[("Authorization", &bearer)], "{}");
+    assert_eq!(refused.expect(503).member("code"), "store_unavailable");
+    lock.execute_batch("ROLLBACK").unwrap();
+    let line = format!(r#""sid":"{}""#, alice.session);
+    eventually("it is told", || {
+        let audit = gateway.audit();
+        let mut told = audit.lines().filter(|told| told.contains("auth.session.revoked"));
+        told.any(|told| told.contains(&line)).then_some(())
+    });
+    gateway.refresh(&alice.refresh).expect(401);
 }
 
 #[test]

@@ -168,6 +168,25 @@ fn an_import_takes_all_or_nothing_and_names_every_line_that_is_in_the_way() {
     }
 }
 
+/// Else the time of a failed login would tell whom it is of.
+#[test]
+fn a_hash_that_costs_more_than_a_failed_login_waits_is_not_taken_over() {
+    let gateway = Gateway::start("");
+    let argon2 = |memory: u32, passes: u32| {
+        let rest = "p=1$c29tZXNhbHRzb21lc2FsdA$AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+        format!("\"$argon2id$v=19$m={memory},t={passes},{rest}\"")
+    };
+    let refusal = "line 2: the hash: it costs more time than a failed login";
+    let bcrypt = |cost: &str| bcrypt(GOOD).replace("$04$", cost);
+    for dear in [bcrypt("$13$"), bcrypt("$14$"), argon2(65_536, 5), argon2(262_144, 2)] {
+        let told = import(&gateway, &format!("username,hash\nbob,{dear}\n")).unwrap_err();
+        assert!(told.contains(refusal), "{told}");
+    }
+    for (name, good) in [("bob", bcrypt("$12$")), ("carol", argon2(65_536, 4))] {
+        import(&gateway, &format!("username,hash\n{name},{good}\n")).unwrap();
+    }
+}
+
 fn change(gateway: &Gateway, headers: &[(&str, &str)], current: &str, new: &str) -> Answer {
     let json = format!(r#"{{"current_password":"{current}","new_password":"{new}"}}"#);
     gateway.post_json("/auth/password", headers, &json)
@@ -243,6 +262,17 @@ fn guesses_at_the_current_password_are_limited() {
         change(&gateway, &by_bearer, GOOD, "weak").expect(422);
     }
     change(&gateway, &by_bearer, GOOD, BETTER).expect(200);
+}
+
+#[test]
+fn neighbours_who_guess_keep_nobody_from_changing_the_password() {
+    let gateway = Gateway::start("");
+    let bearer = format!("Bearer {}", gateway.login("alice").access);
+    for _ in 0..10 {
+        login(&gateway, "alice", "a guess").expect(401);
+    }
+    login(&gateway, "alice", "a guess").expect(429);
+    change(&gateway, &[("Authorization", &bearer)], GOOD, BETTER).expect(200);
 }
 
 /// Each costs two hashes, a session and a commit, as a login does.

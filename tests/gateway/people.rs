@@ -3,9 +3,13 @@
 
 use std::time::Duration;
 
+use portcullis::auth::{Mode, Name, Newcomer};
+use portcullis::config::{Bootstrap, BootstrapPassword};
 use portcullis::identity::{Role, Username};
+use portcullis::password::PasswordHash;
 use serde_json::{Value, json};
 
+use crate::sessions::block_on;
 use crate::support::{Answer, Gateway, Tokens, Upstream};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -95,6 +99,71 @@ fn a_name_that_is_blank_long_or_unprintable_is_refused() {
         let body = json!({ "device_name": name }).to_string();
         ask(&gateway, &line, &tokens.access, &body).expect(204);
     }
+}
+
+#[test]
+fn a_login_whose_device_name_is_blank_gives_none_and_replaces_nobody() {
+    let gateway = Gateway::start("");
+    for blank in ["", "  "] {
+        let more = format!(r#","transport":"body","device_name":"{blank}""#);
+        let logins = [(); 2].map(|()| gateway.login_with("alice", &more).expect(200));
+        let access = logins[0].member("access_token");
+        assert_eq!(sessions_of(&gateway, &access)[0]["device_name"], Value::Null);
+        for login in logins {
+            gateway.refresh(&login.member("refresh_token")).expect(200);
+        }
+    }
+}
+
+/// No client can put it into a path: `/auth/admin/users/..` is another path.
+#[test]
+fn a_name_of_dots_alone_is_nobodys() {
+    let gateway = Gateway::start("");
+    let users = gateway.auth().users();
+    let hash = "$argon2id$v=19$m=8192,t=1,p=1$c29tZXNhbHRzb21lc2FsdA$\
+        AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+    for dots in [".", "..", "..."] {
+        let name = Username::new(dots).unwrap();
+        let newcomer = Newcomer {
+            name: name.clone(),
+            full_name: None,
+            email: None,
+            roles: Vec::new(),
+            password: None,
+        };
+        let role = vec![Role::new("user").unwrap()];
+        let day = Duration::from_secs(86_400);
+        let password = BootstrapPassword::Hash(PasswordHash::parse(hash).unwrap());
+        let bootstrap = Bootstrap { name: name.clone(), roles: Vec::new(), password };
+        let file = format!("username,hash\n{dots},\"{hash}\"\n");
+        let refusals = [
+            block_on(users.add(newcomer)).unwrap_err().to_string(),
+            block_on(users.invite(&name, role, day)).unwrap_err().to_string(),
+            block_on(users.bootstrap(&bootstrap)).unwrap_err().to_string(),
+            block_on(users.import(&file, Mode::ForGood)).unwrap().faults[0].1.clone(),
+        ];
+        for refused in refusals {
+            assert_eq!(refused, "a username cannot be dots alone", "{dots}");
+        }
+        assert!(block_on(users.show(&name)).is_err());
+    }
+    let admin = gateway.login("admin");
+    let body = r#"{"username":"..","roles":["user"]}"#;
+    ask(&gateway, "POST /auth/admin/users", &admin.access, body).expect(400);
+}
+
+#[test]
+fn a_bootstrap_user_who_was_deleted_stays_away_though_the_name_is_free() {
+    let mut gateway = Gateway::start("");
+    let name = Username::new("alice").unwrap();
+    block_on(gateway.auth().users().delete(&name, Name::Freed)).unwrap();
+    gateway.reload().unwrap();
+    gateway.restart();
+    assert!(block_on(gateway.auth().users().show(&name)).is_err());
+    // Somebody else may take it.
+    let role = vec![Role::new("user").unwrap()];
+    let day = Duration::from_secs(86_400);
+    block_on(gateway.auth().users().invite(&name, role, day)).unwrap();
 }
 
 #[test]

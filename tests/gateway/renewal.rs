@@ -119,6 +119,26 @@ fn row_16_parallel_refreshes_are_one_rotation_with_one_successor() {
     }
 }
 
+/// The limit counts what rotates, and of these only one does.
+#[test]
+fn row_16_sixty_tabs_that_wake_at_once_are_all_answered() {
+    let gateway = Gateway::start("");
+    let login = gateway.login_by_cookie("alice");
+    gateway.advance(MINUTE);
+    let cookies = login.cookie_header();
+    let answers: Vec<Answer> = std::thread::scope(|scope| {
+        let tabs: Vec<_> =
+            (0..60).map(|_| scope.spawn(|| gateway.refresh_by_cookie(&cookies))).collect();
+        tabs.into_iter().map(|tab| tab.join().unwrap()).collect()
+    });
+    let mut successors: Vec<_> =
+        answers.into_iter().map(|answer| answer.expect(200).cookie("pc_rt")).collect();
+    successors.dedup();
+    assert_eq!(successors.len(), 1);
+    let generation = row(&gateway, &login.member("session_id"), "gen");
+    assert_eq!(generation.as_deref(), Some("1"));
+}
+
 #[test]
 fn row_18_a_replay_does_not_make_the_window_longer() {
     let house = House::new();
@@ -342,6 +362,35 @@ fn rows_62_and_64_rotation_waits_for_the_answers_head() {
     let answer = waiting.answer().expect("an answer").expect(200);
     assert_eq!(house.generation(&login), "1", "one step for both");
     assert_eq!(answer.cookie("pc_rt"), other.cookie("pc_rt"));
+}
+
+/// By whoever holds the cookie: the thing is done, and no rotation finds a thief out.
+#[test]
+fn a_request_that_is_left_before_its_answer_rotates_nothing_and_is_told() {
+    let (gone, wait) = channel::<()>();
+    let wait = Mutex::new(wait);
+    let upstream = Upstream::scripted(move |_, _| {
+        let _ = wait.lock().unwrap().recv();
+        Then::Close
+    });
+    let house = House::with(upstream);
+    let login = house.gateway.login_by_cookie("alice");
+    let (host, cookie) = (house.gateway.host(), refresh_only(&login));
+    let headers = [("Host", &*host), ("Cookie", &*cookie), ("Content-Length", "0")];
+    house.gateway.advance(MINUTE);
+    let mut left = house.gateway.connect();
+    left.send(request("POST /x", &headers, ""));
+    await_requests(&house.upstream, 1);
+    drop(left);
+    let line = crate::support::eventually("it is told", || {
+        let log = house.gateway.access_log();
+        log.lines().find(|line| line.contains(r#""path":"/x""#)).map(str::to_owned)
+    });
+    let session = format!(r#""session":"{}""#, login.member("session_id"));
+    assert!(line.contains(&session) && line.contains(r#""aborted":true"#), "{line}");
+    assert!(!line.contains("status"), "{line}");
+    assert_eq!(house.generation(&login), "0");
+    gone.send(()).unwrap();
 }
 
 #[test]

@@ -375,6 +375,51 @@ fn row_25_logout_is_success_whatever_the_token_and_ends_what_it_knows() {
 }
 
 #[test]
+fn row_25_a_logout_ends_the_session_of_each_token_that_came_along() {
+    let gateway = Gateway::start("");
+    let logout = |headers: &[(&str, &str)], body: &str| {
+        let answer = gateway.post_json("/auth/logout", headers, body).expect(200);
+        assert!(answer.all("set-cookie").any(|line| line.contains("Max-Age=0")));
+    };
+    let by_cookie = || gateway.login_by_cookie("alice").cookie_header();
+    let bearer = |token: &str| format!("Bearer {token}");
+
+    let (cookies, script) = (by_cookie(), gateway.login("alice"));
+    let forged = bearer(&script.access[..script.access.len() - 8]);
+    logout(&[("Cookie", &cookies), ("Authorization", &forged)], "");
+    gateway.refresh_by_cookie(&cookies).expect(401);
+
+    logout(&[("Authorization", &bearer(&script.refresh))], "");
+    gateway.refresh(&script.refresh).expect(401);
+
+    let (cookies, script) = (by_cookie(), gateway.login("alice"));
+    logout(&[("Cookie", &cookies), ("Authorization", &bearer(&script.access))], "");
+    gateway.refresh_by_cookie(&cookies).expect(401);
+    gateway.refresh(&script.refresh).expect(401);
+
+    let [one, other] = [by_cookie(), by_cookie()];
+    let [access, refresh] = [(&one, "pc_at"), (&other, "pc_rt")]
+        .map(|(all, name)| all.split("; ").find(|cookie| cookie.contains(name)).unwrap());
+    logout(&[("Cookie", &format!("{access}; {refresh}"))], "");
+    for cookies in [&one, &other] {
+        gateway.refresh_by_cookie(cookies).expect(401);
+    }
+
+    for unreadable in ["", "garbage"] {
+        let cookies = by_cookie();
+        let body = format!(r#"{{"refresh_token":"{unreadable}"}}"#);
+        logout(&[("Cookie", &cookies)], &body);
+        gateway.refresh_by_cookie(&cookies).expect(401);
+    }
+
+    let (cookies, script) = (by_cookie(), gateway.login("alice"));
+    let body = format!(r#"{{"refresh_token":"{}"}}"#, script.refresh);
+    gateway.post_json("/auth/logout", &[("Cookie", &cookies)], &body).expect(400);
+    gateway.refresh_by_cookie(&cookies).expect(200);
+    gateway.refresh(&script.refresh).expect(200);
+}
+
+#[test]
 fn row_26_no_token_outlives_a_logout_that_races_a_refresh() {
     let gateway = Gateway::start(LOOSE);
     for _ in 0..100 {

@@ -308,6 +308,8 @@ impl From<UserError> for Refused {
             | UserError::BadPassword(_)
             | UserError::RolesNeeded(_)
             | UserError::BadText(_)
+            | UserError::DearHash
+            | UserError::BadName(_)
             | UserError::TooManyRoles
             | UserError::LinkLife => Refusal::InvalidRequest,
         };

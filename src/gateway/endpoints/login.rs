@@ -15,8 +15,8 @@ use super::form::{self, Shape, Switch};
 use super::pages::{login_form, return_to};
 use super::{Answer, client, json};
 use crate::auth::{Attempt, Login, Tokens};
-use crate::identity::{Caller, Role};
-use crate::request::{LocalPath, NormalRequest};
+use crate::identity::{Caller, Role, SessionId};
+use crate::request::{CookieValue, LocalPath, NormalRequest};
 use crate::secret::Secret;
 use crate::session::Transport;
 use crate::telemetry::{Decision, is_hostile};
@@ -62,10 +62,13 @@ impl Gateway {
             username: form.username,
             password: Secret::from(form.password),
             remember,
-            device_name: form.device_name.map(device_name).transpose()?,
-            replaces: self
-                .auth
-                .session_of(request.refresh_cookie().value(), request.access_cookie().value()),
+            // Forms send a field that was left empty.
+            device_name: form
+                .device_name
+                .filter(|name| !name.trim().is_empty())
+                .map(device_name)
+                .transpose()?,
+            replaces: self.session_by_cookie(request),
             device: request.device_cookie().value().map(str::to_owned),
             client: client(visit, request),
         };
@@ -91,6 +94,12 @@ impl Gateway {
             Login::Wait(wait) => Err(wait.into()),
             Login::Busy => Err(Refusal::Busy.into()),
         }
+    }
+
+    /// The session of a presented cookie, which a login replaces.
+    pub(super) fn session_by_cookie(&self, request: &NormalRequest) -> Option<SessionId> {
+        let cookies = [request.refresh_cookie(), request.access_cookie()];
+        cookies.into_iter().filter_map(CookieValue::value).find_map(|it| self.auth.session_of(it))
     }
 
     /// Asked for; else cookies for a browser; else both, and the first refresh decides.

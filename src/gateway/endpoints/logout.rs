@@ -12,12 +12,12 @@ use super::super::serve::{Arriving, Visit};
 use super::form::{self, Switch};
 use super::refresh::TokenForm;
 use super::{Answer, client, json};
-use crate::auth::{Logout, LogoutAll};
+use crate::auth::LogoutAll;
 use crate::request::NormalRequest;
 
 impl Gateway {
-    /// Ends the session of whichever of our tokens came along, and deletes the cookies. An unknown
-    /// token is success too (RFC 7009 section 2.2).
+    /// Ends the session of every token of ours that came along, and deletes the cookies: those that
+    /// nothing else holds are lost with them. An unknown token is success too (RFC 7009 section 2.2).
     pub(super) async fn logout(
         &self,
         visit: &mut Visit,
@@ -29,15 +29,10 @@ impl Gateway {
         if let Some(token) = in_body {
             self.check_cookie_beside(token, request.refresh_cookie())?;
         }
-        let own_bearer = request.bearer().filter(|value| self.auth.is_ours(value));
-        let by_cookie = in_body.is_none() && own_bearer.is_none();
-        let logout = Logout {
-            refresh: in_body.or_else(|| request.refresh_cookie().value().filter(|_| by_cookie)),
-            access: own_bearer.or_else(|| request.access_cookie().value().filter(|_| by_cookie)),
-            client: client(visit, request),
-        };
-        match self.auth.logout(logout).await {
-            Ok(_) => Ok(signed_out(visit, request, json(&Done { ok: true }))),
+        let cookies = [request.refresh_cookie().value(), request.access_cookie().value()];
+        let tokens = [in_body, request.bearer()].into_iter().chain(cookies).flatten();
+        match self.auth.logout(tokens, client(visit, request)).await {
+            Ok(()) => Ok(signed_out(visit, request, json(&Done { ok: true }))),
             Err(_unavailable) => Err(unfinished(visit, request.origin())),
         }
     }

@@ -58,15 +58,15 @@ impl Gateway {
         }
     }
 
-    /// A cookie beside a token in the body must be of the same session.
+    /// A cookie beside a token in the body must be of the same session, where both can be read.
     pub(super) fn check_cookie_beside(
         &self,
         token: &str,
         cookie: &CookieValue,
     ) -> Result<(), Refused> {
-        let session = |text| self.auth.session_of(Some(text), None);
+        let session = |text| self.auth.session_of(text);
         match (session(token), cookie.value().and_then(session)) {
-            (one, Some(other)) if one != Some(other) => {
+            (Some(one), Some(other)) if one != other => {
                 Err(Refused::from(Refusal::InvalidRequest).detail(TWO_SESSIONS))
             }
             (_, _) => Ok(()),

@@ -51,9 +51,7 @@ impl Gateway {
         let link = SetupLink {
             secret: form.t,
             password: Secret::from(form.password),
-            replaces: self
-                .auth
-                .session_of(request.refresh_cookie().value(), request.access_cookie().value()),
+            replaces: self.session_by_cookie(request),
             device: request.device_cookie().value().map(str::to_owned),
             client: client(visit, request),
         };

@@ -2,8 +2,8 @@
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -11,7 +11,7 @@ use rustix::fs::{Access, access};
 
 use super::MEMORY;
 use super::schema;
-use crate::store::OpenError;
+use crate::store::{OpenError, Unavailable};
 
 /// Opens the file for the writer; makes it, readable by its owner alone, if there is none.
 pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
@@ -27,6 +27,35 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
         return Err(OpenError::Other { path: path.to_owned(), cause });
     }
     Ok(database)
+}
+
+/// Which file lies under a path, so that another one is noticed there. Only looked at: opening and
+/// closing it would drop the locks that SQLite holds on it in this process.
+#[derive(Debug)]
+pub(in crate::store) struct Whereabouts {
+    path: PathBuf,
+    device_and_inode: (u64, u64),
+}
+
+impl Whereabouts {
+    pub(super) fn of(path: &Path) -> Result<Self, OpenError> {
+        let found = fs::metadata(path).map_err(|error| explain_io(path, &error))?;
+        let device_and_inode = (found.dev(), found.ino());
+        Ok(Self { path: path.to_owned(), device_and_inode })
+    }
+
+    /// Whether the file is where it was: what is written elsewhere is gone with the next start.
+    pub(in crate::store) fn check(&self) -> Result<(), Unavailable> {
+        let now = Self::of(&self.path).map(|now| now.device_and_inode);
+        if now.is_ok_and(|now| now == self.device_and_inode) {
+            return Ok(());
+        }
+        let path = self.path.display();
+        Err(Unavailable(format!(
+            "{path} was moved away, deleted or replaced while it was open: all that is written now is \
+             lost with the next start, unless that very file is put back"
+        )))
+    }
 }
 
 /// Opens an existing file, to look at it; None: there is none, and one may be made.

@@ -27,6 +27,8 @@ use tokio::sync::mpsc::{self, Receiver, Sender};
 use crate::clock::Clock;
 use crate::revocation::Revocations;
 
+pub(super) use file::Whereabouts;
+
 use super::operation::{Op, Read};
 use super::{OpenError, Place, QUEUE, Store, Troubles};
 
@@ -46,6 +48,10 @@ pub(super) fn open(
         Place::File(path) => start_readers(path, clock).map(|(reads, them)| (Some(reads), them))?,
         Place::Memory => (None, Vec::new()),
     };
+    let file = match place {
+        Place::File(path) => Some(Arc::new(Whereabouts::of(path)?)),
+        Place::Memory => None,
+    };
     let (operations, waiting) = mpsc::channel(QUEUE);
     let ended = Arc::<Revocations>::default();
     let troubles = Arc::new(Troubles::new(clock));
@@ -56,7 +62,7 @@ pub(super) fn open(
         readers.into_iter().for_each(|reader| drop(reader.join()));
     };
     let writer = Arc::new(Ending(Some(start("store-writer", path, work)?)));
-    Ok(Store { operations, reads, ended, troubles, cancellation: None, _writer: writer })
+    Ok(Store { operations, reads, ended, troubles, file, cancellation: None, _writer: writer })
 }
 
 /// Whether there are neither users nor sessions; a missing file is not made, but could be.

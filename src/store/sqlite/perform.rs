@@ -39,6 +39,7 @@ pub(super) fn read(database: &Connection, read: Read, now: Timestamp) -> Held {
         Read::Applicant(name, network, reply) => {
             hold(reply, told(users::applicant(database, &name, network.as_deref(), now)))
         }
+        Read::WasUser(name, reply) => hold(reply, told(users::was(database, &name))),
         Read::Taken(names, reply) => hold(reply, told(users::taken(database, names))),
         Read::Link(hash, reply) => hold(reply, told(renewal::user_of(database, &hash, now))),
         Read::Users(reply) => hold(reply, told(users::all(database))),

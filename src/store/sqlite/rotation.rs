@@ -135,11 +135,11 @@ pub(super) const SWAP: &str =
     "UPDATE sessions SET gen = gen + 1, prev_hash = cur_hash, cur_hash = :next,
         rot_salt = :salt, rot_kid = :key, retry_key = :retry_key, confirmed = 0,
         transport = :transport, rotated_at = :now, given_at = NULL,
-        late = iif(given_at >= rotated_at + :window, late + 1, max(late - 1, 0)), last_seen_at = :now, ua_hash = :agent_hash, ip_prefix = :network,
+        late = iif(abs(given_at - rotated_at) >= :window, late + 1, max(late - 1, 0)), last_seen_at = :now, ua_hash = :agent_hash, ip_prefix = :network,
         idle_expires_at = min(max(idle_expires_at, :now + idle_ttl), abs_expires_at)
     WHERE sid = :sid AND gen = :gen AND cur_hash = :hash
         AND (transport = 0 OR transport = :transport) AND revoked_at IS NULL
         AND idle_expires_at > :now AND abs_expires_at > :now
-        AND (:window <= 0 OR max(rotated_at, coalesce(given_at, 0)) <= :now - :window)
+        AND abs(:now - rotated_at) >= :window AND abs(:now - coalesce(given_at, 0)) >= :window
         AND EXISTS (SELECT 1 FROM users u WHERE u.id = user_id AND u.disabled_at IS NULL
             AND u.deleted_at IS NULL AND u.pw_epoch = sessions.pw_epoch)";

@@ -468,7 +468,7 @@ fn the_sessions_of_a_user_are_found_by_their_index() {
 }
 
 #[tokio::test]
-async fn a_clock_that_went_back_rotates_nothing_and_ends_nothing() {
+async fn a_clock_that_went_back_rotates_and_ends_nothing() {
     let bench = on_file();
     bench.clock.advance(HOUR);
     let (session, _) = with_session(&bench.store, Transport::Cookie).await;
@@ -476,7 +476,24 @@ async fn a_clock_that_went_back_rotates_nothing_and_ends_nothing() {
     let behind = Clock::manual(START);
     let store = Store::open(Place::File(&place), &CHECKS, &behind).unwrap();
     let rotation = store.rotate(rotate(session, 0, Transport::Cookie)).await.unwrap();
-    assert_eq!(rotation.verdict, Verdict::Coalesced);
+    assert_eq!(rotation.verdict, Verdict::Rotate);
+}
+
+/// What is written then is gone with the next start.
+#[tokio::test]
+async fn a_store_whose_file_was_moved_away_or_replaced_is_not_well() {
+    let bench = on_file();
+    let folder = bench.folder.as_ref().unwrap().path();
+    let [here, away] = ["portcullis.db", "moved.db"].map(|name| folder.join(name));
+    bench.store.ping().await.unwrap();
+    std::fs::rename(&here, &away).unwrap();
+    let gone = bench.store.ping().await.unwrap_err().to_string();
+    assert!(gone.contains("portcullis.db was moved away, deleted or replaced"), "{gone}");
+    std::fs::write(&here, "").unwrap();
+    let replaced = bench.store.ping().await.unwrap_err();
+    assert_eq!(replaced.to_string(), gone);
+    std::fs::rename(&away, &here).unwrap();
+    bench.store.ping().await.unwrap();
 }
 
 /// As when the change came by a way that ended no session.

@@ -46,6 +46,11 @@ pub(super) fn applicant(
     Ok(Applicant { user, is_near })
 }
 
+/// Whether anybody ever had the name. A freed one stays in the row, and is lost to its key alone.
+pub(super) fn was(database: &Connection, name: &Username) -> rusqlite::Result<bool> {
+    database.prepare_cached("SELECT 1 FROM users WHERE username = ?1")?.exists([name])
+}
+
 /// Those of the names that nobody can have any more.
 pub(super) fn taken(
     database: &Connection,
