@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
 use thiserror::Error;
 
 use super::control;
@@ -52,13 +53,8 @@ impl DataDir {
         check_length(path)?;
         let unusable = unusable(path);
         make(path).map_err(&unusable)?;
-        let lock = fs::OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(path.join(LOCK))
-            .map_err(&unusable)?;
+        let lock = lock().create(true).truncate(false).mode(0o600).open(path.join(LOCK));
+        let lock = lock.map_err(&unusable)?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
             Err(TryLockError::WouldBlock) => {
@@ -71,12 +67,13 @@ impl DataDir {
     /// Whether another process holds it. Nothing is made.
     pub(super) fn is_held(path: &Path) -> Result<bool, DataDirError> {
         check_length(path)?;
-        let lock = match fs::OpenOptions::new().write(true).open(path.join(LOCK)) {
+        let lock = match lock().open(path.join(LOCK)) {
             Ok(lock) => lock,
             Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(false),
             Err(cause) => return Err(unusable(path)(cause)),
         };
-        match lock.try_lock() {
+        // Shared, so that those who ask at once do not take each other for a gateway.
+        match lock.try_lock_shared() {
             Ok(()) => Ok(false),
             Err(TryLockError::WouldBlock) => Ok(true),
             Err(TryLockError::Error(cause)) => Err(unusable(path)(cause)),
@@ -107,6 +104,14 @@ fn check_length(data_dir: &Path) -> Result<(), DataDirError> {
         return Err(DataDirError::PathTooLong { path: socket.display().to_string() });
     }
     Ok(())
+}
+
+/// Opens the lock itself, and not what a link in its place leads to. Over NFS each kind of lock
+/// asks for its kind of access (flock(2)).
+fn lock() -> fs::OpenOptions {
+    let mut options = fs::OpenOptions::new();
+    options.read(true).write(true).custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+    options
 }
 
 fn unusable(path: &Path) -> impl Fn(io::Error) -> DataDirError {

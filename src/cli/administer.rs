@@ -8,11 +8,12 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::args::{KeyCommand, PasswordSource, SessionCommand, UserCommand};
-use super::output::Output;
+use super::output::{Output, find};
 use crate::app::administration::{self, AdministrationError};
 use crate::app::control::{Answer, Command, NewUser, SessionView, UserView, Which};
 use crate::app::demo;
 use crate::app::keys::{self, KeyOrder, KeyView};
+use crate::config::{self, Environment, InDoubt};
 use crate::password::{Cost, Password, PasswordHash};
 use crate::secret::Secret;
 use crate::telemetry::is_hostile;
@@ -134,14 +135,23 @@ fn answer(output: &Output, file: Option<&Path>, (command, json): (Command, bool)
 
 /// A gateway that runs is asked whatever the file says by now: of it, only the data folder counts.
 fn carry_out(output: &Output, file: Option<&Path>, command: Command) -> Result<Answer, ExitCode> {
-    let data_dir = output.data_dir(file)?;
+    let is_reload = matches!(command, Command::Reload);
+    // A gateway that is asked to reload reads its own file, whichever it is.
+    let in_doubt = if is_reload { InDoubt::TakeDefault } else { InDoubt::Refuse };
     let could_not = |error| output.could_not(error);
+    let file = find(file).map_err(|text| output.could_not(text))?;
+    let environment = Environment::process();
+    let data_dir = config::data_dir(&file, &environment, in_doubt).map_err(|r| output.tell(&r))?;
+    // What root may read, the owner of the folder may not.
+    let loaded = config::load(&file, &environment);
+    administration::become_owner(&data_dir).map_err(could_not)?;
     if let Some(answer) = administration::ask(&data_dir, &command).map_err(could_not)? {
         return Ok(answer);
     }
-    let loaded = output.load(file).map_err(|code| {
+    let loaded = loaded.map_err(|report| {
+        let code = output.tell(&report);
         let nobody = || could_not(AdministrationError::not_running(&data_dir));
-        if matches!(command, Command::Reload) { nobody() } else { code }
+        if is_reload { nobody() } else { code }
     })?;
     administration::administer(loaded.config, command).map_err(could_not)
 }

@@ -48,24 +48,14 @@ impl Output {
 
     /// Loads the configuration, or tells what is wrong with it.
     pub(super) fn load(&self, file: Option<&Path>) -> Result<Loaded, ExitCode> {
-        self.read(file, config::load)
-    }
-
-    /// Finds the data folder of the configuration, or tells why it cannot.
-    pub(super) fn data_dir(&self, file: Option<&Path>) -> Result<PathBuf, ExitCode> {
-        self.read(file, config::data_dir)
-    }
-
-    fn read<T>(
-        &self,
-        file: Option<&Path>,
-        read: fn(&Path, &Environment) -> Result<T, Report>,
-    ) -> Result<T, ExitCode> {
         let file = find(file).map_err(|text| self.could_not(text))?;
-        read(&file, &Environment::process()).map_err(|report| {
-            self.complain(report.render(self.style()).trim_end());
-            code_of(&report)
-        })
+        config::load(&file, &Environment::process()).map_err(|report| self.tell(&report))
+    }
+
+    /// Prints what is wrong with a configuration, and gives the exit code.
+    pub(super) fn tell(&self, report: &Report) -> ExitCode {
+        self.complain(report.render(self.style()).trim_end());
+        code_of(report)
     }
 
     /// Prints the warnings of a configuration.

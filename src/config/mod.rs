@@ -89,17 +89,38 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Report> {
     read(&text_of(path)?, path, environment)
 }
 
+/// What to do where a fault may hide `server.data_dir`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InDoubt {
+    /// Refuse the file: another gateway may be on the default folder.
+    Refuse,
+    /// Take the default.
+    TakeDefault,
+}
+
 /// The data folder of a configuration file, which may be faulty in all else.
-pub fn data_dir(path: &Path, environment: &Environment) -> Result<PathBuf, Report> {
+pub fn data_dir(
+    path: &Path,
+    environment: &Environment,
+    in_doubt: InDoubt,
+) -> Result<PathBuf, Report> {
     let text = text_of(path)?;
     let context = Context::new(path, environment);
     let source = Source { path: path.to_owned(), text };
     let tree = Tree::parse(&source, 0);
     let server = top(&context, &tree, 0).section("server", &keys::SERVER);
-    if server.has("data_dir") && server.text("data_dir").is_none() {
-        return read(&source.text, path, environment).map(|loaded| loaded.config.server.data_dir);
+    let guess = in_doubt == InDoubt::TakeDefault && !server.has("data_dir");
+    if server.text("data_dir").is_some() || guess {
+        return Ok(server::data_dir(&server));
     }
-    Ok(server::data_dir(&server))
+    match read(&source.text, path, environment) {
+        Ok(loaded) => Ok(loaded.config.server.data_dir),
+        // In both tables there is nothing amiss, and no other one holds what should be in them.
+        Err(report) if context.is_silent() && !report.may_hide_keys() => {
+            Ok(server::data_dir(&server))
+        }
+        Err(report) => Err(report),
+    }
 }
 
 fn text_of(path: &Path) -> Result<String, Report> {

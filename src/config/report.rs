@@ -56,6 +56,13 @@ impl Report {
         self.problems.iter().any(|problem| problem.code() == codes::UNREADABLE.id)
     }
 
+    /// Whether a key that seems to be missing may stand there all the same, misspelt or in a table
+    /// that is not its own.
+    pub(super) fn may_hide_keys(&self) -> bool {
+        let hiding = [codes::SYNTAX.id, codes::UNKNOWN_KEY.id];
+        self.problems.iter().any(|problem| hiding.contains(&problem.code()))
+    }
+
     /// The report as text, ending with a line that counts; empty when there is nothing to tell.
     pub fn render(&self, style: Style) -> String {
         match style {

@@ -35,6 +35,11 @@ impl<'e> Context<'e> {
         self.problems.borrow_mut().push(problem);
     }
 
+    /// Whether no problem was told so far.
+    pub(super) fn is_silent(&self) -> bool {
+        self.problems.borrow().is_empty()
+    }
+
     pub(super) fn into_problems(self) -> Vec<Problem> {
         self.problems.into_inner()
     }

@@ -1,6 +1,7 @@
 //! Every command, beside a running gateway and without one.
 
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::fs::File;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 use serde_json::Value;
 
@@ -435,10 +436,33 @@ fn root_is_asked_once_for_what_the_owner_of_the_folder_could_not_read() {
     let file = house.path("users.csv");
     std::fs::write(&file, users.replace("carol", "dave")).unwrap();
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let for_root_alone = std::fs::Permissions::from_mode(0o600);
+    let before = house.file().metadata().unwrap().permissions();
+    std::fs::set_permissions(house.file(), for_root_alone).unwrap();
     as_root(&["user", "import", "users.csv"], "").expect(0).tells(&["1 user is added"]);
+    std::fs::set_permissions(house.file(), before).unwrap();
     let gateway = house.start();
     house.try_password("alice", "quite another one").expect(200);
     house.try_password("bob", passwords[0]).expect(200);
+    gateway.stop();
+}
+
+#[test]
+fn root_is_led_to_no_gateway_but_that_of_the_owner_of_the_folder() {
+    let (victim, house) = (House::new(""), House::of(Account::Unprivileged, ""));
+    let gateway = victim.start();
+    house.start().stop();
+    let owner = |house: &House| house.path("data").metadata().unwrap().uid();
+    if owner(&victim) == owner(&house) {
+        return; // Both are of whoever runs the tests, who is not root.
+    }
+    let lock = File::open(house.path("data/lock")).unwrap();
+    lock.lock().unwrap();
+    symlink(victim.path("data/control.sock"), house.path("data/control.sock")).unwrap();
+    let add = ["user", "add", "eve", "--role", "admin", "--generate"];
+    house.finish(house.command_as(Account::Own, &add), "").expect(2);
+    let list = victim.run(&["user", "list", "--json"]).expect(0).json();
+    assert_eq!(names(&list), ["admin", "alice"]);
     gateway.stop();
 }
 
@@ -486,6 +510,34 @@ fn a_running_gateway_is_asked_whatever_the_file_has_become() {
         gateway.stop();
         house.run(&["user", "list"]).expect(1).tells(&["error[E"]);
     }
+}
+
+#[test]
+fn a_fault_that_may_hide_the_data_folder_leads_to_no_other_gateway() {
+    let server = "[server]\nlisten = \"127.0.0.1:PORT\"\nadmin = \"off\"\nworkers = 2\n";
+    let mut house = House::new(server);
+    // On the folder of a file that names none.
+    let gateway = house.start();
+    house.run(&["user", "list"]).expect(0);
+    let sound = "workers = 2\n";
+    for (at, fault) in [
+        (sound, "workers = 2\ndata_dri = \"elsewhere\"\n"),
+        ("[server]\n", "[server\ndata_dir = \"elsewhere\"\n"),
+        ("[server]\n", "data_dir = \"elsewhere\"\n"),
+        ("[server]\n", "[[server]]\ndata_dir = \"elsewhere\"\n"),
+        ("[server]\n", "[serve]\ndata_dir = \"elsewhere\"\n"),
+    ] {
+        house.reconfigure(at, fault);
+        house.run(&["user", "disable", "alice"]).expect(1).tells(&["error[E"]);
+        house.try_password("alice", "a long passphrase").expect(200);
+        // Which only reads its own file again, and counts that it is refused.
+        house.run(&["reload"]).expect(1).tells(&["the configuration in force stays"]);
+        house.reconfigure(fault, at);
+    }
+    house.reconfigure("[log]", "[log]\nlevel = \"loud\"");
+    house.run(&["user", "disable", "alice"]).expect(0);
+    house.try_password("alice", "a long passphrase").expect(401);
+    gateway.stop();
 }
 
 #[test]

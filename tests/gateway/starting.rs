@@ -130,6 +130,17 @@ fn a_second_gateway_gets_neither_the_port_nor_the_data_folder() {
 }
 
 #[test]
+fn a_lock_that_is_a_link_is_not_followed() {
+    let house = House::new("");
+    house.start().stop();
+    let lock = house.path("data/lock");
+    std::fs::rename(&lock, house.path("lock")).unwrap();
+    std::os::unix::fs::symlink(house.path("lock"), &lock).unwrap();
+    refuses(&house, &["cannot use the data folder", "symbolic link"]);
+    house.run(&["user", "list"]).expect(2).tells(&["cannot use the data folder"]);
+}
+
+#[test]
 fn a_store_that_may_not_be_used_is_refused() {
     let house = lived_in(Account::Unprivileged);
     let (store, folder) = (house.path("data/portcullis.db"), house.path("data"));
