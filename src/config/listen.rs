@@ -165,7 +165,7 @@ fn overlap(one: &SocketAddr, other: &SocketAddr) -> bool {
     };
     one.port() == other.port()
         && one.port() != 0
-        && (one.ip() == other.ip() || wide(one, other) || wide(other, one))
+        && (one == other || wide(one, other) || wide(other, one))
 }
 
 /// What one list may name: both families of all addresses. One that is named twice is told elsewhere.
@@ -178,8 +178,10 @@ pub(super) fn is_own(server: &Server, address: &ServerAddress) -> bool {
     let redirect = server.http_redirect.iter().map(|redirect| &redirect.listen);
     server.listen.iter().chain(redirect).any(|own| match (own, address) {
         (ListenAddress::Tcp(own), ServerAddress::Tcp(host, port)) => {
-            let same =
-                |ip: IpAddr| ip == own.ip() || (ip.is_loopback() && own.ip().is_unspecified());
+            let same = |ip: IpAddr| {
+                let wide = own.ip().is_unspecified() && (own.is_ipv6() || ip.is_ipv4());
+                ip == own.ip() || (ip.is_loopback() && wide)
+            };
             own.port() == *port && host.parse().is_ok_and(same)
         }
         (ListenAddress::Unix(own), ServerAddress::Unix(path)) => own == path,

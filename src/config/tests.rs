@@ -361,6 +361,17 @@ fn the_data_folder_is_that_of_systemd_unless_one_is_named() {
 }
 
 #[test]
+fn a_certificate_for_nobody_is_told_where_the_hosts_are_known() {
+    let path = Path::new(TOP).join("tests/config/accepted/tls.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    let any = text.replace("path = \"/*\"", "path = \"/*\"\nhost = \"*\"");
+    for (text, told) in [(&text, true), (&any, false)] {
+        let warnings = read(text, &path, &environment()).unwrap().warnings.render(Style::Plain);
+        assert_eq!(warnings.contains("W016"), told, "{warnings}");
+    }
+}
+
+#[test]
 fn equal_urls_are_one_upstream_and_routes_know_their_lines() {
     let text = "[[routes]]\npath = \"/a\"\nupstream = \"http://APP\"\n\n[[routes]]\npath = \"/b\"\naccess = \"public\"\nupstream = \"http://app:80/\"\n";
     let config = read_text(text).unwrap().config;

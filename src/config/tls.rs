@@ -208,7 +208,8 @@ pub(super) fn check_redirect(section: &Section<'_>, server: &Server) {
     );
 }
 
-/// Tells of certificates for none of the hosts that are served. Of addresses they are not asked.
+/// Tells of certificates for none of the hosts that are served. Of addresses they are not asked,
+/// nor where every host is served.
 pub(super) fn check_names(section: &Section<'_>, server: &Server, drafts: &[Draft]) {
     let origins = server.public_url.iter().chain(&server.public_origins);
     let mut hosts: Vec<_> = origins.map(|url| HostPattern::Exact(url.host().clone())).collect();
@@ -216,6 +217,9 @@ pub(super) fn check_names(section: &Section<'_>, server: &Server, drafts: &[Draf
         return;
     }
     hosts.extend(drafts.iter().flat_map(|draft| draft.route.hosts.clone()));
+    if hosts.contains(&HostPattern::Any) {
+        return;
+    }
     let serves = |name: &HostPattern| hosts.iter().any(|host| overlap(name, host));
     let mut places = section.places("tls");
     // With a pair that cannot be read it is not known which is which.
