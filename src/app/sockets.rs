@@ -197,10 +197,15 @@ pub(super) fn way_out(error: &ListenError, key: &str) -> String {
             )
         }
         ListenError::Handed { .. } => {
-            "; a socket unit of the gateway has ListenStream= alone, with an address and a port or a path".to_owned()
+            let or_path = if key == LISTEN { " or a path" } else { "" };
+            format!(
+                "; a socket unit of the gateway has ListenStream= alone, with an address and a \
+                 port{or_path}"
+            )
         }
         ListenError::HandedUntrusted => {
-            "; add \"unix\" to server.trusted_proxies, or hand over an address and a port".to_owned()
+            "; add \"unix\" to server.trusted_proxies, or hand over an address and a port"
+                .to_owned()
         }
         ListenError::UnixInUse(_) => {
             format!("; stop the other one, or choose another file in {key}")

@@ -321,7 +321,10 @@ impl Gateway {
 
 /// Why there is no answer, for the operator; the client is told no cause.
 fn unanswered(visit: &mut Visit, failure: &upstream::Failure, state: &UploadState) -> Refused {
-    if let Some(kind) = failure.kind() {
+    // Whoever does not read on, or sends no further: it need not be the application that is slow.
+    if *failure == upstream::Failure::TimedOut && !state.is_whole() {
+        visit.exchange.upstream_failed("upload", "timed out while the upload went on");
+    } else if let Some(kind) = failure.kind() {
         visit.exchange.upstream_failed(kind, &failure.to_string());
     }
     Refused::upstream(failure, state)

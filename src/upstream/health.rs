@@ -19,6 +19,7 @@ use super::Failure;
 use super::resolve::{Place, Resolver};
 use super::socket::Socket;
 use super::standing::Standing;
+use super::stream::for_logs;
 use super::streams::Speaks;
 use super::tls::{self, Offer, Tls};
 use crate::config::{HealthCheck, Upstream, UpstreamServer};
@@ -210,7 +211,7 @@ impl Probe {
 
 impl Probe {
     async fn ask_by_stream(&self, socket: Socket) -> Result<(), Failure> {
-        let told = |cause: h2::Error| Failure::Answer(cause.to_string());
+        let told = |cause: h2::Error| Failure::Answer(for_logs(&cause));
         let (sender, connection) = h2::client::handshake(socket).await.map_err(told)?;
         let mut sender = sender.ready().await.map_err(told)?;
         let host = self.host.to_str().unwrap_or("localhost");

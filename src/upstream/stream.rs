@@ -253,7 +253,7 @@ impl Stream {
 
 /// Without what a GOAWAY tells beside its reason, which "could contain security- or
 /// privacy-sensitive data" (RFC 9113 section 6.8).
-fn for_logs(cause: &h2::Error) -> String {
+pub(super) fn for_logs(cause: &h2::Error) -> String {
     match cause.reason() {
         Some(reason) if cause.is_go_away() => format!("the connection ends: {reason}"),
         Some(_) | None => cause.to_string(),

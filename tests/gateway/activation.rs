@@ -252,6 +252,11 @@ fn a_redirect_without_its_socket_is_refused_and_the_key_is_named() {
     }
     let said = start(&house, "http_redirect");
     assert!(said.contains("no socket was handed over, and server.listen names"), "{said}");
+    let file = UnixListener::bind(house.path("redirect.sock")).unwrap();
+    let unix = house.activated("http_redirect", &[]).stdin(OwnedFd::from(file)).output().unwrap();
+    let said = String::from_utf8(unix.stderr).unwrap();
+    assert!(said.contains("by which no browser comes"), "{said}");
+    assert!(said.contains("with an address and a port\n"), "{said}");
     let taken = format!("http_redirect = {{ listen = \"{}\" }}", socket.local_addr().unwrap());
     house.reconfigure("http_redirect = { listen = \"systemd\" }", &taken);
     let said = start(&house, "web");

@@ -8,7 +8,7 @@ use rustix::fs::{CWD, Mode, OFlags, mkfifoat, open};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::{House, Upstream, eventually, request};
+use crate::support::{House, Then, Upstream, eventually, request};
 
 /// Where nobody listens.
 const NOWHERE: &str = "127.0.0.1:1";
@@ -77,6 +77,32 @@ fn an_upload_that_the_client_cut_is_nobody_elses_fault() {
     assert_eq!((&line["upstream"], &line["status"]), (&"well".into(), &413.into()), "{line}");
     assert_eq!(line["error"], Value::Null, "{line}");
     assert!(!said.contains("gives no answer"), "{said}");
+}
+
+#[test]
+fn a_client_that_stalls_is_told_apart_from_an_application_that_does() {
+    let silent = Upstream::scripted(|_seen, stream| {
+        let _ = stream.read(&mut [0; 1]);
+        Then::Close
+    });
+    let house = House::new(&format!(
+        "[upstreams.app]\nservers = [\"{}\"]\ntimeouts = {{ idle = \"300ms\", response = \"300ms\" }}\n\
+         [[routes]]\npath = \"/*\"\naccess = \"public\"\nupstream = \"app\"\n",
+        silent.url()
+    ));
+    let gateway = house.start();
+    let stalls = house.request("POST /stalls", &[("Content-Length", "10")], "abc");
+    house.connect().ask(stalls).expect(504);
+    house.get("/waits", &[]).expect(504);
+    let said = gateway.said();
+    gateway.stop();
+    let stalled = "timed out while the upload went on";
+    let errors: Vec<_> = lines(&house).iter().map(|line| line["error"].clone()).collect();
+    assert_eq!(errors, [stalled, "timed out"]);
+    for why in [stalled, "timed out"] {
+        let told = format!("the upstream app gives no answer: {why} (");
+        assert_eq!(said.matches(&told).count(), 1, "{told}: {said}");
+    }
 }
 
 /// Somebody who reads a FIFO, and nobody else with them.
