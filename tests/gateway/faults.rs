@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use serde_json::json;
 
 use crate::deeds::leaving;
-use crate::sessions::block_on;
+use crate::sessions::{block_on, row};
 use crate::support::{Gateway, House, Upstream, eventually, routes};
 
 #[test]
@@ -176,6 +176,25 @@ fn a_clock_that_jumps_for_hours_either_way_signs_nobody_out() {
         gateway.login("admin");
         gateway.advance(Duration::from_secs(60));
     }
+}
+
+#[test]
+fn a_clock_that_is_put_back_signs_no_slow_tab_out() {
+    let gateway = Gateway::start("");
+    let login = gateway.login_by_cookie("alice");
+    let slow = login.cookie_header();
+    gateway.advance(Duration::from_secs(60));
+    let quick = gateway.refresh_by_cookie(&slow).expect(200).cookie_header();
+    for back in [-60_000, -HOUR] {
+        gateway.clock.jump(back);
+        gateway.refresh_by_cookie(&quick).expect(200);
+        gateway.refresh_by_cookie(&slow).expect(200);
+        assert_eq!(row(&gateway, &login.member("session_id"), "gen").as_deref(), Some("1"));
+    }
+    gateway.advance(Duration::from_secs(30));
+    let next = gateway.refresh_by_cookie(&quick).expect(200).cookie_header();
+    gateway.refresh_by_cookie(&slow).expect(401);
+    gateway.refresh_by_cookie(&next).expect(401);
 }
 
 #[test]

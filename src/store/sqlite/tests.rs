@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::sync::oneshot;
@@ -468,15 +469,17 @@ fn the_sessions_of_a_user_are_found_by_their_index() {
 }
 
 #[tokio::test]
-async fn a_clock_that_went_back_rotates_and_ends_nothing() {
+async fn a_clock_that_went_back_ends_nothing_and_rotates_a_window_later() {
     let bench = on_file();
     bench.clock.advance(HOUR);
     let (session, _) = with_session(&bench.store, Transport::Cookie).await;
     let place = bench.folder.as_ref().unwrap().path().join("portcullis.db");
     let behind = Clock::manual(START);
     let store = Store::open(Place::File(&place), &CHECKS, &behind).unwrap();
-    let rotation = store.rotate(rotate(session, 0, Transport::Cookie)).await.unwrap();
-    assert_eq!(rotation.verdict, Verdict::Rotate);
+    let ask = async || store.rotate(rotate(session, 0, Transport::Cookie)).await.unwrap().verdict;
+    assert_eq!(ask().await, Verdict::Coalesced);
+    behind.advance(Duration::from_secs(30));
+    assert_eq!(ask().await, Verdict::Rotate);
 }
 
 /// What is written then is gone with the next start.
