@@ -125,7 +125,9 @@ impl Auth {
         }
         match self.parts.ring.verify(token, &self.parts.rules, self.now()) {
             Ok(verified) => Some(verified.identity.session),
-            Err(BadToken::Expired(verified)) => Some(verified.identity.session),
+            Err(BadToken::Expired(verified) | BadToken::Ahead(verified)) => {
+                Some(verified.identity.session)
+            }
             Err(BadToken::Invalid) => None,
         }
     }

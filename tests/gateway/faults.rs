@@ -223,6 +223,20 @@ fn a_login_while_the_clock_was_ahead_is_not_recent_for_so_much_longer() {
     assert_eq!(refused.expect(401).member("code"), "reauth_required");
 }
 
+/// By the access token alone, which by the right time is from the future.
+#[test]
+fn a_logout_by_a_token_of_a_clock_that_was_ahead_ends_its_session() {
+    let gateway = Gateway::start("");
+    gateway.clock.jump(5 * HOUR);
+    let alice = gateway.login("alice");
+    gateway.clock.jump(-5 * HOUR);
+    gateway.get_as("/auth/me", &alice.access).expect(401);
+    let bearer = format!("Bearer {}", alice.access);
+    gateway.post_json("/auth/logout", &[("Authorization", &bearer)], "{}").expect(200);
+    assert_eq!(row(&gateway, &alice.session, "revoke_reason").as_deref(), Some("logout"));
+    gateway.refresh(&alice.refresh).expect(401);
+}
+
 /// The store is away for longer than anybody waits, and then does what it was asked.
 #[test]
 fn what_ends_after_its_answer_is_told_all_the_same() {
