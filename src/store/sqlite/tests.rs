@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rusqlite::StatementStatus;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
@@ -466,6 +467,23 @@ fn the_sessions_of_a_user_are_found_by_their_index() {
         AND revoked_at IS NULL";
     let plan: String = database.query_row(query, [], |row| row.get("detail")).unwrap();
     assert!(plan.contains("sessions_user"), "{plan}");
+}
+
+/// Asked of each bootstrap user at each start.
+#[test]
+fn that_somebody_has_a_name_is_found_by_its_index() {
+    let (database, _) = by_hand();
+    let insert = "INSERT INTO users (id, username, username_key, roles, created_at)
+        VALUES (randomblob(16), ?1, ?1, '[]', 0)";
+    for n in 0..10 {
+        database.execute(insert, [format!("user{n}")]).unwrap();
+    }
+    let mut was = database.prepare(users::WAS).unwrap();
+    let scans = StatementStatus::FullscanStep;
+    assert!(was.exists(["user9"]).unwrap());
+    assert_eq!(was.reset_status(scans), 0);
+    assert!(!was.exists(["nobody"]).unwrap());
+    assert_ne!(was.reset_status(scans), 0, "it may have been freed");
 }
 
 #[tokio::test]
