@@ -47,6 +47,10 @@ impl Unfinished {
         self.lock().entry(session).and_modify(|stage| *stage = Stage::Waiting);
     }
 
+    fn holds(&self, session: SessionId) -> bool {
+        self.lock().contains_key(&session)
+    }
+
     /// Whether it was here still.
     fn take_out(&self, session: SessionId) -> bool {
         self.lock().remove(&session).is_some()
@@ -135,9 +139,11 @@ impl Auth {
 
 impl Parts {
     async fn end_for_good(&self, session: SessionId, client: &Client) -> Result<(), Unavailable> {
+        let was_unfinished = self.unfinished.holds(session);
         let ended = self.store.end(session, EndReason::Logout).await;
-        if ended.inspect_err(|_unavailable| self.unfinished.add(session))? {
-            self.unfinished.take_out(session);
+        let ended = ended.inspect_err(|_unavailable| self.unfinished.add(session))?;
+        // What finishes logouts may have found it ended by this, and told it.
+        if ended && (self.unfinished.take_out(session) || !was_unfinished) {
             self.ended([(session, EndReason::Logout)]);
             let event = client.event("auth.logout");
             self.audit().write(event.session(session).outcome("success"));

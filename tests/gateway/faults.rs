@@ -139,6 +139,8 @@ fn away_for(how_long: Duration) {
     let next = house.refresh(&alice.refresh).expect(200).member("refresh_token");
     let cookies = house.refresh_by_cookie(&cookies).expect(200).cookie_header();
     gateway.stop();
+    let audit = fs::read_to_string(house.path("audit.log")).unwrap();
+    assert_eq!(audit.matches(r#""event":"auth.logout""#).count(), 1, "{audit}");
     let gateway = house.start();
     house.refresh(&next).expect(200);
     house.refresh_by_cookie(&cookies).expect(200);
