@@ -11,12 +11,12 @@ use tokio::sync::oneshot;
 
 use super::*;
 use crate::clock::Timestamp;
-use crate::session::{EndReason, Transport, Verdict};
+use crate::session::{EndReason, Transport, Verdict, Windows, classify};
 use crate::store::operation::{Reply, Write};
 use crate::store::tests::{
     CHECKS, HOUR, START, named, new_session, on_file, rotate, sid, username, wait_for, with_session,
 };
-use crate::store::{Added, Begun, NewSession, NewUser, Rotation, Unavailable};
+use crate::store::{Added, Begun, NewSession, NewUser, Rotate, Rotation, Unavailable};
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 
@@ -449,6 +449,35 @@ async fn what_a_column_cannot_hold_is_a_failure_and_never_an_absence() {
     other.execute("UPDATE users SET pw_hash = 'plain'", []).unwrap();
     assert!(bench.store.user(&username("alice")).await.is_err());
     assert!(bench.store.users().await.is_err());
+}
+
+/// At every age that one of them could tell from another.
+#[test]
+fn the_statement_of_a_rotation_refuses_what_the_rules_refuse() {
+    let (mut database, clock) = by_hand();
+    let (add, _added) = adding(named(new_session(1).user, "alice"));
+    let (begin, _begun) = asked(|reply| Write::Begin(Box::new(new_session(1)), reply));
+    perform::group(&mut database, vec![add, begin], (clock.now(), &Revocations::default()));
+    let ages = [-90_000, -30_001, -30_000, -29_999, -1, 0, 1, 29_999, 30_000, 30_001, 90_000];
+    let moments = ages.map(|age| Timestamp::from_millis(NOW.as_millis() - age));
+    let givings = || moments.into_iter().map(Some).chain([None]);
+    let date = "UPDATE sessions SET rotated_at = ?1, given_at = ?2, transport = ?3";
+    for (rotated, given) in
+        moments.into_iter().flat_map(|rotated| givings().map(move |it| (rotated, it)))
+    {
+        for transport in [Transport::Cookie, Transport::Body] {
+            for cookie in [Duration::ZERO, Duration::from_secs(30)] {
+                let trial = database.unchecked_transaction().unwrap();
+                trial.execute(date, (rotated, given, transport)).unwrap();
+                let row = sessions::row(&trial, sid(1)).unwrap();
+                let windows = Windows { cookie, keyed: Duration::ZERO };
+                let ask = Rotate { windows, ..rotate(sid(1), 0, transport) };
+                let ruled = classify(row.as_ref(), &ask.presented, windows, NOW);
+                let done = rotation::rotate(&trial, &ask, NOW).unwrap().verdict;
+                assert_eq!(done, ruled, "{rotated:?} {given:?} {transport:?} {cookie:?}");
+            }
+        }
+    }
 }
 
 #[test]
