@@ -353,6 +353,7 @@ pub(crate) fn build(
         changes: Changes::default(),
         full_address: config.log.full_address,
         passwords: passwords.clone(),
+        dearest: Arc::default(),
         roles: config.auth.roles.clone(),
         setup_url,
     });
@@ -381,6 +382,7 @@ async fn bootstrap(auth: &Auth, config: &Config) -> Result<usize, StartError> {
         })?;
     }
     let users = auth.store().users().await.map_err(unavailable(config))?;
+    auth.hide_hashes(&users);
     Ok(users.len())
 }
 

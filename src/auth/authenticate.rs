@@ -106,7 +106,7 @@ impl Parts {
         match cache.verify(token, (&self.ring, &self.rules), self.clock.now()) {
             Ok(verified) => self.standing(verified, by),
             Err(BadToken::Expired(_)) => anonymous(Why::Expired, by),
-            Err(BadToken::Invalid) => anonymous(Why::Invalid, by),
+            Err(BadToken::Invalid | BadToken::Ahead(_)) => anonymous(Why::Invalid, by),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::begin::Wish;
@@ -56,17 +57,33 @@ impl Auth {
     /// cannot outrun them, and those that count failures are given back on success. Who leaves
     /// before the hash is made has failed, as far as they count.
     ///
-    /// A refusal is told no sooner than [`Passwords::failure_floor`] after the call, whatever the
-    /// hash cost that it is about.
-    ///
-    /// [`Passwords::failure_floor`]: crate::config::Passwords::failure_floor
+    /// A refusal is told no sooner than [`failure_floor`](Self::failure_floor) after the call,
+    /// whatever the hash cost that it is about.
     pub async fn login(&self, attempt: Attempt) -> Result<Login, Failure> {
-        let floor = Floor::from_now(self.parts.passwords.failure_floor);
+        let floor = Floor::from_now(self.failure_floor());
         let login = self.parts.login(attempt).await;
         if matches!(login, Ok(Login::Refused)) {
             floor.reached().await;
         }
         login
+    }
+
+    /// How long after it came a failed login is told at the earliest: as long as hides the dearest
+    /// hash that anybody has.
+    pub fn failure_floor(&self) -> Duration {
+        let dearest = self.parts.dearest.load(Ordering::Relaxed);
+        Duration::from_millis(dearest).max(self.parts.passwords.failure_floor)
+    }
+
+    /// Has failed logins hide the hashes of these users too, which may be from a time when
+    /// `passwords.argon2` was dearer.
+    pub fn hide_hashes(&self, users: &[User]) {
+        let now = self.parts.passwords.cost.floor();
+        let floors = users.iter().filter_map(|user| user.hash.as_ref()).map(PasswordHash::floor);
+        if let Some(dearest) = floors.filter(|floor| *floor > now).max() {
+            let millis = u64::try_from(dearest.as_millis()).unwrap_or(u64::MAX);
+            self.parts.dearest.fetch_max(millis, Ordering::Relaxed);
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Logout: by every token of ours that came along, however old.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Auth, Client, Failure, Parts};
@@ -12,23 +12,51 @@ use crate::telemetry::AuditEvent;
 use crate::token::BadToken;
 
 /// Logouts that the store has not heard of. Each was answered with 503, so none was promised; the
-/// set of ended sessions refuses their access tokens meanwhile.
+/// set of ended sessions refuses their access tokens meanwhile. One stays here until it is told, by
+/// whoever takes it out, so that it is told once.
 #[derive(Debug, Default)]
-pub struct Unfinished(Mutex<BTreeSet<SessionId>>);
+pub struct Unfinished(Mutex<BTreeMap<SessionId, Stage>>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Waiting,
+    InHand,
+}
 
 impl Unfinished {
     fn add(&self, session: SessionId) {
         let mut sessions = self.lock();
         if sessions.len() < MOST_UNFINISHED {
-            sessions.insert(session);
+            sessions.entry(session).or_insert(Stage::Waiting);
         }
     }
 
-    fn take(&self) -> BTreeSet<SessionId> {
-        std::mem::take(&mut *self.lock())
+    /// Takes those that wait in hand.
+    fn begin(&self) -> Vec<SessionId> {
+        let mut sessions = self.lock();
+        let waiting = sessions.iter_mut().filter(|(_, stage)| **stage == Stage::Waiting);
+        let begin = |(session, stage): (&SessionId, &mut Stage)| {
+            *stage = Stage::InHand;
+            *session
+        };
+        waiting.map(begin).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeSet<SessionId>> {
+    /// Lets it wait again, unless it was told meanwhile.
+    fn put_back(&self, session: SessionId) {
+        self.lock().entry(session).and_modify(|stage| *stage = Stage::Waiting);
+    }
+
+    fn holds(&self, session: SessionId) -> bool {
+        self.lock().contains_key(&session)
+    }
+
+    /// Whether it was here still.
+    fn take_out(&self, session: SessionId) -> bool {
+        self.lock().remove(&session).is_some()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<SessionId, Stage>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -75,15 +103,16 @@ impl Auth {
     pub async fn finish_logouts(&self) {
         let parts = Arc::clone(&self.parts);
         let work = async move {
-            for session in parts.unfinished.take() {
+            for session in parts.unfinished.begin() {
                 match parts.store.end(session, EndReason::Logout).await {
+                    Ok(_) if !parts.unfinished.take_out(session) => {}
                     // False: over before. By the logout itself, most likely, whose answer was lost.
                     Ok(_) => {
                         parts.ended([(session, EndReason::Logout)]);
                         let event = AuditEvent::new("auth.logout").session(session);
                         parts.audit().write(event.outcome("success").reason("late"));
                     }
-                    Err(_unavailable) => parts.unfinished.add(session),
+                    Err(_unavailable) => parts.unfinished.put_back(session),
                 }
             }
             Ok::<(), Unavailable>(())
@@ -100,7 +129,9 @@ impl Auth {
         }
         match self.parts.ring.verify(token, &self.parts.rules, self.now()) {
             Ok(verified) => Some(verified.identity.session),
-            Err(BadToken::Expired(verified)) => Some(verified.identity.session),
+            Err(BadToken::Expired(verified) | BadToken::Ahead(verified)) => {
+                Some(verified.identity.session)
+            }
             Err(BadToken::Invalid) => None,
         }
     }
@@ -108,8 +139,11 @@ impl Auth {
 
 impl Parts {
     async fn end_for_good(&self, session: SessionId, client: &Client) -> Result<(), Unavailable> {
+        let was_unfinished = self.unfinished.holds(session);
         let ended = self.store.end(session, EndReason::Logout).await;
-        if ended.inspect_err(|_unavailable| self.unfinished.add(session))? {
+        let ended = ended.inspect_err(|_unavailable| self.unfinished.add(session))?;
+        // What finishes logouts may have found it ended by this, and told it.
+        if ended && (self.unfinished.take_out(session) || !was_unfinished) {
             self.ended([(session, EndReason::Logout)]);
             let event = client.event("auth.logout");
             self.audit().write(event.session(session).outcome("success"));

@@ -25,6 +25,7 @@ mod users;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use ipnet::{Ipv4Net, Ipv6Net};
@@ -106,6 +107,8 @@ pub struct Parts {
     pub full_address: bool,
     /// What a new password must keep.
     pub passwords: Passwords,
+    /// Milliseconds that hide the dearest hash stored, where new ones are cheaper; else 0.
+    pub dearest: Arc<AtomicU64>,
     /// The closed list of roles.
     pub roles: Vec<Role>,
     /// Where a link leads that sets a password: the page's URL without its query.

@@ -245,6 +245,14 @@ BAD_HASH "E056"
 
     hash = \"$argon2id$v=19$m=19456,t=2,p=1$...$...\""
 
+REFUSED_USER "W018"
+"No user of this name could be made. A bootstrap user who exists needs nothing; where nobody ever had
+the name, the gateway does not start. A name of dots alone is no segment of a path, and a hash that is
+dearer than `passwords.argon2` would tell by the time of a failed login that its name exists.
+
+    name = \"alice\"
+    hash = \"$argon2id$v=19$m=19456,t=2,p=1$...$...\"     # no dearer than [passwords.argon2]"
+
 BAD_PATH "E060"
 "Not a path pattern. A pattern begins with a slash; a segment is literal or `{name}`; the last one may
 be `*`, for the path before it and everything below. It has no query, and no `.` or `..` segments.

@@ -63,11 +63,13 @@ impl<'a> Document<'a> {
         cors.check_sites(&server, &policy.drafts);
         dangers::of_routes(self.main.context, &policy.drafts);
         check_server(server_table, &server, cookie_table, (&cookies, &policy.drafts));
+        let store = server::read_store(open("store", &keys::STORE), data_dir);
+        server::check_data_dir(&server_table, &server, &store);
 
         Config {
             file: file.to_owned(),
             log: server::read_log(open("log", &keys::LOG)),
-            store: server::read_store(open("store", &keys::STORE), data_dir),
+            store,
             server,
             tokens,
             sessions,

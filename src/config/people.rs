@@ -242,6 +242,7 @@ pub(super) fn read_bootstrap(
                 .tell(problem.label("again").help("take one out; names are compared without case"));
         }
         if let Some(password) = password {
+            warn_of_refusal(&section, (&name, &password), passwords);
             users.push(Bootstrap { name, roles, password });
         }
     }
@@ -284,6 +285,27 @@ fn bootstrap_password(
         section.tell(problem);
     }
     Some(BootstrapPassword::Plain(secret))
+}
+
+/// What a start refuses where the user is not there yet, which nobody can tell from the file.
+fn warn_of_refusal(
+    section: &Section<'_>,
+    (name, password): (&Username, &BootstrapPassword),
+    passwords: &Passwords,
+) {
+    let warn = |key, label: String| {
+        let message = format!("the user `{name}` cannot be made");
+        let problem = Problem::new(&codes::REFUSED_USER, section.place_of(key), message);
+        let why = "where nobody ever had the name, the gateway does not start";
+        section.tell(problem.label(label).because(why));
+    };
+    if let Err(cause) = name.may_be_taken() {
+        warn("name", cause.to_string());
+    }
+    let is_dear = |hash: &PasswordHash| hash.floor() > passwords.cost.floor();
+    if matches!(password, BootstrapPassword::Hash(hash) if is_dear(hash)) {
+        warn("hash", "dearer than `passwords.argon2`".to_owned());
+    }
 }
 
 fn hash(section: &Section<'_>, text: &Text) -> Option<PasswordHash> {

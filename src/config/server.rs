@@ -19,6 +19,8 @@ const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
 const TIMEOUT: Between = Between { least: SECOND, most: DAY, why: "" };
 const MIB: u64 = 1 << 20;
+/// Bytes of the path of a socket that the kernel takes, with a zero behind it.
+const LONGEST_SOCKET: usize = 107;
 
 pub(super) fn read(section: Section<'_>) -> Server {
     let limits = section.section("limits", &keys::LIMITS);
@@ -96,6 +98,22 @@ pub(super) fn data_dir(section: &Section<'_>) -> PathBuf {
         .map(|text| PathBuf::from(text.value))
         .or_else(|| state().and_then(first))
         .unwrap_or_else(|| PathBuf::from("./portcullis-data"))
+}
+
+/// The control socket lies in it, unless the store is in memory.
+pub(super) fn check_data_dir(section: &Section<'_>, server: &Server, store: &StoreUrl) {
+    let socket = server.data_dir.join("control.sock");
+    if *store == StoreUrl::Memory || socket.as_os_str().len() <= LONGEST_SOCKET {
+        return;
+    }
+    let problem = Problem::new(
+        &codes::OUT_OF_BOUNDS,
+        section.place_of("data_dir"),
+        "the path of `data_dir` is too long",
+    )
+    .label(format!("its `control.sock` may have {} bytes", LONGEST_SOCKET))
+    .because("the kernel takes no longer path of a socket");
+    section.tell(problem);
 }
 
 fn max_body(section: &Section<'_>) -> MaxBody {

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::Snapshot;
 use super::refusal::{Refusal, Refused};
-use crate::config::{Expect, PolicyTest};
+use crate::config::{Config, Expect, PolicyTest};
 use crate::identity::{Caller, Identity, Role, SessionId, UserId, Username, Why};
 use crate::policy::{self, AnswerRules, Permitted, Target, Verdict};
 use crate::request::{Host, NormalRequest, Peer};
@@ -59,6 +59,9 @@ pub fn explain(snapshot: &Snapshot, question: &Question) -> Explanation {
         Err(refused) => return Explanation::refused(&refused),
     };
     let mut decided = policy::explain(snapshot.table(), request, caller(question), false);
+    for candidate in &mut decided.candidates {
+        candidate.place = place(snapshot.config(), &candidate.route);
+    }
     let permitted = decided.permitted.take();
     let (mut status, code) = outcome(&decided.verdict);
     if let Some(Target::Answer(fixed)) =
@@ -167,6 +170,13 @@ fn caller(question: &Question) -> Caller {
     }
 }
 
+/// Where the file says it; an endpoint of ours stands in none.
+fn place(config: &Config, route: &str) -> Option<String> {
+    let at = config.routes.iter().position(|known| &*known.name == route)?;
+    let line = config.route_lines.get(at)?;
+    Some(format!("{}:{}", line.file.display(), line.line))
+}
+
 fn outcome(verdict: &Verdict) -> (u16, &'static str) {
     let refused = match verdict {
         Verdict::Permitted => return (200, "permitted"),
@@ -231,7 +241,9 @@ impl fmt::Display for Explanation {
             }
             for candidate in &decided.candidates {
                 let why = candidate.why_lost.map_or("takes it", |why| why);
-                writeln!(f, "candidate {} ({}): {why}", candidate.route, candidate.pattern)?;
+                let place = candidate.place.iter().map(|place| format!(" {place}"));
+                let place = place.collect::<String>();
+                writeln!(f, "candidate {} ({}){place}: {why}", candidate.route, candidate.pattern)?;
             }
         }
         write!(f, "verdict   {} {}", self.status, self.code)?;

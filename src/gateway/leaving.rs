@@ -16,8 +16,8 @@ use crate::request::{Origin, Scheme};
 use crate::upstream::{Keeper, keep_from_others};
 
 impl Gateway {
-    /// Sends a logout on to its application, and ends the caller's session whatever comes of that:
-    /// first, so that somebody who does not wait for the answer is signed out too. Where the store
+    /// Sends a logout on to its application, and ends the caller's session whatever comes of that,
+    /// with that of the refresh cookie, which is deleted and may be of another one: first, so that somebody who does not wait for the answer is signed out too. Where the store
     /// does not take it, no answer of the application says that it did.
     pub(super) async fn forward_logout(
         &self,
@@ -28,7 +28,12 @@ impl Gateway {
         let own = permitted.request().origin().cloned();
         visit.renewal = None;
         visit.leaving = true;
-        let ended = self.auth.leave([session], client(visit, permitted.request())).await;
+        // No other site's to send, unless the origin rule has judged.
+        let cookie = permitted.request().refresh_cookie().value();
+        let beside = cookie.filter(|_| permitted.is_by_cookie());
+        let beside = beside.and_then(|token| self.auth.session_of(token));
+        let sessions = [session].into_iter().chain(beside);
+        let ended = self.auth.leave(sessions, client(visit, permitted.request())).await;
         let answer = self.forward(visit, (permitted, own_credential), upload).await;
         let mut answer = match (ended, answer) {
             (Ok(_), Ok(answer)) => answer,

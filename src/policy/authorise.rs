@@ -14,6 +14,7 @@ pub struct Permitted {
     request: NormalRequest,
     route: Arc<Route>,
     caller: Caller,
+    by_cookie: bool,
 }
 
 impl Permitted {
@@ -30,6 +31,11 @@ impl Permitted {
     /// Who sends it. On a public route: anonymous, whoever it is.
     pub fn caller(&self) -> &Caller {
         &self.caller
+    }
+
+    /// Whether a cookie made the caller known, so that the origin rule has judged the request.
+    pub fn is_by_cookie(&self) -> bool {
+        self.by_cookie
     }
 
     /// Ends the proof: for `upstream` alone.
@@ -75,7 +81,7 @@ pub fn authorise(
             let (request, route) = matched.into_parts();
             let public = route.rule.access == Access::Public;
             let caller = if public { Caller::Anonymous(Why::NoCredential) } else { caller };
-            Ok(Permitted { request, route, caller })
+            Ok(Permitted { request, route, caller, by_cookie })
         }
     }
 }

@@ -46,6 +46,9 @@ pub struct Candidate {
     pub route: String,
     /// Its path pattern.
     pub pattern: String,
+    /// Its place in the configuration, `gateway.toml:84`, for whoever knows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
     /// Why another one took it; None: it did.
     pub why_lost: Option<&'static str>,
 }
@@ -109,6 +112,9 @@ pub fn explain(
     let matched = match table.find(request) {
         Ok(matched) => matched,
         Err((_, unmatched)) => {
+            if unmatched == Unmatched::Misdirected {
+                explanation.is_misdirected();
+            }
             explanation.verdict = Verdict::Unmatched(unmatched);
             return explanation;
         }
@@ -137,6 +143,12 @@ impl Explanation {
             candidate.why_lost = None;
         }
     }
+
+    fn is_misdirected(&mut self) {
+        for candidate in &mut self.candidates {
+            candidate.why_lost = Some("the host is none of ours");
+        }
+    }
 }
 
 fn readings(table: &Table, request: &NormalRequest) -> Vec<ReadingExplained> {
@@ -162,6 +174,7 @@ fn candidates(table: &Table, request: &NormalRequest) -> Vec<Candidate> {
         let explain = |route: &Arc<Route>| Candidate {
             route: route.name.to_string(),
             pattern: route.pattern.to_string(),
+            place: None,
             why_lost: Some(lost(place)),
         };
         group.routes.iter().map(explain).collect::<Vec<_>>()

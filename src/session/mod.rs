@@ -203,7 +203,8 @@ pub struct Windows {
 pub enum Verdict {
     /// T1's condition holds: rotate (again).
     Rotate,
-    /// T2: the current token, too young to rotate: it is the answer itself. `pin` the session if unpinned.
+    /// T2: the current token, too young to rotate, or of an unknown age: it is the answer itself.
+    /// `pin` the session if unpinned.
     Coalesced,
     /// T3 (`late: false`) or T4: the successor is the answer, if its computed hash is the row's current one, else T5.
     Replayed {
@@ -288,9 +289,12 @@ impl Presented {
     }
 }
 
-/// T1 or T2.
+/// T1 or T2. A rotation of an unknown age may be seconds old: rotated at once, it would leave a
+/// slower tab two generations behind.
 fn current(row: &Row, presented: &Presented, windows: Windows, now: Timestamp) -> Verdict {
-    if presented.transport == Transport::Cookie && is_fresh(windows.cookie, row, now) {
+    let by_cookie = presented.transport == Transport::Cookie;
+    let window = windows.cookie;
+    if by_cookie && (is_fresh(window, row, now) || is_ahead(window, row, now)) {
         Verdict::Coalesced
     } else {
         Verdict::Rotate
@@ -347,6 +351,12 @@ pub fn is_giving(verdict: Verdict, row: &Row, windows: Windows, now: Timestamp) 
         && !row.confirmed
         && !within(lately, Some(row.rotated), now)
         && !within(lately, row.given, now)
+}
+
+/// Whether a current token that is its own answer dates its rotation anew: one of an unknown age is
+/// of this moment, so that the window is right from here on.
+pub fn is_dating(verdict: Verdict, row: &Row, windows: Windows, now: Timestamp) -> bool {
+    verdict == Verdict::Coalesced && is_ahead(windows.cookie, row, now)
 }
 
 /// Whether a moment is younger than the window, or ahead of our clock by less: a clock that ran far

@@ -467,10 +467,16 @@ async fn a_session_of_a_clock_that_was_ahead_rotates_and_a_thief_is_found(bench:
     clock.jump(60_000);
     assert_eq!(ask(0).await, Verdict::Rotate);
     clock.jump(-60_000);
+    let ahead = store.peek(session).await.unwrap().unwrap().rotated;
+    let dated = async || store.peek(session).await.unwrap().unwrap().rotated;
     assert_eq!(ask(0).await, Verdict::Replayed { late: true, changed: false }, "a slow tab");
-    assert_eq!(ask(1).await, Verdict::Coalesced, "given just now");
+    assert_eq!(dated().await, ahead, "a replay moves no window");
+    assert_eq!(ask(1).await, Verdict::Coalesced, "of an unknown age");
+    assert_eq!(dated().await, clock.now());
     clock.advance(Duration::from_secs(29));
+    assert_eq!(ask(0).await, Verdict::Replayed { late: false, changed: false }, "a slower one");
     assert_eq!(ask(1).await, Verdict::Coalesced);
+    assert_eq!(dated().await, clock.now().minus(Duration::from_secs(29)));
     clock.advance(Duration::from_secs(1));
     let healed = store.rotate(rotate(session, 1, Transport::Cookie)).await.unwrap();
     assert_eq!(healed.verdict, Verdict::Rotate);

@@ -70,6 +70,8 @@ pub struct Verified {
 pub enum BadToken {
     /// Wrong in any way but time.
     Invalid,
+    /// Issued more than a minute ahead of our clock: invalid, but what it said holds for a logout.
+    Ahead(Box<Verified>),
     /// Past `exp` and leeway; what it said otherwise holds (for logout with an expired token).
     Expired(Box<Verified>),
 }
@@ -144,7 +146,7 @@ impl Verified {
     /// Whether the token counts at this moment, as far as it says so itself.
     pub(super) fn check_time(&self, rules: &AccessRules, now: Timestamp) -> Result<(), BadToken> {
         if self.issued.as_secs() > now.as_secs().saturating_add(MOST_AHEAD) {
-            return Err(BadToken::Invalid);
+            return Err(BadToken::Ahead(Box::new(self.clone())));
         }
         if now >= self.expires.plus(rules.leeway) {
             return Err(BadToken::Expired(Box::new(self.clone())));

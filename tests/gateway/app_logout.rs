@@ -138,6 +138,25 @@ fn an_applications_logout_ends_the_session_of_the_caller_and_of_nobody_else() {
 }
 
 #[test]
+fn an_applications_logout_ends_the_session_of_the_refresh_cookie_too() {
+    let gateway = house(&Upstream::hello());
+    let [one, other, third] = [(); 3].map(|()| gateway.login_by_cookie("alice"));
+    let pick = |login: &Answer, part: &str| {
+        let cookies = login.cookie_header();
+        cookies.split("; ").find(|cookie| cookie.contains(part)).unwrap().to_owned()
+    };
+    let mixed = format!("{}; {}", pick(&one, "pc_at"), pick(&other, "pc_rt"));
+    let foreign = [("Cookie", &*mixed), ("Origin", "https://evil.example")];
+    gateway.ask("POST /cal/.web/logout", &foreign, "").expect(403);
+    assert_eq!([&one, &other].map(|login| reason(&gateway, login)), [None, None]);
+    let out = gateway.ask("POST /cal/.web/logout", &[("Cookie", &mixed)], "").expect(200);
+    assert!(signs_out(&out), "{out:?}");
+    let ended = [&one, &other, &third].map(|login| reason(&gateway, login));
+    let logout = || Some("logout".to_owned());
+    assert_eq!(ended, [logout(), logout(), None]);
+}
+
+#[test]
 fn a_logout_by_an_expired_access_cookie_renews_nothing() {
     let gateway = house(&Upstream::hello());
     let login = gateway.login_by_cookie("alice");

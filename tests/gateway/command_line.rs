@@ -279,9 +279,11 @@ fn explain_tells_what_would_become_of_a_request() {
     let explain = |arguments: &[&str]| house.run(&[&["explain"], arguments].concat());
     explain(&["GET", "/x"]).expect(1).tells(&["401 token_missing"]);
     explain(&["GET", "/x", "--anonymous"]).expect(1);
-    explain(&["GET", "/x", "--user", "alice"])
-        .expect(0)
-        .tells(&["200 permitted", "sends     remote-user: alice"]);
+    explain(&["GET", "/x", "--user", "alice"]).expect(0).tells(&[
+        "200 permitted",
+        "sends     remote-user: alice",
+        "gateway.toml:",
+    ]);
     explain(&["GET", "/admin/x", "--role", "user"])
         .expect(1)
         .tells(&["403 forbidden", "candidate"]);

@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use serde_json::json;
 
 use crate::deeds::leaving;
-use crate::sessions::block_on;
+use crate::sessions::{block_on, row};
 use crate::support::{Gateway, House, Upstream, eventually, routes};
 
 #[test]
@@ -139,6 +139,8 @@ fn away_for(how_long: Duration) {
     let next = house.refresh(&alice.refresh).expect(200).member("refresh_token");
     let cookies = house.refresh_by_cookie(&cookies).expect(200).cookie_header();
     gateway.stop();
+    let audit = fs::read_to_string(house.path("audit.log")).unwrap();
+    assert_eq!(audit.matches(r#""event":"auth.logout""#).count(), 1, "{audit}");
     let gateway = house.start();
     house.refresh(&next).expect(200);
     house.refresh_by_cookie(&cookies).expect(200);
@@ -179,6 +181,25 @@ fn a_clock_that_jumps_for_hours_either_way_signs_nobody_out() {
 }
 
 #[test]
+fn a_clock_that_is_put_back_signs_no_slow_tab_out() {
+    let gateway = Gateway::start("");
+    let login = gateway.login_by_cookie("alice");
+    let slow = login.cookie_header();
+    gateway.advance(Duration::from_secs(60));
+    let quick = gateway.refresh_by_cookie(&slow).expect(200).cookie_header();
+    for back in [-60_000, -HOUR] {
+        gateway.clock.jump(back);
+        gateway.refresh_by_cookie(&quick).expect(200);
+        gateway.refresh_by_cookie(&slow).expect(200);
+        assert_eq!(row(&gateway, &login.member("session_id"), "gen").as_deref(), Some("1"));
+    }
+    gateway.advance(Duration::from_secs(30));
+    let next = gateway.refresh_by_cookie(&quick).expect(200).cookie_header();
+    gateway.refresh_by_cookie(&slow).expect(401);
+    gateway.refresh_by_cookie(&next).expect(401);
+}
+
+#[test]
 fn a_session_that_a_jump_seemed_to_end_is_known_again_soon_after_it() {
     let gateway = Gateway::start("");
     let cookies = gateway.login_by_cookie("alice").cookie_header();
@@ -202,6 +223,20 @@ fn a_login_while_the_clock_was_ahead_is_not_recent_for_so_much_longer() {
     let bearer = format!("Bearer {access}");
     let refused = gateway.post_json("/auth/logout-all", &[("Authorization", &bearer)], "{}");
     assert_eq!(refused.expect(401).member("code"), "reauth_required");
+}
+
+/// By the access token alone, which by the right time is from the future.
+#[test]
+fn a_logout_by_a_token_of_a_clock_that_was_ahead_ends_its_session() {
+    let gateway = Gateway::start("");
+    gateway.clock.jump(5 * HOUR);
+    let alice = gateway.login("alice");
+    gateway.clock.jump(-5 * HOUR);
+    gateway.get_as("/auth/me", &alice.access).expect(401);
+    let bearer = format!("Bearer {}", alice.access);
+    gateway.post_json("/auth/logout", &[("Authorization", &bearer)], "{}").expect(200);
+    assert_eq!(row(&gateway, &alice.session, "revoke_reason").as_deref(), Some("logout"));
+    gateway.refresh(&alice.refresh).expect(401);
 }
 
 /// The store is away for longer than anybody waits, and then does what it was asked.

@@ -168,6 +168,19 @@ fn an_import_takes_all_or_nothing_and_names_every_line_that_is_in_the_way() {
     }
 }
 
+/// From when `passwords.argon2` was dearer.
+#[test]
+fn a_hash_that_is_dearer_than_new_ones_raises_the_floor_for_everybody() {
+    const DEAR: &str =
+        "$argon2id$v=19$m=131072,t=3,p=1$c29tZXNhbHRzb21lc2FsdA$RdescudvJCsgt3ub+b6dWRWJTmaaJObG";
+    let mut gateway = Gateway::start("");
+    assert_eq!(gateway.auth().failure_floor(), Duration::ZERO, "as these tests have it");
+    let database = Connection::open(gateway.database()).unwrap();
+    database.execute("UPDATE users SET pw_hash = ?1 WHERE username = 'alice'", [DEAR]).unwrap();
+    gateway.restart();
+    assert_eq!(gateway.auth().failure_floor(), Duration::from_millis(800));
+}
+
 /// Else the time of a failed login would tell whom it is of.
 #[test]
 fn a_hash_that_costs_more_than_a_failed_login_waits_is_not_taken_over() {

@@ -308,6 +308,23 @@ fn rows_52_and_53_an_outage_signs_nobody_out() {
 }
 
 #[test]
+fn a_logout_that_is_asked_for_again_after_an_outage_is_told_once() {
+    let house = House::new();
+    let login = house.gateway.login_by_cookie("alice");
+    let cookies = login.cookie_header();
+    let leave = || house.gateway.ask("POST /auth/logout", &[("Cookie", &cookies)], "");
+    let database = rusqlite::Connection::open(house.gateway.database()).unwrap();
+    database.execute_batch("ALTER TABLE sessions RENAME TO away").unwrap();
+    leave().expect(503);
+    database.execute_batch("ALTER TABLE away RENAME TO sessions").unwrap();
+    leave().expect(200);
+    block_on(house.gateway.auth().finish_logouts());
+    let audit = house.gateway.audit();
+    assert_eq!(audit.matches(r#""event":"auth.logout""#).count(), 1, "{audit}");
+    assert_eq!(audit.matches(r#""event":"auth.session.revoked""#).count(), 1, "{audit}");
+}
+
+#[test]
 fn row_52_a_logout_during_an_outage_is_not_claimed_and_is_finished_later() {
     let house = House::new();
     let login = house.gateway.login_by_cookie("alice");

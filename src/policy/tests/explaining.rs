@@ -34,6 +34,18 @@ fn an_explanation_tells_what_the_gateway_does() {
 }
 
 #[test]
+fn where_no_host_of_ours_is_asked_every_candidate_lost_by_its_host() {
+    let mut gets = route("/g", signed_in());
+    gets.methods = methods(&["GET"]);
+    let table = table(&[gets, route("/*", public())]);
+    let asked = request("GET", "other.example.com", "/g", &[]).unwrap();
+    let told = explain(&table, asked, anonymous(), false);
+    assert_eq!(told.verdict.code(), "misdirected");
+    let lost: Vec<_> = told.candidates.iter().map(|candidate| candidate.why_lost).collect();
+    assert_eq!(lost, [Some("the host is none of ours"); 2]);
+}
+
+#[test]
 fn refusals_and_endpoints_have_codes() {
     let mut gets = route("/g", signed_in());
     gets.methods = methods(&["GET"]);

@@ -9,7 +9,7 @@ use super::endings::end;
 use super::sessions::{millis, row};
 use crate::clock::Timestamp;
 use crate::identity::SessionId;
-use crate::session::{Row, Transport, Verdict, classify, is_giving};
+use crate::session::{Row, Transport, Verdict, classify, is_dating, is_giving};
 use crate::store::{Rotate, Rotation};
 
 /// Rotates, or says why not and does what that asks for.
@@ -30,6 +30,12 @@ pub(super) fn rotate(
     match verdict {
         Verdict::End(reason) if ask.may_end => {
             end(database, session, reason, now)?;
+        }
+        Verdict::Coalesced
+            if found.as_ref().is_some_and(|row| is_dating(verdict, row, ask.windows, now)) =>
+        {
+            date_anew(database, session, now)?;
+            settle(database, session, ask.presented.transport)?;
         }
         Verdict::Coalesced if found.as_ref().is_some_and(news) => {
             settle(database, session, ask.presented.transport)?;
@@ -123,6 +129,14 @@ fn settle(database: &Connection, session: SessionId, transport: Transport) -> ru
         .map(drop)
 }
 
+/// A clock that was ahead has written the row.
+fn date_anew(database: &Connection, session: SessionId, now: Timestamp) -> rusqlite::Result<()> {
+    database
+        .prepare_cached("UPDATE sessions SET rotated_at = ?2, given_at = NULL WHERE sid = ?1")?
+        .execute((session, now))
+        .map(drop)
+}
+
 /// A successor that is given again is as new to its client as one just made.
 fn note_given(database: &Connection, session: SessionId, now: Timestamp) -> rusqlite::Result<()> {
     database
@@ -140,6 +154,6 @@ pub(super) const SWAP: &str =
     WHERE sid = :sid AND gen = :gen AND cur_hash = :hash
         AND (transport = 0 OR transport = :transport) AND revoked_at IS NULL
         AND idle_expires_at > :now AND abs_expires_at > :now
-        AND abs(:now - rotated_at) >= :window AND abs(:now - coalesce(given_at, 0)) >= :window
+        AND (:window = 0 OR :now - max(rotated_at, coalesce(given_at, 0)) >= :window)
         AND EXISTS (SELECT 1 FROM users u WHERE u.id = user_id AND u.disabled_at IS NULL
             AND u.deleted_at IS NULL AND u.pw_epoch = sessions.pw_epoch)";

@@ -3,18 +3,20 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use rusqlite::StatementStatus;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
 use super::*;
 use crate::clock::Timestamp;
-use crate::session::{EndReason, Transport, Verdict};
+use crate::session::{EndReason, Transport, Verdict, Windows, classify};
 use crate::store::operation::{Reply, Write};
 use crate::store::tests::{
     CHECKS, HOUR, START, named, new_session, on_file, rotate, sid, username, wait_for, with_session,
 };
-use crate::store::{Added, Begun, NewSession, NewUser, Rotation, Unavailable};
+use crate::store::{Added, Begun, NewSession, NewUser, Rotate, Rotation, Unavailable};
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 
@@ -449,6 +451,35 @@ async fn what_a_column_cannot_hold_is_a_failure_and_never_an_absence() {
     assert!(bench.store.users().await.is_err());
 }
 
+/// At every age that one of them could tell from another.
+#[test]
+fn the_statement_of_a_rotation_refuses_what_the_rules_refuse() {
+    let (mut database, clock) = by_hand();
+    let (add, _added) = adding(named(new_session(1).user, "alice"));
+    let (begin, _begun) = asked(|reply| Write::Begin(Box::new(new_session(1)), reply));
+    perform::group(&mut database, vec![add, begin], (clock.now(), &Revocations::default()));
+    let ages = [-90_000, -30_001, -30_000, -29_999, -1, 0, 1, 29_999, 30_000, 30_001, 90_000];
+    let moments = ages.map(|age| Timestamp::from_millis(NOW.as_millis() - age));
+    let givings = || moments.into_iter().map(Some).chain([None]);
+    let date = "UPDATE sessions SET rotated_at = ?1, given_at = ?2, transport = ?3";
+    for (rotated, given) in
+        moments.into_iter().flat_map(|rotated| givings().map(move |it| (rotated, it)))
+    {
+        for transport in [Transport::Cookie, Transport::Body] {
+            for cookie in [Duration::ZERO, Duration::from_secs(30)] {
+                let trial = database.unchecked_transaction().unwrap();
+                trial.execute(date, (rotated, given, transport)).unwrap();
+                let row = sessions::row(&trial, sid(1)).unwrap();
+                let windows = Windows { cookie, keyed: Duration::ZERO };
+                let ask = Rotate { windows, ..rotate(sid(1), 0, transport) };
+                let ruled = classify(row.as_ref(), &ask.presented, windows, NOW);
+                let done = rotation::rotate(&trial, &ask, NOW).unwrap().verdict;
+                assert_eq!(done, ruled, "{rotated:?} {given:?} {transport:?} {cookie:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_rotation_writes_the_row_and_no_other_index() {
     let (database, _) = by_hand();
@@ -467,16 +498,35 @@ fn the_sessions_of_a_user_are_found_by_their_index() {
     assert!(plan.contains("sessions_user"), "{plan}");
 }
 
+/// Asked of each bootstrap user at each start.
+#[test]
+fn that_somebody_has_a_name_is_found_by_its_index() {
+    let (database, _) = by_hand();
+    let insert = "INSERT INTO users (id, username, username_key, roles, created_at)
+        VALUES (randomblob(16), ?1, ?1, '[]', 0)";
+    for n in 0..10 {
+        database.execute(insert, [format!("user{n}")]).unwrap();
+    }
+    let mut was = database.prepare(users::WAS).unwrap();
+    let scans = StatementStatus::FullscanStep;
+    assert!(was.exists(["user9"]).unwrap());
+    assert_eq!(was.reset_status(scans), 0);
+    assert!(!was.exists(["nobody"]).unwrap());
+    assert_ne!(was.reset_status(scans), 0, "it may have been freed");
+}
+
 #[tokio::test]
-async fn a_clock_that_went_back_rotates_and_ends_nothing() {
+async fn a_clock_that_went_back_ends_nothing_and_rotates_a_window_later() {
     let bench = on_file();
     bench.clock.advance(HOUR);
     let (session, _) = with_session(&bench.store, Transport::Cookie).await;
     let place = bench.folder.as_ref().unwrap().path().join("portcullis.db");
     let behind = Clock::manual(START);
     let store = Store::open(Place::File(&place), &CHECKS, &behind).unwrap();
-    let rotation = store.rotate(rotate(session, 0, Transport::Cookie)).await.unwrap();
-    assert_eq!(rotation.verdict, Verdict::Rotate);
+    let ask = async || store.rotate(rotate(session, 0, Transport::Cookie)).await.unwrap().verdict;
+    assert_eq!(ask().await, Verdict::Coalesced);
+    behind.advance(Duration::from_secs(30));
+    assert_eq!(ask().await, Verdict::Rotate);
 }
 
 /// What is written then is gone with the next start.

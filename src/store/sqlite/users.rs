@@ -48,8 +48,12 @@ pub(super) fn applicant(
 
 /// Whether anybody ever had the name. A freed one stays in the row, and is lost to its key alone.
 pub(super) fn was(database: &Connection, name: &Username) -> rusqlite::Result<bool> {
-    database.prepare_cached("SELECT 1 FROM users WHERE username = ?1")?.exists([name])
+    database.prepare_cached(WAS)?.exists([name])
 }
+
+/// Only a name that is free, or was freed, asks every row.
+pub(super) const WAS: &str = "SELECT 1 FROM users WHERE username_key = ?1
+    UNION ALL SELECT 1 FROM users WHERE username = ?1 LIMIT 1";
 
 /// Those of the names that nobody can have any more.
 pub(super) fn taken(

@@ -9,7 +9,7 @@ use std::time::Duration;
 use portcullis::clock::Timestamp;
 use portcullis::identity::{Identity, SessionId, UserId, Username};
 use portcullis::session::{
-    EndReason, Presented, Row, Transport, Verdict, Windows, classify, is_giving,
+    EndReason, Presented, Row, Transport, Verdict, Windows, classify, is_dating, is_giving,
 };
 
 use super::Millis;
@@ -168,7 +168,12 @@ impl Model {
                 (row.network, row.agent_hash) = (presented.network.clone(), presented.agent_hash);
                 (row.last_seen, row.idle_end) = (now, now.plus(session.idle).min(row.absolute_end));
             }
-            Verdict::Coalesced => row.confirmed = true,
+            Verdict::Coalesced => {
+                row.confirmed = true;
+                if is_dating(verdict, row, WINDOWS, now) {
+                    (row.rotated, row.given) = (now, None);
+                }
+            }
             Verdict::Replayed { .. } if is_giving(verdict, row, WINDOWS, now) => {
                 row.given = Some(now);
             }
