@@ -24,6 +24,11 @@ enum Stage {
 }
 
 impl Unfinished {
+    /// How many.
+    pub fn count(&self) -> usize {
+        self.lock().len()
+    }
+
     fn add(&self, session: SessionId) {
         let mut sessions = self.lock();
         if sessions.len() < MOST_UNFINISHED {
