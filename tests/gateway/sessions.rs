@@ -450,6 +450,22 @@ fn row_25_a_logout_ends_the_sessions_of_cookies_whatever_the_body() {
 }
 
 #[test]
+fn row_25_a_logout_ends_the_session_of_each_of_two_cookies_of_one_name() {
+    let gateway = Gateway::start("");
+    for name in ["pc_at", "pc_rt"] {
+        let both = [(); 2].map(|()| gateway.login_by_cookie("alice").cookie_header());
+        let one = |all: &String| {
+            all.split("; ").find(|cookie| cookie.contains(name)).expect(name).to_owned()
+        };
+        let doubled = both.each_ref().map(one).join("; ");
+        gateway.ask("POST /auth/logout", &[("Cookie", &doubled)], "").expect(200);
+        for cookies in &both {
+            gateway.refresh_by_cookie(cookies).expect(401);
+        }
+    }
+}
+
+#[test]
 fn row_26_no_token_outlives_a_logout_that_races_a_refresh() {
     let gateway = Gateway::start(LOOSE);
     for _ in 0..100 {

@@ -1,5 +1,7 @@
 //! `POST /auth/logout` and `POST /auth/logout-all`.
 
+use std::rc::Rc;
+
 use http::Response;
 use serde::{Deserialize, Serialize};
 
@@ -32,8 +34,9 @@ impl Gateway {
         if let Some(token) = in_body {
             self.check_cookie_beside(token, request.refresh_cookie())?;
         }
-        let cookies = [request.refresh_cookie().value(), request.access_cookie().value()];
-        let tokens = [in_body, request.bearer()].into_iter().chain(cookies).flatten();
+        let snapshot = Rc::clone(&visit.snapshot);
+        let cookies = snapshot.jar().names().all_tokens(request.headers());
+        let tokens = [in_body, request.bearer()].into_iter().flatten().chain(cookies);
         match (self.auth.logout(tokens, client(visit, request)).await, body) {
             (Ok(()), Ok(_)) => Ok(signed_out(visit, request, json(&Done { ok: true }))),
             (Ok(()), Err(cut)) => Err(refused_and_signed_out(visit, request.origin(), cut)),
