@@ -123,8 +123,8 @@ impl Auth {
     }
 
     /// The session that a token of ours names, a refresh or an access token: a good tag or a good
-    /// signature is enough, since whoever holds an old token may still say that the session shall end. None for one whose
-    /// key is gone: nobody can tell any more that it is ours.
+    /// signature is enough, since whoever holds an old token may still say that the session shall
+    /// end. None for one whose key is gone: nobody can tell any more that it is ours.
     pub fn session_of(&self, token: &str) -> Option<SessionId> {
         if let Ok(refresh) = self.parts.masters.read(token) {
             return Some(refresh.session);
