@@ -61,7 +61,7 @@ pub(super) fn spawn(
             () = office.beat() => {}
             () = office.health.watch() => {}
         }
-        office.auth().parts().detached.ended().await;
+        office.finish().await;
     };
     Ok(Builder::new().name("office".to_owned()).spawn(move || runtime.block_on(work))?)
 }
@@ -82,6 +82,21 @@ impl Office {
     /// The use cases in force.
     pub(super) fn auth(&self) -> Auth {
         self.reloader.auth()
+    }
+
+    /// What is owed at a stop: endings under way, and logouts that the store did not take before.
+    async fn finish(&self) {
+        let auth = self.auth();
+        auth.parts().detached.ended().await;
+        auth.finish_logouts().await;
+        auth.parts().detached.ended().await;
+        let lost = auth.parts().unfinished.count();
+        if lost > 0 {
+            tracing::error!(
+                "logouts lost: {lost}; the store did not take them before the stop, and their \
+                 sessions live on: `portcullis session revoke` ends them"
+            );
+        }
     }
 
     /// Tells the service manager that all is well, for as long as every worker turns.

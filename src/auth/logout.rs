@@ -1,4 +1,4 @@
-//! Logout: by every token of ours that came along, however old.
+//! Logout: by every token of ours that came along, however old, whose key is still known.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,6 +24,11 @@ enum Stage {
 }
 
 impl Unfinished {
+    /// How many.
+    pub fn count(&self) -> usize {
+        self.lock().len()
+    }
+
     fn add(&self, session: SessionId) {
         let mut sessions = self.lock();
         if sessions.len() < MOST_UNFINISHED {
@@ -122,7 +127,8 @@ impl Auth {
     }
 
     /// The session that a token of ours names, a refresh or an access token: a good tag or a good
-    /// signature is enough, since whoever holds an old token may still say that the session shall end.
+    /// signature is enough, since whoever holds an old token may still say that the session shall
+    /// end. None for one whose key is gone: nobody can tell any more that it is ours.
     pub fn session_of(&self, token: &str) -> Option<SessionId> {
         if let Ok(refresh) = self.parts.masters.read(token) {
             return Some(refresh.session);

@@ -73,6 +73,8 @@ enum What {
         identity: Identity,
         version: u32,
         auth_time: Timestamp,
+        /// The nearer end of the session, as it was read.
+        ends: Timestamp,
     },
     Anonymous(Why),
     NotOurs,
@@ -91,9 +93,10 @@ impl Auth {
         };
         let attempt = attempt(token.to_owned(), client.clone());
         let what = match parts.found(&read, &attempt).await {
-            // From before a change of roles: the row knows better by now.
-            Found { what: What::Known { version, .. }, .. }
-                if parts.revocations.standing(read.session, version) == Standing::Stale =>
+            // From before a change of roles or a jump of the clock: the row knows better by now.
+            Found { what: What::Known { version, ends, .. }, .. }
+                if parts.revocations.standing(read.session, version) == Standing::Stale
+                    || ends <= parts.clock.now() =>
             {
                 parts.peeks.forget(&key(&read, &attempt));
                 parts.found(&read, &attempt).await.what
@@ -101,7 +104,7 @@ impl Auth {
             found => found.what,
         };
         Ok(match what {
-            What::Known { identity, version, auth_time } => {
+            What::Known { identity, version, auth_time, .. } => {
                 match parts.revocations.standing(read.session, version) {
                     Standing::Ended => Peek::Anonymous(Why::Revoked),
                     Standing::Good | Standing::Stale => {
@@ -264,7 +267,12 @@ fn key(token: &RefreshToken, attempt: &RefreshAttempt) -> Key {
 }
 
 fn known(row: &Row) -> What {
-    What::Known { identity: row.identity.clone(), version: row.version, auth_time: row.auth_time }
+    What::Known {
+        identity: row.identity.clone(),
+        version: row.version,
+        auth_time: row.auth_time,
+        ends: row.idle_end.min(row.absolute_end),
+    }
 }
 
 fn key_missing() -> Unavailable {

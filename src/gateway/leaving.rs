@@ -17,8 +17,9 @@ use crate::upstream::{Keeper, keep_from_others};
 
 impl Gateway {
     /// Sends a logout on to its application, and ends the caller's session whatever comes of that,
-    /// with that of the refresh cookie, which is deleted and may be of another one: first, so that somebody who does not wait for the answer is signed out too. Where the store
-    /// does not take it, no answer of the application says that it did.
+    /// with that of the refresh cookie, which is deleted and may be of another one: first, so that
+    /// somebody who does not wait for the answer is signed out too. Where the store does not take it,
+    /// no answer of the application says that it did.
     pub(super) async fn forward_logout(
         &self,
         (visit, session): (&mut Visit, SessionId),
@@ -69,7 +70,11 @@ pub(super) fn unfinished(visit: &Visit, own: Option<&Origin>) -> Refused {
 }
 
 /// A refusal by which the browser is signed out all the same.
-fn refused_and_signed_out(visit: &Visit, own: Option<&Origin>, refused: Refused) -> Refused {
+pub(super) fn refused_and_signed_out(
+    visit: &Visit,
+    own: Option<&Origin>,
+    refused: Refused,
+) -> Refused {
     let mut headers = HeaderMap::new();
     sign_out(visit, own, &mut headers);
     let line = |refused: Refused, (name, value): (&HeaderName, &HeaderValue)| {

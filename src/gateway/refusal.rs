@@ -122,8 +122,8 @@ refusals! {
     Busy = "busy", SERVICE_UNAVAILABLE, "Busy", "Too many logins are waiting. Try again in a moment.", UNAVAILABLE;
     /// 503: the store does not answer.
     StoreUnavailable = "store_unavailable", SERVICE_UNAVAILABLE, "Temporarily unavailable", "Sessions cannot be looked up right now. You are not signed out. Try again in a moment.", UNAVAILABLE;
-    /// 503: the store does not take a logout, which ends here and will end there.
-    LogoutUnfinished = "logout_unfinished", SERVICE_UNAVAILABLE, "Signed out here", "The session ends everywhere once the store is back. Its cookies and tokens work no more here.", UNAVAILABLE;
+    /// 503: the store does not take a logout, which counts here until it does, or the gateway ends.
+    LogoutUnfinished = "logout_unfinished", SERVICE_UNAVAILABLE, "Signed out here", "The session ends everywhere once the store is back, unless the gateway ends before. Until then its tokens are refused here.", UNAVAILABLE;
     /// 503: every connection to the application is in use.
     UpstreamBusy = "upstream_busy", SERVICE_UNAVAILABLE, "Temporarily unavailable", "The application is busy. Try again in a moment.", None;
     /// 503: no server of the application is healthy.

@@ -104,6 +104,17 @@ impl CookieNames {
         if style == Style::Rfc2109 { CookieValue::Absent } else { found }
     }
 
+    /// Every value under the name of a token, doubled or not: where nothing is decided by them, as at
+    /// a logout, which whoever holds a token may ask for.
+    pub fn all_tokens<'h>(&'h self, headers: &'h HeaderMap) -> impl Iterator<Item = &'h str> {
+        let names = [&self.refresh, &self.access];
+        headers
+            .get_all(COOKIE)
+            .iter()
+            .flat_map(pairs)
+            .flat_map(move |pair| names.into_iter().filter_map(|name| exact_value(pair, name)))
+    }
+
     /// Reads the gateway's cookies, from one line or several.
     pub(super) fn read(&self, headers: &HeaderMap) -> Presented {
         let mut presented = Presented::default();

@@ -263,6 +263,16 @@ fn row_50_a_session_that_is_over_is_401_for_programs_without_deletions() {
 }
 
 #[test]
+fn a_refresh_cookie_makes_nobody_known_beyond_a_jump_over_its_sessions_end() {
+    let house = House::new();
+    let refresh = refresh_only(&house.gateway.login_by_cookie("alice"));
+    house.get(&refresh).expect(200);
+    house.gateway.clock.jump(31 * 24 * 60 * 60 * 1000);
+    let refused = house.get(&refresh).expect(401);
+    assert_eq!(refused.member("code"), "token_expired");
+}
+
+#[test]
 fn row_51_a_form_sent_after_the_end_arrives_whole_and_once() {
     let house = House::new();
     let login = house.gateway.login_by_cookie("alice");

@@ -420,6 +420,52 @@ fn row_25_a_logout_ends_the_session_of_each_token_that_came_along() {
 }
 
 #[test]
+fn row_25_a_logout_ends_the_sessions_of_cookies_whatever_the_body() {
+    let gateway = Gateway::start("");
+    let twice = r#"{"refresh_token":"a","refresh_token":"b"}"#;
+    let nonsense = [
+        ("text/plain;charset=UTF-8", "x"),
+        ("", "x"),
+        ("multipart/form-data; boundary=b", "--b--"),
+        ("application/json", "{x"),
+        ("application/json", "[1]"),
+        ("application/json", r#"{"refresh_token":5}"#),
+        ("application/json", twice),
+        ("application/x-www-form-urlencoded", "refresh_token=a&refresh_token=b"),
+    ];
+    let long = "x".repeat(9_000);
+    let nonsense = nonsense.map(|(kind, body)| (kind, body, 200));
+    for (kind, body, status) in nonsense.into_iter().chain([("text/plain", &*long, 413)]) {
+        let cookies = gateway.login_by_cookie("alice").cookie_header();
+        let script = gateway.login("alice");
+        let bearer = format!("Bearer {}", script.access);
+        let headers = [("Cookie", &*cookies), ("Authorization", &bearer), ("Content-Type", kind)];
+        let headers = if kind.is_empty() { &headers[..2] } else { &headers[..] };
+        let answer = gateway.ask("POST /auth/logout", headers, body).expect(status);
+        let deletions = answer.all("set-cookie").filter(|line| line.contains("Max-Age=0"));
+        assert_eq!(deletions.count(), 3, "{kind} {body}: {answer:?}");
+        gateway.refresh_by_cookie(&cookies).expect(401);
+        gateway.refresh(&script.refresh).expect(401);
+    }
+}
+
+#[test]
+fn row_25_a_logout_ends_the_session_of_each_of_two_cookies_of_one_name() {
+    let gateway = Gateway::start("");
+    for name in ["pc_at", "pc_rt"] {
+        let both = [(); 2].map(|()| gateway.login_by_cookie("alice").cookie_header());
+        let one = |all: &String| {
+            all.split("; ").find(|cookie| cookie.contains(name)).expect(name).to_owned()
+        };
+        let doubled = both.each_ref().map(one).join("; ");
+        gateway.ask("POST /auth/logout", &[("Cookie", &doubled)], "").expect(200);
+        for cookies in &both {
+            gateway.refresh_by_cookie(cookies).expect(401);
+        }
+    }
+}
+
+#[test]
 fn row_26_no_token_outlives_a_logout_that_races_a_refresh() {
     let gateway = Gateway::start(LOOSE);
     for _ in 0..100 {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 use rustix::process::Signal;
 
+use crate::sessions::row;
 use crate::support::{Gateway, House, Then, Upstream, eventually, routes};
 
 /// An upstream that answers `/slow` when it is told to; the receiver hears of each such request.
@@ -116,6 +117,37 @@ fn a_stop_tells_of_an_ending_that_nobody_waits_for_any_more() {
     });
     let told = std::fs::read_to_string(log).unwrap();
     assert!(told.contains("\"auth.logout\""), "{told}");
+}
+
+#[test]
+fn a_stop_finishes_the_logouts_that_the_store_did_not_take() {
+    let mut gateway = Gateway::start("");
+    let login = gateway.login_by_cookie("alice");
+    let cookies = login.cookie_header();
+    let store = Connection::open(gateway.database()).unwrap();
+    store.execute_batch("ALTER TABLE sessions RENAME TO away").unwrap();
+    let answer = gateway.ask("POST /auth/logout", &[("Cookie", &cookies)], "").expect(503);
+    assert_eq!(answer.member("code"), "logout_unfinished");
+    store.execute_batch("ALTER TABLE away RENAME TO sessions").unwrap();
+    gateway.stop();
+    let reason = row(&gateway, &login.member("session_id"), "revoke_reason");
+    assert_eq!(reason.as_deref(), Some("logout"));
+}
+
+#[test]
+fn a_stop_without_the_store_says_how_many_logouts_are_lost() {
+    let house = House::new("");
+    let mut gateway = house.start();
+    let logins = [(); 2].map(|()| house.login_by_cookie("alice").cookie_header());
+    let store = Connection::open(house.path("data/portcullis.db")).unwrap();
+    store.execute_batch("ALTER TABLE sessions RENAME TO away").unwrap();
+    for cookies in &logins {
+        house.ask("POST /auth/logout", &[("Cookie", cookies)], "").expect(503);
+    }
+    gateway.signal(Signal::TERM);
+    assert_eq!(gateway.end().code(), Some(0), "{}", gateway.said());
+    let said = gateway.said();
+    assert!(said.contains("logouts lost: 2; "), "{said}");
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! `POST /auth/logout` and `POST /auth/logout-all`.
 
+use std::rc::Rc;
+
 use http::Response;
 use serde::{Deserialize, Serialize};
 
 use super::super::Gateway;
 use super::super::body::Content;
-use super::super::leaving::{sign_out, unfinished};
+use super::super::leaving::{refused_and_signed_out, sign_out, unfinished};
 use super::super::pages::see_other;
 use super::super::refusal::{Refusal, Refused};
 use super::super::serve::{Arriving, Visit};
@@ -17,23 +19,28 @@ use crate::request::NormalRequest;
 
 impl Gateway {
     /// Ends the session of every token of ours that came along, and deletes the cookies: those that
-    /// nothing else holds are lost with them. An unknown token is success too (RFC 7009 section 2.2).
+    /// nothing else holds are lost with them. An unknown token is success too (RFC 7009 section 2.2),
+    /// and a body that says nothing keeps nobody signed in whose cookies or Bearer do.
     pub(super) async fn logout(
         &self,
         visit: &mut Visit,
         request: &NormalRequest,
         upload: Arriving,
     ) -> Answer {
-        let (form, _) = form::read::<TokenForm>(request, upload).await?;
-        let in_body = form.refresh_token.as_deref();
+        let body = form::arrived(upload).await;
+        let form = body.as_ref().ok().and_then(|body| form::parse::<TokenForm>(request, body).ok());
+        let in_body = form.and_then(|(form, _)| form.refresh_token);
+        let in_body = in_body.as_deref();
         if let Some(token) = in_body {
             self.check_cookie_beside(token, request.refresh_cookie())?;
         }
-        let cookies = [request.refresh_cookie().value(), request.access_cookie().value()];
-        let tokens = [in_body, request.bearer()].into_iter().chain(cookies).flatten();
-        match self.auth.logout(tokens, client(visit, request)).await {
-            Ok(()) => Ok(signed_out(visit, request, json(&Done { ok: true }))),
-            Err(_unavailable) => Err(unfinished(visit, request.origin())),
+        let snapshot = Rc::clone(&visit.snapshot);
+        let cookies = snapshot.jar().names().all_tokens(request.headers());
+        let tokens = [in_body, request.bearer()].into_iter().flatten().chain(cookies);
+        match (self.auth.logout(tokens, client(visit, request)).await, body) {
+            (Ok(()), Ok(_)) => Ok(signed_out(visit, request, json(&Done { ok: true }))),
+            (Ok(()), Err(cut)) => Err(refused_and_signed_out(visit, request.origin(), cut)),
+            (Err(_unavailable), _) => Err(unfinished(visit, request.origin())),
         }
     }
 
