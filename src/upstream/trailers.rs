@@ -8,7 +8,8 @@ use std::sync::Arc;
 use http::header::{HeaderMap, HeaderName};
 
 use super::HeaderRules;
-use super::headers::is_hop_by_hop;
+use super::clean::is_shared_cache_header;
+use super::headers::{is_edited, is_hop_by_hop};
 use crate::policy::{Route, is_method_override};
 use crate::request::fold;
 
@@ -35,9 +36,14 @@ impl TrailerRules {
         });
     }
 
-    /// Filters the trailers of an answer: no name of ours.
+    /// Filters the trailers of an answer: no name of ours, and none that the route writes or removes.
     pub(super) fn strip_answer(&self, trailers: &mut HeaderMap) {
-        strip(trailers, |_, folded| self.headers.is_reserved(folded) || is_no_trailer(folded));
+        let edits = &self.route.answer;
+        strip(trailers, |_, folded| {
+            self.headers.is_reserved(folded)
+                || is_edited(folded, &edits.set, &edits.remove)
+                || is_no_trailer(folded)
+        });
     }
 }
 
@@ -53,6 +59,7 @@ fn strip(trailers: &mut HeaderMap, drops: impl Fn(&HeaderName, &str) -> bool) {
 /// is judged in the headers (RFC 9110 section 6.5.1). Not so gRPC's status, digests and timings.
 fn is_no_trailer(folded: &str) -> bool {
     is_hop_by_hop(folded)
+        || is_shared_cache_header(folded)
         || NEVER.contains(&folded)
         || NEVER_BEGINNINGS.iter().any(|beginning| folded.starts_with(beginning))
 }
@@ -63,6 +70,7 @@ const NEVER: &[&str] = &[
     "cache-control",
     "clear-site-data",
     "content-encoding",
+    "content-location",
     "content-range",
     "content-type",
     "cookie",
@@ -74,13 +82,16 @@ const NEVER: &[&str] = &[
     "location",
     "origin",
     "range",
+    "service-worker-allowed",
     "set-cookie",
     "strict-transport-security",
     "vary",
     "www-authenticate",
+    "x-frame-options",
 ];
 
-const NEVER_BEGINNINGS: &[&str] = &["if-", "sec-"];
+const NEVER_BEGINNINGS: &[&str] =
+    &["access-control-", "content-security-policy", "if-", "sec-", "x-accel-"];
 
 #[cfg(test)]
 mod tests;

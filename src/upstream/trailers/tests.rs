@@ -72,3 +72,40 @@ fn trailers_of_requests_are_filtered_as_headers_are() {
     edited.allow.underscore_headers = true;
     assert_eq!(asked(edited, &[("a_b", "1"), ("X_Set", "e")]), ["a_b: 1"]);
 }
+
+#[test]
+fn trailers_of_answers_say_nothing_that_caches_and_browsers_obey() {
+    let mut edited = route("/*");
+    edited.answer.set = vec![(HeaderName::from_static("x-set"), HeaderValue::from_static("v"))];
+    edited.answer.remove = vec![HeaderName::from_static("server")];
+    let kept = [
+        ("content-digest", "sha-256=:AA==:"),
+        ("grpc-message", "m"),
+        ("grpc-status", "0"),
+        ("server-timing", "db;dur=5"),
+        ("x-sum", "1"),
+    ];
+    let dropped = [
+        ("X-Set", "evil"),
+        ("X_Set", "evil"),
+        ("Server", "x"),
+        ("Access-Control-Allow-Origin", "*"),
+        ("Access-Control-Allow-Credentials", "true"),
+        ("Service-Worker-Allowed", "/"),
+        ("Surrogate-Control", "max-age=60"),
+        ("CDN-Cache-Control", "max-age=60"),
+        ("Cloudflare-CDN-Cache-Control", "max-age=60"),
+        ("Content-Location", "/b"),
+        ("X-Accel-Redirect", "/secret"),
+        ("X-Accel-Expires", "60"),
+        ("Content-Security-Policy", "default-src *"),
+        ("Content-Security-Policy-Report-Only", "default-src *"),
+        ("X-Frame-Options", "SAMEORIGIN"),
+    ];
+    for (name, value) in dropped {
+        let mut sent = kept.to_vec();
+        sent.push((name, value));
+        let left = answered(edited.clone(), &sent);
+        assert_eq!(left, kept.map(|(name, value)| format!("{name}: {value}")), "{name}");
+    }
+}
