@@ -515,7 +515,7 @@ impl Service for Relay {
         let (mut head, body) = request.into_parts();
         head.headers.remove(header::CONTENT_LENGTH);
         let limits = UploadLimits { max_bytes: None, min_rate: 0, grace: Duration::ZERO };
-        let trailers = TrailerRules::new(&rules, &route.into());
+        let trailers = TrailerRules::new(&rules, route.into());
         let outbound = Outbound::of(head, UpstreamId(0), trailers);
         let mut answer = self.0.send(outbound, Upload::new(body, limits)).await.unwrap();
         clean_answer(answer.headers_mut(), Keeper::AsSent);

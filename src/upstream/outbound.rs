@@ -102,7 +102,7 @@ impl Outbound {
         head.headers = headers;
         let session = caller.identity().map(|identity| identity.session);
         let terms = Terms { client: Some(request.client()), session, timeouts: route.timeouts };
-        let rules = TrailerRules::new(facts.rules, &route);
+        let rules = TrailerRules::new(facts.rules, route);
         Ok((Self { head, upstream, rules, terms, upgrade: None }, request, caller))
     }
 

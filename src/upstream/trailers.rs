@@ -22,8 +22,8 @@ pub struct TrailerRules {
 
 impl TrailerRules {
     /// Those of a route.
-    pub fn new(headers: &HeaderRules, route: &Arc<Route>) -> Self {
-        Self { headers: headers.clone(), route: Arc::clone(route) }
+    pub fn new(headers: &HeaderRules, route: Arc<Route>) -> Self {
+        Self { headers: headers.clone(), route }
     }
 
     /// Filters the trailers of a request by the rules of its headers. None stands for another method,

@@ -5,7 +5,7 @@ use crate::upstream::tests::{cookie_names, lines, map, route};
 
 fn rules(route: Route) -> TrailerRules {
     let headers = HeaderRules::new([&route].into_iter(), &[], &cookie_names());
-    TrailerRules::new(&headers, &Arc::new(route))
+    TrailerRules::new(&headers, Arc::new(route))
 }
 
 fn asked(route: Route, sent: &[(&'static str, &'static str)]) -> Vec<String> {
