@@ -183,18 +183,27 @@ fn accepts_trailers(headers: &HeaderMap) -> bool {
 /// headers are here for their look-alikes: the true ones are made anew for each request.
 const RESERVED: &[&str] = &[
     "cf-connecting-ip",
+    "client-ip",
     "content-length",
     "fastly-client-ip",
     "forwarded",
+    "front-end-https",
     "proxy",
+    "proxy-client-ip",
     "transfer-encoding",
     "true-client-ip",
+    "wl-proxy-client-ip",
     "x-client-ip",
     "x-cluster-client-ip",
+    "x-original-host",
+    "x-original-method",
+    "x-original-uri",
     "x-original-url",
     "x-real-ip",
     "x-request-id",
     "x-rewrite-url",
+    "x-scheme",
+    "x-url-scheme",
 ];
 
 #[cfg(test)]
