@@ -81,10 +81,13 @@ pub(super) fn reserved_for_answers(name: &HeaderName) -> Option<&'static str> {
 }
 
 fn tells_address(folded: &str) -> bool {
-    const NAMES: [&str; 5] = [
+    const NAMES: [&str; 8] = [
         "cf-connecting-ip",
+        "client-ip",
         "fastly-client-ip",
+        "proxy-client-ip",
         "true-client-ip",
+        "wl-proxy-client-ip",
         "x-client-ip",
         "x-cluster-client-ip",
     ];

@@ -17,7 +17,7 @@ use super::upgrade::{self, Way};
 use super::{Gateway, Snapshot};
 use crate::auth::{DecidedBy, Renewal};
 use crate::identity::{Caller, Why};
-use crate::policy::{self, BearerPolicy, Matched, Permitted, Target};
+use crate::policy::{self, BearerPolicy, Matched, Permitted, Target, Unmatched};
 use crate::request::{FirstBytes, Malformed, NormalRequest, Peer, Upload, UploadState};
 use crate::revocation::{Cut, Place};
 use crate::telemetry::{Decision, Exchange};
@@ -137,7 +137,14 @@ impl Gateway {
         visit.audience = Audience::of(&request);
         visit.asked = Asked::of(&request);
         let is_by_connect = request.is_by_connect();
-        let matched = visit.snapshot.table().find(request).map_err(|(_, why)| why)?;
+        let matched = visit.snapshot.table().find(request).map_err(|(request, why)| {
+            // Not where the name of the handshake is another: browsers share connections.
+            let host = request.host();
+            if why == Unmatched::Misdirected && visit.snapshot.reader().served.own(host).is_none() {
+                self.telemetry.asked_for_another_host(peer.address, host);
+            }
+            why
+        })?;
         visit.exchange.route(matched.route());
         if let Some(answer) = cors::preflight(&matched) {
             visit.exchange.decision(Decision::Own, "preflight");

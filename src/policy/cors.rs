@@ -78,7 +78,7 @@ impl CorsPolicy {
 
 /// The one origin that a request says it comes from.
 pub fn origin_of(headers: &HeaderMap) -> Option<Origin> {
-    Origin::read(only(headers, &ORIGIN)?)
+    Origin::sent(only(headers, &ORIGIN)?, false)
 }
 
 /// The method that a true preflight asks for: OPTIONS with an Origin and a method, and no body. One

@@ -76,7 +76,8 @@ fn refuse(why: &'static str) -> Result<(), CrossOrigin> {
 }
 
 fn is_own(origin: &HeaderValue, request: &NormalRequest) -> bool {
-    let origin = origin.to_str().ok().and_then(Origin::read);
+    let rooted = request.host().rooted;
+    let origin = origin.to_str().ok().and_then(|text| Origin::sent(text, rooted));
     origin.is_some() && origin.as_ref() == request.origin()
 }
 

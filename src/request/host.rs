@@ -68,6 +68,8 @@ pub struct Host {
     pub name: HostName,
     /// The port, where one was written.
     pub port: Option<u16>,
+    /// Whether a final dot was.
+    pub rooted: bool,
 }
 
 impl Host {
@@ -76,10 +78,14 @@ impl Host {
         let after_literal = text.rfind(']').unwrap_or(0);
         let colon = text.rfind(':').filter(|at| *at >= after_literal);
         let Some((name, port)) = colon.and_then(|at| text.split_at_checked(at)) else {
-            return Ok(Self { name: HostName::new(text)?, port: None });
+            return Self::of_name(text, None);
         };
         let port = port.strip_prefix(':').and_then(read_port).ok_or(BadHost::Invalid)?;
-        Ok(Self { name: HostName::new(name)?, port: Some(port) })
+        Self::of_name(name, Some(port))
+    }
+
+    fn of_name(name: &str, port: Option<u16>) -> Result<Self, BadHost> {
+        Ok(Self { name: HostName::new(name)?, port, rooted: name.ends_with('.') })
     }
 
     /// The one host that a request names: its `Host`, which the authority of an absolute-form

@@ -48,12 +48,25 @@ impl Origin {
 
     /// Reads `https://host[:port]`, without path (a final `/` is allowed), query, user.
     pub fn read(text: &str) -> Option<Self> {
+        Self::parse(text.strip_suffix('/').unwrap_or(text)).map(|(origin, _rooted)| origin)
+    }
+
+    /// Reads the header `Origin`, which ends with the host or the port (RFC 6454 section 6.2). To
+    /// browsers a final dot makes another host; None, unless the host asked for is written so too.
+    pub fn sent(text: &str, own_is_rooted: bool) -> Option<Self> {
+        let (origin, rooted) = Self::parse(text)?;
+        (own_is_rooted || !rooted).then_some(origin)
+    }
+
+    /// With it, whether the host has a final dot.
+    fn parse(text: &str) -> Option<(Self, bool)> {
         let (scheme, rest) = text.split_once("://")?;
         let scheme = [Scheme::Http, Scheme::Https]
             .into_iter()
             .find(|known| scheme.eq_ignore_ascii_case(known.as_str()))?;
-        let host = Host::read(rest.strip_suffix('/').unwrap_or(rest)).ok()?;
-        Some(Self { scheme, host: host.name, port: host.port.unwrap_or(scheme.default_port()) })
+        let host = Host::read(rest).ok()?;
+        let port = host.port.unwrap_or(scheme.default_port());
+        Some((Self { scheme, host: host.name, port }, host.rooted))
     }
 
     /// The scheme.

@@ -22,7 +22,7 @@ use crate::policy::UpstreamId;
 use crate::request::{Upload, UploadLimits};
 use crate::revocation::Cut;
 use crate::upstream::{
-    self, AnswerBody, HeaderRules, Health, Keeper, Outbound, Pools, clean_answer,
+    self, AnswerBody, HeaderRules, Health, Keeper, Outbound, Pools, TrailerRules, clean_answer,
 };
 
 /// Answers by path.
@@ -515,7 +515,8 @@ impl Service for Relay {
         let (mut head, body) = request.into_parts();
         head.headers.remove(header::CONTENT_LENGTH);
         let limits = UploadLimits { max_bytes: None, min_rate: 0, grace: Duration::ZERO };
-        let outbound = Outbound::of(head, UpstreamId(0), rules.clone());
+        let trailers = TrailerRules::new(&rules, route.into());
+        let outbound = Outbound::of(head, UpstreamId(0), trailers);
         let mut answer = self.0.send(outbound, Upload::new(body, limits)).await.unwrap();
         clean_answer(answer.headers_mut(), Keeper::AsSent);
         answer

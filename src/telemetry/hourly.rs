@@ -1,6 +1,7 @@
 //! What the operator is told about once an hour, since it comes with request after request:
 //! forwarding headers from a peer that is not trusted, most often a proxy that nobody told us of;
-//! cookies of ours that come twice; applications that give no answer; a store that fails.
+//! hosts that are not served, most often since a proxy changes them; cookies of ours that come twice;
+//! applications that give no answer; a store that fails.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use super::line::escape;
 use super::{Core, Counter, RequestId, Worker, lock};
+use crate::request::Host;
 
 /// When the operator is told next, in seconds of uptime. All workers read it and one writes it,
 /// once an hour.
@@ -37,6 +39,19 @@ impl Worker {
                 "{peer} sends forwarding headers and is no trusted proxy, so they are dropped: if it \
                  is a proxy of yours, all clients behind it count as one, and share one rate limit; \
                  did you mean server.trusted_proxies = [\"{peer}\"]?"
+            );
+        }
+    }
+
+    /// Tells the operator of a request for a host that is not served, about once an hour, with the
+    /// remedy.
+    pub fn asked_for_another_host(&self, peer: IpAddr, host: &Host) {
+        let core = &self.0.core;
+        if core.misdirected_told.is_due(core.clock.uptime()) {
+            tracing::warn!(
+                "{peer} asks for {host}, which is not served (421): if it is a proxy of yours, let it \
+                 keep Host as the client wrote it; if users are to come by that name, add it to a \
+                 route's hosts or to server.public_origins"
             );
         }
     }

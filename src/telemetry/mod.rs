@@ -65,6 +65,7 @@ struct Core {
     audit: Queue,
     writer: Writer,
     stranger_told: Hourly,
+    misdirected_told: Hourly,
     doubling_told: Hourly,
     failing: Failing,
 }
@@ -101,6 +102,7 @@ impl Telemetry {
             audit: writer.queue(Stream::Audit),
             writer,
             stranger_told: Hourly::default(),
+            misdirected_told: Hourly::default(),
             doubling_told: Hourly::default(),
             failing: Failing::default(),
         })))

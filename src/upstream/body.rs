@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::link::{Link, Silence};
 use super::stream::StreamBody;
-use super::{HeaderRules, Upgraded};
+use super::{TrailerRules, Upgraded};
 use crate::revocation::Cut;
 use crate::telemetry::Worker;
 
@@ -27,7 +27,7 @@ type BoxError = Box<dyn Error + Send + Sync>;
 pub struct AnswerBody {
     inner: Inner,
     link: Option<Box<Link>>,
-    rules: Option<HeaderRules>,
+    rules: Option<TrailerRules>,
     silence: Silence,
     tunnel: Option<Box<Upgraded>>,
 }
@@ -89,7 +89,7 @@ impl AnswerBody {
     }
 
     /// Filters trailers by these rules; without any, there are no trailers.
-    pub(super) fn with_rules(self, rules: HeaderRules) -> Self {
+    pub(super) fn with_rules(self, rules: TrailerRules) -> Self {
         Self { rules: Some(rules), ..self }
     }
 
@@ -117,7 +117,7 @@ impl AnswerBody {
         match frame.into_trailers() {
             Ok(mut trailers) => {
                 match &self.rules {
-                    Some(rules) => rules.strip_trailers(&mut trailers),
+                    Some(rules) => rules.strip_answer(&mut trailers),
                     None => trailers.clear(),
                 }
                 Frame::trailers(trailers)

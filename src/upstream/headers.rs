@@ -1,4 +1,4 @@
-//! What is taken out of requests, and out of trailers.
+//! What is taken out of requests.
 //!
 //! Client headers are compared by their folded names, as CGI folds them, so that no spelling of a
 //! name that an application trusts survives. Writing headers is the business of
@@ -83,7 +83,7 @@ impl HeaderRules {
         }
     }
 
-    fn drops(&self, name: &HeaderName, route: &Route) -> bool {
+    pub(super) fn drops(&self, name: &HeaderName, route: &Route) -> bool {
         let written = name.as_str();
         if is_hop_by_hop(written) {
             return true;
@@ -93,32 +93,14 @@ impl HeaderRules {
         (unlike && written.contains('_') && !route.allow.underscore_headers)
             || self.is_reserved(&folded)
             || (!route.allow.method_override && is_method_override(name))
-            || is_edited(&folded, route)
+            || is_edited(&folded, &route.headers.set, &route.headers.remove)
     }
 
-    fn is_reserved(&self, folded: &str) -> bool {
+    pub(super) fn is_reserved(&self, folded: &str) -> bool {
         let extended = folded.starts_with("x-");
         (extended && (folded.starts_with("x-forwarded") || folded.starts_with("x-portcullis-")))
             || (self.0.lengths & length_bit(folded) != 0
                 && self.0.reserved.iter().any(|name| **name == *folded))
-    }
-
-    /// Filters the trailers of an answer: nothing that frames, routes, authenticates or sets
-    /// cookies (RFC 9110 section 6.5.1), and no name of ours.
-    pub(super) fn strip_trailers(&self, trailers: &mut HeaderMap) {
-        let doomed: Vec<HeaderName> = trailers
-            .keys()
-            .filter(|name| {
-                let folded = fold(name);
-                is_hop_by_hop(&folded)
-                    || self.is_reserved(&folded)
-                    || NEVER_TRAILERS.contains(&&*folded)
-            })
-            .cloned()
-            .collect();
-        for name in doomed {
-            trailers.remove(name);
-        }
     }
 }
 
@@ -140,10 +122,13 @@ fn servers((at, upstream): (usize, &Upstream)) -> (UpstreamId, Box<[ServerOrigin
     (UpstreamId(at), upstream.servers.iter().map(origin).collect())
 }
 
-/// What the operator sets or removes on this route, no spelling of the client's may contradict.
-fn is_edited(folded: &str, route: &Route) -> bool {
-    let set = route.headers.set.iter().map(|(name, _)| name);
-    set.chain(&route.headers.remove).any(|name| fold(name) == folded)
+/// What the operator sets or removes on a route, no spelling of another's may contradict.
+pub(super) fn is_edited(
+    folded: &str,
+    set: &[(HeaderName, HeaderValue)],
+    remove: &[HeaderName],
+) -> bool {
+    set.iter().map(|(name, _)| name).chain(remove).any(|name| fold(name) == folded)
 }
 
 /// Headers that are one connection's affair (RFC 9110 section 7.6.1), and the framing beside them.
@@ -198,36 +183,27 @@ fn accepts_trailers(headers: &HeaderMap) -> bool {
 /// headers are here for their look-alikes: the true ones are made anew for each request.
 const RESERVED: &[&str] = &[
     "cf-connecting-ip",
+    "client-ip",
     "content-length",
     "fastly-client-ip",
     "forwarded",
+    "front-end-https",
     "proxy",
+    "proxy-client-ip",
     "transfer-encoding",
     "true-client-ip",
+    "wl-proxy-client-ip",
     "x-client-ip",
     "x-cluster-client-ip",
+    "x-original-host",
+    "x-original-method",
+    "x-original-uri",
     "x-original-url",
     "x-real-ip",
     "x-request-id",
     "x-rewrite-url",
-];
-
-const NEVER_TRAILERS: &[&str] = &[
-    "age",
-    "authorization",
-    "cache-control",
-    "clear-site-data",
-    "content-encoding",
-    "content-range",
-    "content-type",
-    "date",
-    "expires",
-    "host",
-    "location",
-    "set-cookie",
-    "strict-transport-security",
-    "vary",
-    "www-authenticate",
+    "x-scheme",
+    "x-url-scheme",
 ];
 
 #[cfg(test)]

@@ -30,6 +30,7 @@ mod stream;
 mod streams;
 mod terms;
 mod tls;
+mod trailers;
 mod upgraded;
 mod uploads;
 mod values;
@@ -41,6 +42,7 @@ pub use health::{Health, ServerHealth};
 pub use outbound::{Facts, Outbound, Profile, Unforwardable};
 pub use pools::{Failure, Pools};
 pub use returning::{Returning, edit};
+pub use trailers::TrailerRules;
 pub use upgraded::Upgraded;
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use super::terms::Terms;
 use super::values::Text;
-use super::{HeaderRules, upgraded};
+use super::{HeaderRules, TrailerRules, upgraded};
 use crate::identity::{Caller, Identity};
 use crate::policy::{Permitted, Route, Target, UpstreamId, is_method_override};
 use crate::request::{
@@ -53,7 +53,7 @@ pub struct Facts<'a> {
 pub struct Outbound {
     head: Parts,
     upstream: UpstreamId,
-    rules: HeaderRules,
+    rules: TrailerRules,
     terms: Terms,
     upgrade: Option<Box<Upgrade>>,
 }
@@ -102,7 +102,7 @@ impl Outbound {
         head.headers = headers;
         let session = caller.identity().map(|identity| identity.session);
         let terms = Terms { client: Some(request.client()), session, timeouts: route.timeouts };
-        let rules = facts.rules.clone();
+        let rules = TrailerRules::new(facts.rules, route);
         Ok((Self { head, upstream, rules, terms, upgrade: None }, request, caller))
     }
 
@@ -127,13 +127,13 @@ impl Outbound {
         self
     }
 
-    pub(super) fn into_head(self) -> (Parts, HeaderRules, Option<Box<Upgrade>>) {
+    pub(super) fn into_head(self) -> (Parts, TrailerRules, Option<Box<Upgrade>>) {
         (self.head, self.rules, self.upgrade)
     }
 
     /// A request that nobody permitted, for tests of what becomes of it.
     #[cfg(test)]
-    pub(crate) fn of(head: Parts, upstream: UpstreamId, rules: HeaderRules) -> Self {
+    pub(crate) fn of(head: Parts, upstream: UpstreamId, rules: TrailerRules) -> Self {
         Self { head, upstream, rules, terms: Terms::default(), upgrade: None }
     }
 }

@@ -12,7 +12,7 @@ use super::health::Health;
 use super::resolve::Resolver;
 use super::sent::Sent;
 use super::terms::Terms;
-use super::{AnswerBody, HeaderRules, Outbound, exchange};
+use super::{AnswerBody, Outbound, TrailerRules, exchange};
 use crate::config::Upstream;
 use crate::policy::UpstreamId;
 use crate::request::{Upgrade, Upload, UploadState};
@@ -72,7 +72,7 @@ struct Framed<'a> {
     upload: Option<UploadState>,
     upgrade: Option<Box<Upgrade>>,
     terms: Terms,
-    rules: HeaderRules,
+    rules: TrailerRules,
 }
 
 impl Pools {

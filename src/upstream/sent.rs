@@ -16,7 +16,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Sleep, sleep};
 
-use super::HeaderRules;
+use super::TrailerRules;
 use crate::request::Upload;
 use crate::request::UploadTrailers::{Dropped, Passed};
 
@@ -29,7 +29,7 @@ pub(super) struct Sent(Option<Box<Load>>);
 struct Load {
     upload: Upload<Incoming>,
     /// What may be in its trailers.
-    rules: HeaderRules,
+    rules: TrailerRules,
     gate: Option<Gate>,
 }
 
@@ -63,7 +63,7 @@ impl Sent {
     pub(super) fn frame(
         mut head: Parts,
         upload: Upload<Incoming>,
-        rules: &HeaderRules,
+        rules: &TrailerRules,
     ) -> Request<Self> {
         if upload.is_end_stream() {
             head.headers.remove(EXPECT);
@@ -122,7 +122,7 @@ impl Load {
     fn filter(&self, frame: Frame<Bytes>) -> Frame<Bytes> {
         match frame.into_trailers() {
             Ok(mut trailers) => {
-                self.rules.strip_trailers(&mut trailers);
+                self.rules.strip_request(&mut trailers);
                 Frame::trailers(trailers)
             }
             Err(data) => data,

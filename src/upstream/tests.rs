@@ -229,7 +229,8 @@ async fn forward(
     head.extensions.clear();
     head.version = http::Version::HTTP_11;
     let limits = UploadLimits { max_bytes: Some(1 << 20), min_rate: 0, grace: Duration::ZERO };
-    let outbound = Outbound::of(head, UpstreamId(0), rules.clone());
+    let trailers = TrailerRules::new(&rules, route.into());
+    let outbound = Outbound::of(head, UpstreamId(0), trailers);
     match pools.send(outbound, Upload::new(body, limits)).await {
         Ok(mut answer) => {
             clean_answer(answer.headers_mut(), Keeper::AsSent);

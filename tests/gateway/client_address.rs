@@ -133,6 +133,25 @@ fn the_operator_is_told_of_a_proxy_that_is_not_trusted_with_the_remedy() {
 }
 
 #[test]
+fn the_operator_is_told_of_a_proxy_that_changes_the_host_with_the_remedy() {
+    let house = House::new(&routes(&Upstream::hello().url()));
+    let gateway = house.start();
+    let ask = |line: &str| {
+        let asked = crate::support::request(line, &[("Host", "App.internal:3000")], "");
+        Client::connect_from(STRANGER.into(), house.address()).ask(asked)
+    };
+    ask("GET /auth/ping").expect(200);
+    assert!(!gateway.said().contains("app.internal"));
+    for _ in 0..3 {
+        ask("GET /public/x").expect(421);
+    }
+    let log = crate::support::eventually("the operator is told", || {
+        Some(gateway.said()).filter(|log| log.contains("let it keep Host"))
+    });
+    assert_eq!(log.matches("127.0.0.66 asks for app.internal:3000").count(), 1, "{log}");
+}
+
+#[test]
 fn limits_and_audit_lines_go_by_the_address_that_a_proxy_vouches_for() {
     let gateway = Gateway::start(&server(""));
     let login = |client: &str, password: &str| {

@@ -149,6 +149,8 @@ fn an_origin_that_is_not_listed_is_told_nothing() {
         "http://localhost:51730",
         "https://localhost:5173",
         "http://localhost:5173.evil.example",
+        "http://localhost:5173/",
+        "http://localhost.:5173",
         "http://localhost:5173 http://evil.example",
         "http://localhost:5173, http://evil.example",
         own.as_str(),

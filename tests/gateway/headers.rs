@@ -111,6 +111,16 @@ fn no_spelling_of_an_identity_header_comes_through() {
         "X-Client-IP",
         "X_Cluster_Client_IP",
         "CF-Connecting-IP",
+        "Client-IP",
+        "Client_IP",
+        "Proxy-Client-IP",
+        "WL-Proxy-Client-IP",
+        "X-Scheme",
+        "X-Url-Scheme",
+        "Front-End-Https",
+        "X-Original-URI",
+        "X-Original-Method",
+        "X-Original-Host",
         "X-HTTP-Method-Override",
         "X-HTTP-Method",
         "X-Method-Override",
@@ -421,7 +431,7 @@ fn what_the_operator_sets_and_removes_is_set_and_removed() {
 path = "/cal/*"
 access = "public"
 strip_prefix = "/cal"
-headers = {{ set = {{ "X-Script-Name" = "/cal" }}, remove = ["X-Debug"] }}
+headers = {{ set = {{ "X-Script-Name" = "/cal", "X-Scheme" = "https" }}, remove = ["X-Debug"] }}
 upstream = "{url}"
 [[routes]]
 path = "/inside/*"
@@ -430,11 +440,17 @@ preserve_host = false
 upstream = "{url}"
 "#
     ));
-    let forged = [("X-Debug", "1"), ("X-Script-Name", "forged"), ("X_Script_Name", "forged")];
+    let forged = [
+        ("X-Debug", "1"),
+        ("X-Script-Name", "forged"),
+        ("X_Script_Name", "forged"),
+        ("X-Scheme", "forged"),
+    ];
     gateway.get("/cal/a/b?c", &forged).expect(200);
     let seen = upstream.last();
     assert_eq!(seen.line(), "GET /a/b?c");
     assert_eq!(as_cgi(&seen, "x-script-name"), ["/cal"]);
+    assert_eq!(as_cgi(&seen, "x-scheme"), ["https"]);
     assert_eq!(seen.header("x-forwarded-prefix"), Some("/cal"));
     assert_eq!(seen.header("x-debug"), None);
     gateway.get("/cal", &[]).expect(200);

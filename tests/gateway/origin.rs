@@ -64,6 +64,8 @@ fn row_43_origin_decides_for_those_that_do_not() {
         (https.as_str(), 403),
         (port.as_str(), 403),
         ("null", 403),
+        (&format!("{own}/"), 403),
+        (&own.replace("localhost", "localhost."), 403),
         (own.as_str(), 200),
     ] {
         assert_eq!(house.ask("POST /x", &[("Origin", origin)]), status, "{origin}");

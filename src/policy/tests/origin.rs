@@ -10,7 +10,7 @@ const UPGRADE: [(&str, &str); 2] = [("connection", "upgrade"), ("upgrade", "webs
 
 #[test]
 fn an_unsafe_method_needs_the_own_origin() {
-    let cases: [(Lines, Option<&str>); 17] = [
+    let cases: [(Lines, Option<&str>); 19] = [
         (&[("sec-fetch-site", "same-origin")], None),
         (&[("sec-fetch-site", "none")], None),
         (&[("sec-fetch-site", "same-site")], Some("site")),
@@ -25,6 +25,8 @@ fn an_unsafe_method_needs_the_own_origin() {
         (&[("origin", "https://apps.example.com:8443")], Some("origin")),
         (&[("origin", "https://a.example.com")], Some("origin")),
         (&[("origin", "https://apps.example.com.evil.org")], Some("origin")),
+        (&[("origin", "https://apps.example.com/")], Some("origin")),
+        (&[("origin", "https://apps.example.com.")], Some("origin")),
         (
             &[("origin", "https://apps.example.com"), ("origin", "https://apps.example.com")],
             Some("origin"),
@@ -42,6 +44,18 @@ fn an_unsafe_method_needs_the_own_origin() {
             assert_eq!(why(method, &upgrade), expected, "upgrade by {method} {lines:?}");
         }
     }
+}
+
+#[test]
+fn whoever_comes_by_the_name_with_a_final_dot_has_it_in_the_origin_too() {
+    let why = |origin: &str| {
+        let request = request("POST", "apps.example.com.", "/", &[("origin", origin)]).unwrap();
+        check_origin(&request, None).err().map(|refused| refused.why)
+    };
+    assert_eq!(why("https://apps.example.com."), None);
+    assert_eq!(why("https://apps.example.com./"), Some("origin"));
+    assert_eq!(why("https://apps.example.com.."), Some("origin"));
+    assert_eq!(why("https://a.example.com."), Some("origin"));
 }
 
 #[test]

@@ -137,23 +137,6 @@ fn a_long_name_is_compared_too() {
     assert_eq!(headers.len(), 1);
 }
 
-#[test]
-fn trailers_carry_data_only() {
-    let mut trailers = map(&[
-        ("grpc-status", "0"),
-        ("X-Sum", "1"),
-        ("Remote-User", "admin"),
-        ("remote.user", "admin"),
-        ("Set-Cookie", "a=b"),
-        ("Content-Length", "1"),
-        ("Transfer-Encoding", "x"),
-        ("X-Forwarded-For", "x"),
-        ("Cache-Control", "public"),
-    ]);
-    rules().strip_trailers(&mut trailers);
-    assert_eq!(lines(&trailers), ["grpc-status: 0", "x-sum: 1"]);
-}
-
 /// Names that are near the reserved ones, in any spelling.
 fn near_names() -> impl Strategy<Value = String> {
     let words = prop::sample::select(vec![

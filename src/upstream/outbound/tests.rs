@@ -20,7 +20,7 @@ fn alice(roles: &[&str]) -> Caller {
 }
 
 fn host(port: Option<u16>) -> Host {
-    Host { name: HostName::new("apps.example.com").unwrap(), port }
+    Host { name: HostName::new("apps.example.com").unwrap(), port, rooted: false }
 }
 
 fn facts<'a>(rules: &'a HeaderRules, profile: Option<&'a Profile>) -> Facts<'a> {

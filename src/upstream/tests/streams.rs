@@ -38,11 +38,13 @@ fn grpc_streams_both_ways_and_has_filtered_trailers_at_both_ends() {
             assert_eq!(client.until("\r\n").await, "3\r\n");
             client.until(&format!("{word}\r\n")).await;
         }
-        client.send("0\r\nX-Sum: 1\r\nRemote-User: admin\r\n\r\n").await;
+        client.send("0\r\nX-Sum: 1\r\nRemote-User: admin\r\nCookie: a=b\r\n\r\n").await;
         assert_eq!(body_of(&mut asked).await, "");
         let trailers = asked.body_mut().trailers().await.unwrap().expect("trailers");
         assert_eq!(lines(&trailers), ["x-sum: 1"]);
-        stream.send_trailers(map(&[("grpc-status", "0"), ("remote-user", "admin")])).unwrap();
+        stream
+            .send_trailers(map(&[("grpc-status", "0"), ("remote-user", "admin"), ("vary", "a")]))
+            .unwrap();
         assert_eq!(client.until("\r\n\r\n").await, "0\r\ngrpc-status: 0\r\n\r\n");
     });
 }
