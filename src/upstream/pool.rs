@@ -249,6 +249,12 @@ impl Pool {
         self.queue.len()
     }
 
+    /// What the readers of its answers owe.
+    #[cfg(test)]
+    pub(super) fn debts(&self) -> &Debts {
+        &self.debts
+    }
+
     /// A connection used before, if there is one that is not too old.
     fn take(&self) -> Option<Box<Link>> {
         let mut idle = self.idle.borrow_mut();
