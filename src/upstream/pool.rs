@@ -329,7 +329,7 @@ impl Pool {
         if self.has_queue() {
             self.queue.wake_next();
         } else {
-            self.streams.tell_next();
+            self.streams.tell_next(self);
         }
     }
 
