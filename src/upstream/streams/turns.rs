@@ -46,7 +46,9 @@ async fn wait_for(pool: &Rc<Pool>, end: Instant) -> Result<Share, Failure> {
     }
     let waiting = Waiting::begin(pool)?;
     loop {
-        let attempt = streams.attempts.get();
+        // An attempt that is under way, or a later one: what failed before has been told.
+        let begun = usize::from(!streams.connecting.get());
+        let attempt = streams.attempts.get().wrapping_add(begun);
         let late = || if streams.connecting.get() { Failure::TimedOut } else { Failure::Full };
         timeout_at(end, waiting.turn.come()).await.map_err(|_elapsed| late())?;
         if let Some(failure) = streams.failure(attempt) {

@@ -287,6 +287,28 @@ fn all_who_wait_for_a_shared_connection_are_told_that_the_server_has_none() {
 }
 
 #[test]
+fn whoever_waits_is_told_of_no_failure_from_before_it_came() {
+    run(async {
+        let house = House::over(Kind::H2, |upstream| upstream.max_connections = 1).await;
+        let Door::Tls(listener, _) = &house.upstream else { unreachable!() };
+        let place = |sharing| streams::place(house.pool(), sharing, Duration::from_secs(10));
+        let hang_up = async { drop(listener.accept().await.unwrap()) };
+        let (failed, ()) = tokio::join!(place(Sharing::Allowed), hang_up);
+        assert!(matches!(failed, Err(Failure::Connect(_))));
+        let (alone, _first) = tokio::join!(place(Sharing::Never), Server::accepted(&house));
+        let mut waiting = pin!(place(Sharing::Allowed));
+        assert!(poll_fn(|cx| Poll::Ready(waiting.as_mut().poll(cx).is_pending())).await);
+        drop(alone);
+        let serve = async {
+            let _second = Server::accepted(&house).await;
+            pending::<()>().await;
+        };
+        let told = tokio::select! { told = waiting => told, () = serve => unreachable!() };
+        assert!(told.unwrap().is_some());
+    });
+}
+
+#[test]
 fn a_login_that_binds_to_its_connection_shares_none() {
     run(async {
         let house = house().await;
