@@ -1,19 +1,14 @@
 //! Answers that the configuration gives, to whom the route permits.
 
 use http::Response;
-use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
+use http::header::CONTENT_TYPE;
 
 use super::body::Content;
 use crate::policy::{FixedAnswer, Permitted, Target};
-use crate::request::UploadState;
 use crate::upstream::{self, Keeper};
 
 /// The answer of a route without an upstream; `Err`: it has one, and the proof goes on.
-pub(super) fn answer(
-    permitted: Permitted,
-    keeper: Keeper,
-    state: &UploadState,
-) -> Result<Response<Content>, Permitted> {
+pub(super) fn answer(permitted: Permitted, keeper: Keeper) -> Result<Response<Content>, Permitted> {
     let Target::Answer(fixed) = &permitted.route().target else {
         return Err(permitted);
     };
@@ -21,10 +16,6 @@ pub(super) fn answer(
     let headers = answer.headers_mut();
     upstream::clean_answer(headers, keeper);
     upstream::edit(headers, permitted.route(), keeper);
-    // Nobody reads it.
-    if !state.is_whole() {
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
-    }
     Ok(answer)
 }
 

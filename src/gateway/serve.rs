@@ -238,7 +238,7 @@ impl Gateway {
         // On a public route a reading may have made the caller known, and its tokens are renewed.
         let is_known = permitted.caller().identity().is_some() || visit.renewal.is_some();
         let keeper = Keeper::of(permitted.route().cache, is_known);
-        let permitted = match fixed::answer(permitted, keeper, &upload.state()) {
+        let permitted = match fixed::answer(permitted, keeper) {
             Ok(answer) => return Ok(answer),
             Err(permitted) => permitted,
         };

@@ -5,7 +5,6 @@
 
 use std::cell::Cell;
 use std::error::Error;
-use std::ops::Deref;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -39,25 +38,6 @@ struct Progress {
     bytes: u64,
     whole: bool,
     fault: Option<UploadFault>,
-    gone: bool,
-}
-
-/// The state as its body holds it: with the body, the upload is gone.
-#[derive(Debug)]
-struct Carried(UploadState);
-
-impl Drop for Carried {
-    fn drop(&mut self) {
-        self.0.update(|progress| progress.gone = true);
-    }
-}
-
-impl Deref for Carried {
-    type Target = UploadState;
-
-    fn deref(&self) -> &UploadState {
-        &self.0
-    }
 }
 
 /// Why an upload was cut.
@@ -90,12 +70,6 @@ impl UploadState {
         self.0.get().fault
     }
 
-    /// Whether more of it may come.
-    pub fn is_under_way(&self) -> bool {
-        let progress = self.0.get();
-        !progress.whole && !progress.gone && progress.fault.is_none()
-    }
-
     fn update(&self, change: impl FnOnce(&mut Progress)) {
         let mut progress = self.0.get();
         change(&mut progress);
@@ -126,7 +100,7 @@ pub struct Upload<B> {
     inner: B,
     trailers: UploadTrailers,
     limits: UploadLimits,
-    state: Carried,
+    state: UploadState,
     pace: Option<Pace>,
 }
 
@@ -134,7 +108,7 @@ impl<B: Body<Data = Bytes>> Upload<B> {
     /// Wraps a body.
     pub fn new(inner: B, mut limits: UploadLimits) -> Self {
         limits.grace = limits.grace.min(A_DAY);
-        let state = Carried(UploadState::default());
+        let state = UploadState::default();
         state.update(|progress| progress.whole = inner.is_end_stream());
         Self { first: None, inner, trailers: UploadTrailers::Dropped, limits, state, pace: None }
     }
@@ -149,7 +123,7 @@ impl<B: Body<Data = Bytes>> Upload<B> {
 
     /// The state, to keep.
     pub fn state(&self) -> UploadState {
-        self.state.0.clone()
+        self.state.clone()
     }
 
     /// The same body with another bound on its bytes; nothing of it may have been read yet.

@@ -181,7 +181,11 @@ impl Body for AnswerBody {
         }
         let polled = self.poll_inner(cx);
         match &polled {
-            Poll::Pending => return Poll::Pending,
+            Poll::Pending => {
+                if let Some(link) = &self.link {
+                    link.debt().rest();
+                }
+            }
             Poll::Ready(None) => self.settle(cx),
             // hyper asks no more after the last byte of a known length.
             Poll::Ready(Some(Ok(frame))) if frame.is_trailers() || self.inner.is_end_stream() => {

@@ -2,8 +2,8 @@
 //! when others wait for a connection.
 //!
 //! A client owes the reading of each piece that was handed out. It has as long as a piece takes at
-//! [`RATE`], and what it was quick with it may be slow with later, up to a grace. An upstream that
-//! sends nothing puts nobody into debt.
+//! [`RATE`], and what it was quick with it may be slow with later, up to a grace, which it has at first
+//! and whenever it has taken all that there is. An upstream that sends nothing puts nobody into debt.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -97,16 +97,22 @@ impl Debt {
             let (now, due) = (now(), self.due.get());
             let nanos =
                 u64::try_from(bytes).unwrap_or(u64::MAX).saturating_mul(1_000_000_000) / RATE;
-            let due = due.map_or(now, |due| due.max(now)) + Duration::from_nanos(nanos);
-            self.due.set(Some(due.min(now + self.grace)));
+            let (earned, most) = (Duration::from_nanos(nanos), now + self.grace);
+            self.due.set(Some(due.map_or(most, |due| (due.max(now) + earned).min(most))));
         }
+    }
+
+    /// The client has taken all that there is, and waits itself: time that it is not asked for uses up
+    /// no credit. Not at each piece, or whoever takes one now and then would never be overdue.
+    pub(super) fn rest(&self) {
+        self.begun.set(false);
+        self.due.set(None);
     }
 
     /// The answer has ended.
     pub(super) fn end(&self) {
-        self.held.set(false);
-        self.begun.set(false);
-        self.due.set(None);
+        self.pay();
+        self.rest();
         drop(self.reader.take());
     }
 
@@ -127,7 +133,8 @@ impl fmt::Debug for Reader {
     }
 }
 
-/// Bytes a second. Whoever reads faster is never cut.
+/// Bytes a second. Whoever reads faster is never cut, unless a grace is too short for a single piece:
+/// up to 128 KiB are handed out at a time.
 const RATE: u64 = 16 * 1024;
 const LONGEST_GRACE: Duration = Duration::from_secs(30);
 

@@ -92,13 +92,28 @@ async fn attempt(
     request: Box<Request<Sent>>,
     call: &Call,
 ) -> Result<Response<AnswerBody>, Box<Failed>> {
-    if let Err(failure) = call.admit(pool) {
-        return Err(Failed::boxed(failure, Some(*request)));
-    }
+    let request =
+        if call.upload.is_none() { request } else { Box::pin(admit(pool, request, call)).await? };
     if pool.may_share() && call.upgrade.is_none() {
         return Box::pin(shared(pool, request, call)).await;
     }
     alone(pool, request, call).await
+}
+
+/// Lets the upload in, before it waits for a connection: what holds none yet holds up nobody else's.
+async fn admit(
+    pool: &Rc<Pool>,
+    mut request: Box<Request<Sent>>,
+    call: &Call,
+) -> Result<Box<Request<Sent>>, Box<Failed>> {
+    if let Some(client) = call.client {
+        let patience = pool.waits().with(&call.timeouts).connect;
+        match pool.admit(client, patience).await {
+            Ok(place) => request.body_mut().hold(place),
+            Err(failure) => return Err(Failed::boxed(failure, Some(*request))),
+        }
+    }
+    Ok(request)
 }
 
 async fn shared(
@@ -232,11 +247,6 @@ impl Call {
     /// Whether it brings a login that would hold for the whole connection.
     pub(super) fn binds_connection(&self) -> bool {
         self.binds_connection
-    }
-
-    /// Lets the upload in, if there is one.
-    fn admit(&self, pool: &Rc<Pool>) -> Result<(), Failure> {
-        self.upload.as_ref().map_or(Ok(()), |upload| pool.admit(upload, self.client))
     }
 
     /// Whether it may be processed twice (RFC 9110 section 9.2.2).

@@ -134,7 +134,9 @@ impl Outbound {
     /// A request that nobody permitted, for tests of what becomes of it.
     #[cfg(test)]
     pub(crate) fn of(head: Parts, upstream: UpstreamId, rules: TrailerRules) -> Self {
-        Self { head, upstream, rules, terms: Terms::default(), upgrade: None }
+        let client = Some(IpAddr::from([127, 0, 0, 1]));
+        let terms = Terms { client, ..Terms::default() };
+        Self { head, upstream, rules, terms, upgrade: None }
     }
 }
 

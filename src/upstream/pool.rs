@@ -20,9 +20,8 @@ use super::standing::{Record, Standing};
 use super::streams::{MOST_STREAMS, Speaks, Streams};
 use super::terms::{A_YEAR, Waits};
 use super::tls::Offer;
-use super::uploads::Uploads;
+use super::uploads::{UploadPlace, Uploads};
 use crate::config::Upstream;
-use crate::request::UploadState;
 
 /// The connections of one worker to one server.
 pub(super) struct Pool {
@@ -166,15 +165,16 @@ impl Pool {
         self.open.get() < self.limits.connections
     }
 
-    /// Lets an upload in, unless its client's network holds half of the places with unfinished
-    /// ones already: else a few stalled uploads would keep everybody else out.
-    pub(super) fn admit(
-        self: &Rc<Self>,
-        upload: &UploadState,
-        client: Option<IpAddr>,
-    ) -> Result<(), Failure> {
+    /// Lets an upload in, once its client's network holds less than half of the places with
+    /// unfinished ones: else a few stalled uploads would keep everybody else out.
+    pub(super) async fn admit(
+        &self,
+        client: IpAddr,
+        patience: Duration,
+    ) -> Result<UploadPlace, Failure> {
         let most = (self.limits.connections / 2).max(1);
-        if self.uploads.admit(upload, client, most) { Ok(()) } else { Err(Failure::Full) }
+        let waiting = most.saturating_mul(MOST_WAITING);
+        self.uploads.admit(client, (most, waiting), Instant::now() + patience).await
     }
 
     /// Room for a request, if there is any now and nobody waits for it.
@@ -247,6 +247,12 @@ impl Pool {
     #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
         self.queue.len()
+    }
+
+    /// What the readers of its answers owe.
+    #[cfg(test)]
+    pub(super) fn debts(&self) -> &Debts {
+        &self.debts
     }
 
     /// A connection used before, if there is one that is not too old.
@@ -323,7 +329,7 @@ impl Pool {
         if self.has_queue() {
             self.queue.wake_next();
         } else {
-            self.streams.tell_next();
+            self.streams.tell_next(self);
         }
     }
 

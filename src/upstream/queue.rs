@@ -66,7 +66,11 @@ impl Queue {
     /// Waits no longer.
     pub(super) fn leave(&self, turn: &Rc<Turn>) {
         self.waiting.set(self.waiting.get().saturating_sub(1));
-        self.asleep.borrow_mut().retain(|other| !Rc::ptr_eq(other, turn));
+        if !turn.has_come.get() {
+            let mut asleep = self.asleep.borrow_mut();
+            let at = asleep.iter().position(|other| Rc::ptr_eq(other, turn));
+            at.and_then(|at| asleep.remove(at));
+        }
     }
 }
 

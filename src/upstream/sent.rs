@@ -17,6 +17,7 @@ use hyper::body::Incoming;
 use tokio::time::{Sleep, sleep};
 
 use super::TrailerRules;
+use super::uploads::UploadPlace;
 use crate::request::Upload;
 use crate::request::UploadTrailers::{Dropped, Passed};
 
@@ -31,6 +32,8 @@ struct Load {
     /// What may be in its trailers.
     rules: TrailerRules,
     gate: Option<Gate>,
+    /// Among its client's uploads, until it has ended.
+    place: Option<UploadPlace>,
 }
 
 #[derive(Debug)]
@@ -49,6 +52,13 @@ impl Sent {
     /// Whether there is nothing to send.
     pub(super) fn is_nothing(&self) -> bool {
         self.0.is_none()
+    }
+
+    /// Keeps a place of its client's until it has ended.
+    pub(super) fn hold(&mut self, place: UploadPlace) {
+        if let Some(load) = &mut self.0 {
+            load.place = Some(place);
+        }
     }
 
     /// The upstream wants the body, of which it was told in another way than by hyper.
@@ -81,7 +91,8 @@ impl Sent {
         let mut request = Request::from_parts(head, Self::nothing());
         let gate = waits.then(|| Gate::before(&mut request));
         let upload = upload.with_trailers(passes);
-        *request.body_mut() = Self(Some(Box::new(Load { upload, rules: rules.clone(), gate })));
+        *request.body_mut() =
+            Self(Some(Box::new(Load { upload, rules: rules.clone(), gate, place: None })));
         request
     }
 }
@@ -146,6 +157,9 @@ impl Body for Sent {
             load.gate = None;
         }
         let frame = ready!(Pin::new(&mut load.upload).poll_frame(cx));
+        if !matches!(frame, Some(Ok(_))) || load.upload.is_end_stream() {
+            load.place = None;
+        }
         Poll::Ready(frame.map(|frame| frame.map(|frame| load.filter(frame))))
     }
 

@@ -4,6 +4,7 @@
 //! connection; who holds a [`Ticket`] may open one stream on it.
 
 mod silence;
+mod turns;
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
@@ -22,8 +23,11 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use super::Failure;
 use super::link::Link;
 use super::pool::{Lease, MOST_HEAD_BYTES, Pool};
+use super::queue::Queue;
 use super::socket::Socket;
 use super::tls::Offer;
+
+pub(super) use turns::place;
 
 /// What is known of a server's protocol, and its shared connections.
 pub(super) struct Streams {
@@ -34,8 +38,8 @@ pub(super) struct Streams {
     connecting: Cell<bool>,
     attempts: Cell<usize>,
     failed: RefCell<Option<(usize, Failure)>>,
-    changed: Notify,
-    waiting: Cell<usize>,
+    /// Requests that wait for a place on one.
+    queue: Queue,
     active: Cell<usize>,
 }
 
@@ -84,8 +88,7 @@ impl Streams {
             connecting: Cell::new(false),
             attempts: Cell::new(0),
             failed: RefCell::default(),
-            changed: Notify::new(),
-            waiting: Cell::new(0),
+            queue: Queue::default(),
             active: Cell::new(0),
         }
     }
@@ -105,11 +108,36 @@ impl Streams {
         self.active.get()
     }
 
-    /// A place has become free.
-    pub(super) fn tell_next(&self) {
-        if self.waiting.get() > 0 {
-            self.changed.notify_one();
+    /// Requests that wait for one.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Something may have become free: wakes as many as there is room for, who has waited longest
+    /// first. To be told wherever room may appear: whoever is asleep relies on it.
+    pub(super) fn tell_next(&self, pool: &Pool) {
+        if !self.queue.is_empty() {
+            let woken = self.queue.woken();
+            (woken..self.room(pool).min(self.queue.len())).for_each(|_| self.queue.wake_next());
         }
+    }
+
+    /// Wakes all who wait: there is something to tell them.
+    fn tell_all(&self) {
+        (self.queue.woken()..self.queue.len()).for_each(|_| self.queue.wake_next());
+    }
+
+    /// Requests that may begin now, one of them by making a connection.
+    fn room(&self, pool: &Pool) -> usize {
+        let open = self.open.borrow();
+        let room = open.iter().map(|shared| shared.room(pool.max_idle()));
+        room.sum::<usize>().saturating_add(usize::from(self.may_connect(pool)))
+    }
+
+    /// Whether another connection may be made for requests that share it.
+    fn may_connect(&self, pool: &Pool) -> bool {
+        !self.connecting.get() && !pool.has_queue() && pool.has_place()
     }
 
     /// Begins no more requests at addresses that are no longer meant.
@@ -146,13 +174,20 @@ impl Streams {
 
 impl Shared {
     fn has_room(&self, max_idle: Duration) -> bool {
+        self.room(max_idle) > 0
+    }
+
+    /// Requests that may begin on it.
+    fn room(&self, max_idle: Duration) -> usize {
         let sender = self.sender.borrow();
-        let Some(sender) = &*sender else {
-            return false;
-        };
         let active = self.active.get();
         let grown_old = active == 0 && self.idle_since.get().elapsed() >= max_idle;
-        active < sender.current_max_send_streams().min(MOST_STREAMS) && !grown_old
+        match &*sender {
+            Some(sender) if !grown_old => {
+                sender.current_max_send_streams().min(MOST_STREAMS).saturating_sub(active)
+            }
+            Some(_) | None => 0,
+        }
     }
 
     /// Waits until nothing has used it for so long, or nothing will any more.
@@ -172,102 +207,6 @@ impl Shared {
     }
 }
 
-/// A place for one request. None: the server turns out to speak HTTP/1.1, and a connection may be
-/// idle in the pool.
-pub(super) async fn place(
-    pool: &Rc<Pool>,
-    sharing: Sharing,
-    patience: Duration,
-) -> Result<Option<Ticket>, Failure> {
-    let (streams, end) = (pool.streams(), Instant::now() + patience);
-    if sharing == Sharing::Never {
-        return alone(pool, end).await;
-    }
-    loop {
-        let changed = streams.changed.notified();
-        if streams.speaks() == Speaks::Http1 {
-            return Ok(None);
-        }
-        if let Some(ticket) = streams.take(pool.max_idle()) {
-            return Ok(Some(ticket));
-        }
-        let attempt = streams.attempts.get();
-        if let Some(turn) = Turn::take(pool) {
-            let (ticket, failure) = match turn.connect(end).await {
-                Ok(ticket) => (ticket, None),
-                Err(failure) => (None, Some(failure)),
-            };
-            return failure.map_or(Ok(ticket), Err);
-        }
-        let _waiting = Waiting::begin(streams, pool.most_streams())?;
-        let late = || if streams.connecting.get() { Failure::TimedOut } else { Failure::Full };
-        timeout_at(end, changed).await.map_err(|_elapsed| late())?;
-        if let Some(failure) = streams.failure(attempt) {
-            return Err(failure);
-        }
-    }
-}
-
-/// A connection that takes no other request. None: see [`place`].
-async fn alone(pool: &Rc<Pool>, end: Instant) -> Result<Option<Ticket>, Failure> {
-    let lease = pool.wait_for(end, || match pool.streams().speaks() {
-        Speaks::Http1 => Some(None),
-        Speaks::Http2 | Speaks::Either => Lease::take(pool).map(Some),
-    });
-    let Some(lease) = lease.await? else {
-        return Ok(None);
-    };
-    Ok(connect(lease, end).await?.map(|shared| Ticket::new(&shared, (Age::New, Sharing::Never))))
-}
-
-/// Whose turn it is to connect, and the connection's place.
-struct Turn {
-    pool: Rc<Pool>,
-    lease: Option<Lease>,
-}
-
-impl Turn {
-    fn take(pool: &Rc<Pool>) -> Option<Self> {
-        let streams = pool.streams();
-        if streams.connecting.get() || pool.has_queue() {
-            return None;
-        }
-        let lease = Some(Lease::take(pool)?);
-        streams.connecting.set(true);
-        streams.attempts.set(streams.attempts.get().wrapping_add(1));
-        streams.failed.take();
-        Some(Self { pool: Rc::clone(pool), lease })
-    }
-
-    async fn connect(mut self, end: Instant) -> Result<Option<Ticket>, Failure> {
-        let Some(lease) = self.lease.take() else {
-            return Err(Failure::Full);
-        };
-        let streams = self.pool.streams();
-        match connect(lease, end).await {
-            Ok(None) => Ok(None),
-            Ok(Some(shared)) => {
-                let ticket = Ticket::new(&shared, (Age::New, Sharing::Allowed));
-                streams.open.borrow_mut().push(shared);
-                Ok(Some(ticket))
-            }
-            Err(failure) => {
-                if failure != Failure::TimedOut {
-                    *streams.failed.borrow_mut() = Some((streams.attempts.get(), failure.clone()));
-                }
-                Err(failure)
-            }
-        }
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        self.pool.streams().connecting.set(false);
-        self.pool.streams().changed.notify_waiters();
-    }
-}
-
 /// A new connection, driven by a task of its own.
 async fn connect(lease: Lease, end: Instant) -> Result<Option<Rc<Shared>>, Failure> {
     let pool = Rc::clone(lease.pool());
@@ -275,6 +214,7 @@ async fn connect(lease: Lease, end: Instant) -> Result<Option<Rc<Shared>>, Failu
     let socket = Pool::socket(&lease, Offer::Both, limit).await?;
     if socket.speaks(pool.streams().speaks()) == Speaks::Http1 {
         pool.streams().speaks.set(Speaks::Http1);
+        pool.streams().tell_all();
         pool.keep(Link::open(socket, lease).await?);
         return Ok(None);
     }
@@ -413,26 +353,7 @@ impl Drop for Ticket {
         } else {
             shared.ended.notify_one();
         }
-        streams.tell_next();
-    }
-}
-
-/// A request that waits for a place, counted.
-struct Waiting<'a>(&'a Streams);
-
-impl<'a> Waiting<'a> {
-    fn begin(streams: &'a Streams, most: usize) -> Result<Self, Failure> {
-        if streams.waiting.get() >= most {
-            return Err(Failure::Full);
-        }
-        streams.waiting.set(streams.waiting.get().saturating_add(1));
-        Ok(Self(streams))
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.waiting.set(self.0.waiting.get().saturating_sub(1));
+        streams.tell_next(shared.lease.pool());
     }
 }
 
@@ -443,3 +364,6 @@ const STREAM_WINDOW: u32 = 128 * 1024;
 const CONNECTION_WINDOW: u32 = 100 * STREAM_WINDOW;
 const MOST_UNSENT: usize = 128 * 1024;
 const FAREWELL: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests;

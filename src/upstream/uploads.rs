@@ -1,27 +1,46 @@
 //! Unfinished uploads to one server, by the network they come from.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
 
-use crate::request::UploadState;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
 
-/// Those that were let in and may not have ended. Asked only for requests with a body.
+use super::Failure;
+
+/// The places of each network that has any. Asked only for requests with a body.
 #[derive(Debug, Default)]
-pub(super) struct Uploads(RefCell<Vec<(IpAddr, UploadState)>>);
+pub(super) struct Uploads(RefCell<HashMap<IpAddr, Arc<Semaphore>>>);
+
+/// Held until an upload has ended.
+pub(super) type UploadPlace = OwnedSemaphorePermit;
 
 impl Uploads {
-    /// Lets one in, unless the client's network has `most` unfinished ones.
-    pub(super) fn admit(&self, upload: &UploadState, client: Option<IpAddr>, most: usize) -> bool {
-        let Some(network) = client.map(network) else {
-            return true;
-        };
-        let mut under_way = self.0.borrow_mut();
-        under_way.retain(|(_, state)| state.is_under_way());
-        if under_way.iter().filter(|(other, _)| *other == network).count() >= most {
-            return false;
+    /// Lets one in once its client's network has fewer than `most` unfinished ones, in the order in
+    /// which they come. Fails at the end, or at once if `waiting` of them wait.
+    pub(super) async fn admit(
+        &self,
+        client: IpAddr,
+        (most, waiting): (usize, usize),
+        end: Instant,
+    ) -> Result<UploadPlace, Failure> {
+        let places = self.places(network(client), most);
+        // Each place, each who waits, the table and this one hold it once.
+        if Arc::strong_count(&places).saturating_sub(2) >= most.saturating_add(waiting) {
+            return Err(Failure::Full);
         }
-        under_way.push((network, upload.clone()));
-        true
+        let place = timeout_at(end, places.acquire_owned()).await;
+        place.ok().and_then(Result::ok).ok_or(Failure::Full)
+    }
+
+    fn places(&self, network: IpAddr, most: usize) -> Arc<Semaphore> {
+        let mut networks = self.0.borrow_mut();
+        if !networks.contains_key(&network) {
+            networks.retain(|_, places| Arc::strong_count(places) > 1);
+        }
+        Arc::clone(networks.entry(network).or_insert_with(|| Arc::new(Semaphore::new(most))))
     }
 }
 
@@ -44,5 +63,14 @@ mod tests {
         let of = |text: &str| network(text.parse().unwrap()).to_string();
         assert_eq!(of("192.0.2.7"), "192.0.2.7");
         assert_eq!(of("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+    }
+
+    #[test]
+    fn a_network_without_uploads_is_forgotten() {
+        let uploads = Uploads::default();
+        for last in 0..99 {
+            drop(uploads.places(IpAddr::from([192, 0, 2, last]), 1));
+        }
+        assert_eq!(uploads.0.borrow().len(), 1);
     }
 }

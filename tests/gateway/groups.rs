@@ -346,7 +346,8 @@ fn a_route_has_time_outs_of_its_own() {
 #[test]
 fn one_address_cannot_hold_every_place_with_stalled_uploads() {
     let upstream = Upstream::hello();
-    let gateway = gateway(&format!("{}\nmax_connections = 4", servers(&[&upstream])));
+    let options = "max_connections = 4\ntimeouts = { connect = \"300ms\" }";
+    let gateway = gateway(&format!("{}\n{options}", servers(&[&upstream])));
     let host = gateway.host();
     let mut stalled = Vec::new();
     for _ in 0..2 {

@@ -1,10 +1,20 @@
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+
+use http::Request;
+use http_body_util::BodyExt;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
+
 use super::*;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Level, Log, LogFormat, LogOutput};
 use crate::telemetry::Telemetry;
-use crate::upstream::pool::Room;
+use crate::upstream::pool::{Pool, Room};
+use crate::upstream::sent::Sent;
 use crate::upstream::tests::{config, run};
-use crate::upstream::{Health, Pools};
+use crate::upstream::{AnswerBody, Health, Pools};
 
 /// A pool's answers, and the moment that the test has come to.
 struct House {
@@ -154,6 +164,52 @@ fn what_has_ended_owes_nothing_to_the_next_request_of_its_connection() {
 }
 
 #[test]
+fn the_second_piece_too_has_the_whole_grace() {
+    let mut house = House::new();
+    let (debt, cut) = house.answer();
+    (0..2).for_each(|_| house.lend(&debt, 1));
+    house.wait(29);
+    house.shed();
+    assert!(!cut.is_made());
+    house.wait(1);
+    house.shed();
+    assert!(cut.is_made());
+}
+
+#[test]
+fn time_in_which_nothing_is_owed_uses_up_no_credit() {
+    run(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut config = config(listener.local_addr().unwrap().port());
+        (config.max_connections, config.idle_timeout) = (1, Duration::from_secs(3600));
+        let pools = Pools::new(&[config], 1, &Health::default()).unwrap();
+        let (_, pool) = pools.group(0).first(None).unwrap();
+        let Some(Room::Lease(lease)) = pool.room() else { panic!("no place") };
+        let mut link = Pool::connect(lease, Duration::from_secs(9)).await.unwrap();
+        let (mut upstream, _) = listener.accept().await.unwrap();
+        let asked = pin!(link.ask(Request::new(Sent::nothing()), None, pool.waits()));
+        upstream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n").await.unwrap();
+        let answer = link.head(asked, None).await.ok().unwrap();
+        let mut body = AnswerBody::streaming(answer.into_body(), link);
+        let cut = Rc::default();
+        body.read_by(&cut, &House::new().worker);
+        for _ in 0..3 {
+            upstream.write_all(b"e").await.unwrap();
+            body.frame().await.unwrap().unwrap();
+        }
+        let mut next = pin!(body.frame());
+        assert!(poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx).is_pending())).await);
+        upstream.write_all(b"e").await.unwrap();
+        next.await.unwrap().unwrap();
+        let later = Instant::now() + Duration::from_secs(1000);
+        pool.debts().shed(later);
+        assert!(!cut.is_made(), "who had read all that came was cut");
+        pool.debts().shed(later + LONGEST_GRACE);
+        assert!(cut.is_made(), "who reads no more was not cut");
+    });
+}
+
+#[test]
 fn an_overdue_reader_is_cut_for_who_waits_and_not_for_who_finds_room() {
     run(async {
         let mut config = config(1);
@@ -167,7 +223,7 @@ fn an_overdue_reader_is_cut_for_who_waits_and_not_for_who_finds_room() {
         let _other = take().await.unwrap();
         assert!(!cut.is_made(), "there was room");
         let reader = async {
-            std::future::poll_fn(|cx| cut.poll_made(cx)).await;
+            poll_fn(|cx| cut.poll_made(cx)).await;
             drop(lease);
         };
         let (third, ()) = tokio::join!(take(), reader);

@@ -69,6 +69,62 @@ fn a_client_that_leaves_while_it_waits_takes_no_place_with_it() {
 }
 
 #[test]
+fn a_burst_of_uploads_of_one_client_waits_for_its_half_of_the_places() {
+    run(async {
+        let house = House::build(|upstream| upstream.max_connections = 2).await;
+        let serve = async {
+            loop {
+                let mut upstream = house.accepted().await;
+                tokio::task::spawn_local(async move {
+                    loop {
+                        upstream.until("\r\n\r\nhi").await;
+                        upstream.send(OK).await;
+                    }
+                });
+            }
+        };
+        let ask = async {
+            let mut clients = Vec::new();
+            for _ in 0..9 {
+                let mut client = house.client().await;
+                client.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi").await;
+                clients.push(client);
+            }
+            for client in &mut clients {
+                let head = client.head().await;
+                assert!(head.starts_with("HTTP/1.1 200 "), "{head:?}");
+            }
+        };
+        tokio::select! { () = serve => {}, () = ask => {} }
+    });
+}
+
+#[test]
+fn an_upload_that_waits_is_told_in_time_that_others_of_its_client_have_stalled() {
+    run(async {
+        let short = Duration::from_millis(50);
+        let house = House::build(|upstream| {
+            (upstream.max_connections, upstream.connect_timeout) = (2, short);
+        });
+        let house = house.await;
+        let post = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nhi";
+        let (mut stalled, mut upstream, _) = house.ask(post).await;
+        let mut second = house.client().await;
+        second.send(post).await;
+        assert!(second.head().await.starts_with("HTTP/1.1 503 "));
+        let (mut other, mut idle, _) = house.ask("GET / HTTP/1.1\r\nHost: h\r\n\r\n").await;
+        idle.send(OK).await;
+        other.until("ok").await;
+        stalled.send("!").await;
+        upstream.until("hi!").await;
+        second = house.client().await;
+        second.send(&format!("{post}!")).await;
+        idle.until("hi!").await;
+        assert_eq!(house.failures(), [Failure::Full]);
+    });
+}
+
+#[test]
 fn more_requests_than_places_are_not_kept_waiting() {
     run(async {
         let house = House::build(|upstream| upstream.max_connections = 1).await;

@@ -1,12 +1,15 @@
 //! Exchanges that share a connection to an upstream of HTTP/2: whom one of them holds up, what is sent
 //! again, and when there is another connection.
 
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
 
 use h2::Reason;
 
 use super::http2::*;
 use super::*;
+use crate::upstream::streams::{self, Sharing};
 
 #[test]
 fn many_requests_share_a_connection_and_each_gets_its_own_answer() {
@@ -63,7 +66,7 @@ fn a_client_that_does_not_read_holds_up_nobody_else() {
                 stream.reserve_capacity(piece.len());
                 let _ = stream.send_data(piece.clone(), false);
             }
-            std::future::pending::<()>().await;
+            pending::<()>().await;
         });
         for _ in 0..20 {
             let (mut other, (_, respond)) = ask(&house, &mut server, GET).await;
@@ -222,10 +225,7 @@ fn a_connection_of_one_login_ends_with_its_request_though_nobody_waits_for_the_a
 fn a_hasty_request_does_not_fail_those_who_wait_longer_for_the_same_connection() {
     run(async {
         let house = House::over(Kind::H2, |_| {}).await;
-        let place = |patience| {
-            let sharing = crate::upstream::streams::Sharing::Allowed;
-            crate::upstream::streams::place(house.pool(), sharing, patience)
-        };
+        let place = |patience| streams::place(house.pool(), Sharing::Allowed, patience);
         let Door::Tls(listener, acceptor) = &house.upstream else { unreachable!() };
         let server = async {
             let _silent = listener.accept().await.unwrap();
@@ -235,6 +235,76 @@ fn a_hasty_request_does_not_fail_those_who_wait_longer_for_the_same_connection()
             tokio::join!(place(Duration::from_millis(30)), place(Duration::from_secs(10)), server);
         assert_eq!(hasty.err(), Some(Failure::TimedOut));
         assert!(patient.unwrap().is_some());
+    });
+}
+
+#[test]
+fn whoever_waits_for_a_stream_goes_before_the_next_request_of_a_pipeline() {
+    run(async {
+        let house = House::over(Kind::H2c, |upstream| upstream.max_connections = 1).await;
+        let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n");
+        let mut narrow = h2::server::Builder::new();
+        narrow.max_concurrent_streams(1);
+        let mut pipeline = house.client().await;
+        pipeline.send(&get("/0")).await;
+        let mut server = Server::with(&house, &narrow).await;
+        ok(server.asked().await.1, "known");
+        pipeline.until("known\r\n0\r\n\r\n").await;
+        pipeline.send(&(get("/1") + &get("/3"))).await;
+        let (_, first) = server.asked().await;
+        let mut waiting = house.client().await;
+        waiting.send(&get("/2")).await;
+        while house.pool().streams().waiting() == 0 {
+            tokio::task::yield_now().await;
+        }
+        ok(first, "first");
+        for path in ["/2", "/3"] {
+            let (asked, respond) = server.asked().await;
+            assert_eq!(asked.uri().path(), path);
+            ok(respond, "next");
+        }
+        waiting.until("next\r\n0\r\n\r\n").await;
+        pipeline.until("next\r\n0\r\n\r\n").await;
+        assert_eq!(house.failures(), []);
+    });
+}
+
+#[test]
+fn all_who_wait_for_a_shared_connection_are_told_that_the_server_has_none() {
+    run(async {
+        let house = House::over(Kind::Tls, |upstream| upstream.max_connections = 1).await;
+        let place = |sharing| streams::place(house.pool(), sharing, Duration::from_secs(10));
+        let serve = async {
+            let _connection = house.accepted().await;
+            pending::<()>().await;
+        };
+        let (alone, others) = (place(Sharing::Never), [(); 3].map(|()| place(Sharing::Allowed)));
+        let [one, two, three] = others;
+        let told = async { tokio::join!(alone, one, two, three) };
+        let told = tokio::select! { told = told => told, () = serve => unreachable!() };
+        assert!(matches!(told, (Ok(None), Ok(None), Ok(None), Ok(None))));
+    });
+}
+
+#[test]
+fn whoever_waits_is_told_of_no_failure_from_before_it_came() {
+    run(async {
+        let house = House::over(Kind::H2, |upstream| upstream.max_connections = 1).await;
+        let Door::Tls(listener, _) = &house.upstream else { unreachable!() };
+        let place = |sharing| streams::place(house.pool(), sharing, Duration::from_secs(10));
+        let hang_up = async { drop(listener.accept().await.unwrap()) };
+        let (failed, ()) = tokio::join!(place(Sharing::Allowed), hang_up);
+        assert!(matches!(failed, Err(Failure::Connect(_))));
+        let (alone, _first) = tokio::join!(place(Sharing::Never), Server::accepted(&house));
+        let mut waiting = pin!(place(Sharing::Allowed));
+        assert!(poll_fn(|cx| Poll::Ready(waiting.as_mut().poll(cx).is_pending())).await);
+        drop(alone);
+        let serve = async {
+            let _second = Server::accepted(&house).await;
+            pending::<()>().await;
+        };
+        let told = tokio::select! { told = waiting => told, () = serve => unreachable!() };
+        assert!(told.unwrap().is_some());
     });
 }
 
