@@ -12,7 +12,7 @@ use http_body::Body;
 use hyper::body::Incoming;
 
 use super::balance::Set;
-use super::group::Group;
+use super::group::{Asker, Group};
 use super::link::{Link, Lost};
 use super::pool::{Lease, Pool, Room};
 use super::sent::Sent;
@@ -20,7 +20,6 @@ use super::stream::{self, Shared};
 use super::streams::Speaks;
 use super::terms::{Terms, Waits};
 use super::{AnswerBody, Failure, answer, upgraded};
-use crate::identity::SessionId;
 use crate::policy::Timeouts;
 use crate::request::{Upgrade, UploadState};
 
@@ -32,7 +31,9 @@ pub(super) async fn carry(
     (upload, upgrade, terms): (Option<UploadState>, Option<Box<Upgrade>>, &Terms),
 ) -> Result<Response<AnswerBody>, Failure> {
     let call = Call::of(&request, (upload, upgrade, terms), group);
-    let (at, pool) = group.first(terms.session)?;
+    let asker =
+        Asker { session: terms.session, uploads_from: call.upload.as_ref().and(call.client) };
+    let (at, pool) = group.first(asker)?;
     let lost = match attempt(pool, request, &call).await {
         Ok(answer) => {
             group.succeeded(at);
@@ -41,14 +42,14 @@ pub(super) async fn carry(
         Err(lost) => lost,
     };
     // In a box, as all here that is rare: what every request carries along stays small.
-    Box::pin(elsewhere(group, (at, pool, lost), (&call, terms.session))).await
+    Box::pin(elsewhere(group, (at, pool, lost), (&call, asker))).await
 }
 
 /// Asks other servers, as long as that may be done.
 async fn elsewhere<'a>(
     group: &'a Rc<Group>,
     (mut at, mut pool, mut lost): (usize, &'a Rc<Pool>, Box<Failed>),
-    (call, session): (&Call, Option<SessionId>),
+    (call, asker): (&Call, Asker),
 ) -> Result<Response<AnswerBody>, Failure> {
     let mut tried = Set::default();
     // Held until the answer's head is there.
@@ -58,7 +59,7 @@ async fn elsewhere<'a>(
         if call.blames_server(&lost.failure) && !call.excuses(pool, &lost.failure) {
             group.failed(at);
         }
-        let next = lost.request.zip(group.again(tried, session));
+        let next = lost.request.zip(group.again(tried, asker));
         let Some((request, (place, server, retry))) = next else {
             return Err(call.blame(lost.failure));
         };
@@ -107,9 +108,11 @@ async fn admit(
     call: &Call,
 ) -> Result<Box<Request<Sent>>, Box<Failed>> {
     if let Some(client) = call.client {
+        // That at a server that was asked before.
+        request.body_mut().hold(None);
         let patience = pool.waits().with(&call.timeouts).connect;
         match pool.admit(client, patience).await {
-            Ok(place) => request.body_mut().hold(place),
+            Ok(place) => request.body_mut().hold(Some(place)),
             Err(failure) => return Err(Failed::boxed(failure, Some(*request))),
         }
     }

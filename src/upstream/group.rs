@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 use std::io;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -24,6 +25,22 @@ pub(super) struct Group {
     seeds: Box<[u64]>,
     turn: Cell<usize>,
     retrying: Cell<usize>,
+}
+
+/// Who asks, as far as that says where to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Asker {
+    pub(super) session: Option<SessionId>,
+    /// The client, if its request has a body.
+    pub(super) uploads_from: Option<IpAddr>,
+}
+
+impl Asker {
+    /// Whether a server has no place for the request now.
+    fn would_wait(self, pool: &Pool) -> bool {
+        let is_next_upload = |client| pool.has_most_uploads_of(client);
+        pool.is_full() || self.uploads_from.is_some_and(is_next_upload)
+    }
 }
 
 impl Group {
@@ -61,33 +78,33 @@ impl Group {
     }
 
     /// Where a request goes first.
-    pub(super) fn first(&self, session: Option<SessionId>) -> Result<(usize, &Rc<Pool>), Failure> {
+    pub(super) fn first(&self, asker: Asker) -> Result<(usize, &Rc<Pool>), Failure> {
         if let [only] = &*self.servers {
             let standing = only.standing();
             return if standing.is_up() { Ok((0, only)) } else { Err(Failure::Down) };
         }
-        self.choose(Set::default(), session).ok_or(Failure::Down)
+        self.choose(Set::default(), asker).ok_or(Failure::Down)
     }
 
     /// Where it goes when these have failed; the place among the retries is held until dropped.
     pub(super) fn again(
         self: &Rc<Self>,
         tried: Set,
-        session: Option<SessionId>,
+        asker: Asker,
     ) -> Option<(usize, &Rc<Pool>, Retry)> {
         if tried.len() > self.upstream.retries {
             return None;
         }
-        let (at, pool) = self.choose(tried, session)?;
+        let (at, pool) = self.choose(tried, asker)?;
         Some((at, pool, self.retry()?))
     }
 
-    fn choose(&self, tried: Set, session: Option<SessionId>) -> Option<(usize, &Rc<Pool>)> {
+    fn choose(&self, tried: Set, asker: Asker) -> Option<(usize, &Rc<Pool>)> {
         // The last ones are asked whatever they did, but for what has failed elsewhere already.
         let up = self.set(|pool| pool.standing().is_up());
         let usable = self.set(Pool::is_usable).or(up).without(tried);
-        let free = usable.without(self.set(Pool::is_full)).or(usable);
-        let at = match (self.upstream.balance, session) {
+        let free = usable.without(self.set(|pool| asker.would_wait(pool))).or(usable);
+        let at = match (self.upstream.balance, asker.session) {
             // A session keeps its server, cold and busy too.
             (Balance::HashSession, Some(session)) => {
                 let seed = |at| self.seeds.get(at).copied().unwrap_or_default();

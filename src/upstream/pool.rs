@@ -165,6 +165,11 @@ impl Pool {
         self.open.get() < self.limits.connections
     }
 
+    /// Whether an upload of this client's would have to wait for others of its network.
+    pub(super) fn has_most_uploads_of(&self, client: IpAddr) -> bool {
+        self.uploads.are_most_of(client)
+    }
+
     /// Lets an upload in, once its client's network holds less than half of the places with
     /// unfinished ones: else a few stalled uploads would keep everybody else out.
     pub(super) async fn admit(

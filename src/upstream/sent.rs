@@ -54,10 +54,10 @@ impl Sent {
         self.0.is_none()
     }
 
-    /// Keeps a place of its client's until it has ended.
-    pub(super) fn hold(&mut self, place: UploadPlace) {
+    /// Keeps a place of its client's until it has ended, or until it is to have another.
+    pub(super) fn hold(&mut self, place: Option<UploadPlace>) {
         if let Some(load) = &mut self.0 {
-            load.place = Some(place);
+            load.place = place;
         }
     }
 

@@ -24,6 +24,7 @@ use tokio::time::timeout;
 
 use kinds::{Door, Kind, Stream};
 
+use super::group::Asker;
 use super::*;
 use crate::config::{
     Balance, Eject, Protocol, ServerAddress, Upstream, UpstreamServer, UpstreamTls,
@@ -113,7 +114,7 @@ impl House {
 
     /// Of its first server.
     fn pool(&self) -> &Rc<pool::Pool> {
-        self.pools.group(0).first(None).unwrap().1
+        self.pools.group(0).first(Asker::default()).unwrap().1
     }
 
     async fn plain() -> Self {

@@ -35,6 +35,12 @@ impl Uploads {
         place.ok().and_then(Result::ok).ok_or(Failure::Full)
     }
 
+    /// Whether its network has no place left.
+    pub(super) fn are_most_of(&self, client: IpAddr) -> bool {
+        let networks = self.0.borrow();
+        networks.get(&network(client)).is_some_and(|places| places.available_permits() == 0)
+    }
+
     fn places(&self, network: IpAddr, most: usize) -> Arc<Semaphore> {
         let mut networks = self.0.borrow_mut();
         if !networks.contains_key(&network) {

@@ -85,6 +85,21 @@ fn servers_take_turns() {
     assert_eq!(all.each_ref().map(|server| server.seen().len()), [3, 3, 3]);
 }
 
+/// Each has a place at one server, and would have one at the other.
+#[test]
+fn uploads_that_two_servers_refuse_do_not_wait_for_each_other() {
+    let refusing = format!("servers = [\"{}\", \"{}\"]", nobody(), nobody());
+    let gateway = gateway(&format!(
+        "{refusing}\nbalance = \"round_robin\"\nmax_connections = 2\ntimeouts = {{ connect = \"5s\" }}"
+    ));
+    let post = request("POST /public/x", &[("Host", &gateway.host())], "hi");
+    let mut clients: Vec<_> = (0..8).map(|_| gateway.connect()).collect();
+    clients.iter_mut().for_each(|client| client.send(&post));
+    for client in &mut clients {
+        client.answer().expect("an answer").expect(502);
+    }
+}
+
 #[test]
 fn the_less_busy_server_is_asked() {
     let slow = Upstream::scripted(|_, stream| {

@@ -11,6 +11,7 @@ use super::*;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Level, Log, LogFormat, LogOutput};
 use crate::telemetry::Telemetry;
+use crate::upstream::group::Asker;
 use crate::upstream::pool::{Pool, Room};
 use crate::upstream::sent::Sent;
 use crate::upstream::tests::{config, run};
@@ -183,7 +184,7 @@ fn time_in_which_nothing_is_owed_uses_up_no_credit() {
         let mut config = config(listener.local_addr().unwrap().port());
         (config.max_connections, config.idle_timeout) = (1, Duration::from_secs(3600));
         let pools = Pools::new(&[config], 1, &Health::default()).unwrap();
-        let (_, pool) = pools.group(0).first(None).unwrap();
+        let (_, pool) = pools.group(0).first(Asker::default()).unwrap();
         let Some(Room::Lease(lease)) = pool.room() else { panic!("no place") };
         let mut link = Pool::connect(lease, Duration::from_secs(9)).await.unwrap();
         let (mut upstream, _) = listener.accept().await.unwrap();
@@ -215,7 +216,7 @@ fn an_overdue_reader_is_cut_for_who_waits_and_not_for_who_finds_room() {
         let mut config = config(1);
         (config.max_connections, config.idle_timeout) = (2, Duration::ZERO);
         let pools = Pools::new(&[config], 1, &Health::default()).unwrap();
-        let (_, pool) = pools.group(0).first(None).unwrap();
+        let (_, pool) = pools.group(0).first(Asker::default()).unwrap();
         let take = || pool.wait_for_room(Duration::from_secs(10));
         let Ok(Room::Lease(lease)) = take().await else { panic!("no place") };
         let cut = Rc::default();

@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::*;
 use crate::config::{Eject, HealthCheck, Protocol};
 use crate::upstream::pool::Room;
-use crate::upstream::tests::{config, server};
+use crate::upstream::tests::{config, run, server};
 
 /// Several servers, of which none is ever connected to.
 fn group(count: u16, change: impl FnOnce(&mut Upstream)) -> (Rc<Group>, Vec<Arc<Standing>>) {
@@ -24,7 +24,7 @@ fn health(slow_start: Duration) -> Option<HealthCheck> {
 fn chosen(group: &Rc<Group>, asked: usize) -> Vec<usize> {
     let mut counts = vec![0; group.servers.len()];
     for _ in 0..asked {
-        counts[group.first(None).unwrap().0] += 1;
+        counts[group.first(Asker::default()).unwrap().0] += 1;
     }
     counts
 }
@@ -33,7 +33,7 @@ fn chosen(group: &Rc<Group>, asked: usize) -> Vec<usize> {
 fn a_quiet_upstream_has_a_few_retries_at_a_time_and_no_more() {
     let (group, _) = group(2, |_| {});
     let tried = Set::default().with(0);
-    let again = || group.again(tried, None).map(|(at, _, retry)| (at, retry));
+    let again = || group.again(tried, Asker::default()).map(|(at, _, retry)| (at, retry));
     let held: Vec<_> = (0..LEAST_RETRIES).map(|_| again().expect("a retry")).collect();
     assert!(held.iter().all(|(at, _)| *at == 1));
     assert!(again().is_none(), "one more than may be");
@@ -47,7 +47,7 @@ fn a_fifth_of_what_is_under_way_may_be_tried_again() {
     let under_way: Vec<Room> = (0..50).map(|_| group.servers[0].room().unwrap()).collect();
     let tried = Set::default().with(0);
     let mut held = Vec::new();
-    while let Some((_, _, retry)) = group.again(tried, None) {
+    while let Some((_, _, retry)) = group.again(tried, Asker::default()) {
         held.push(retry);
     }
     assert_eq!(held.len(), under_way.len() / 5);
@@ -58,7 +58,7 @@ fn a_request_is_tried_as_often_as_the_configuration_says() {
     let (group, _) = group(4, |upstream| upstream.retries = 2);
     let mut tried = Set::default();
     let mut asked = 0;
-    while let Some((at, ..)) = group.again(tried.with(0), None) {
+    while let Some((at, ..)) = group.again(tried.with(0), Asker::default()) {
         assert!(!tried.contains(at) && at != 0, "server {at} was asked already");
         tried = tried.with(at);
         asked += 1;
@@ -104,12 +104,15 @@ fn the_last_servers_that_are_up_are_asked_though_they_were_left_out() {
     standings[0].fall();
     group.failed(1);
     assert_eq!(chosen(&group, 10), [0, 0, 10]);
-    assert!(group.again(Set::default().with(2), None).is_none(), "no retry goes to one left out");
+    assert!(
+        group.again(Set::default().with(2), Asker::default()).is_none(),
+        "no retry goes to one left out"
+    );
     group.failed(2);
     assert_eq!(chosen(&group, 10), [0, 5, 5]);
     standings[1].fall();
     standings[2].fall();
-    assert_eq!(group.first(None).err(), Some(Failure::Down));
+    assert_eq!(group.first(Asker::default()).err(), Some(Failure::Down));
 }
 
 #[test]
@@ -149,4 +152,20 @@ fn a_server_whose_connections_are_all_tunnels_is_full_though_requests_may_share_
     assert_eq!(chosen(&group, 10), [5, 5], "there is room for a connection");
     let _second = group.servers[0].room().unwrap();
     assert_eq!(chosen(&group, 10), [0, 10]);
+}
+
+#[test]
+fn an_upload_goes_where_its_network_has_a_place_for_it() {
+    run(async {
+        let (group, _) = group(2, |upstream| upstream.max_connections = 4);
+        let [client, other] = [7, 8].map(|last| IpAddr::from([192, 0, 2, last]));
+        let half = || group.servers[0].admit(client, Duration::from_secs(10));
+        let _stalled = [half().await.unwrap(), half().await.unwrap()];
+        let asked_by = |client| {
+            let asker = Asker { uploads_from: client, ..Asker::default() };
+            let asked: Vec<_> = (0..9).map(|_| group.first(asker).unwrap().0).collect();
+            asked.contains(&0)
+        };
+        assert_eq!([Some(client), Some(other), None].map(asked_by), [false, true, true]);
+    });
 }

@@ -131,7 +131,9 @@ fn no_place_is_free_while_all_who_wait_are_asleep_and_nobody_overtakes_them() {
         });
         for seed in 0..200 {
             let pools = Pools::new(&[config.clone()], 1, &Health::default()).unwrap();
-            let pool = Rc::clone(pools.group(0).first(None).unwrap().1);
+            let pool = Rc::clone(
+                pools.group(0).first(crate::upstream::group::Asker::default()).unwrap().1,
+            );
             let random = StdRng::seed_from_u64(seed);
             let mut rush = Rush { pool, held: Vec::new(), waiters: Vec::new(), random };
             for _ in 0..60 {

@@ -18,12 +18,14 @@ pub(in crate::upstream) async fn place(
 ) -> Result<Option<Ticket>, Failure> {
     let end = Instant::now() + patience;
     if sharing == Sharing::Never {
-        return alone(pool, end).await;
+        return alone(pool, patience).await;
     }
     match wait_for(pool, end).await? {
         Share::Nothing => Ok(None),
         Share::Ticket(ticket) => Ok(Some(ticket)),
-        Share::Turn(turn) => turn.connect(end).await,
+        // The whole time: had who waited longest only what is left of theirs, and so the next one
+        // after them, no handshake would ever be done in time.
+        Share::Turn(turn) => turn.connect(Instant::now() + patience).await,
     }
 }
 
@@ -72,14 +74,15 @@ fn take(pool: &Rc<Pool>) -> Option<Share> {
 }
 
 /// A connection that takes no other request. None: see [`place`].
-async fn alone(pool: &Rc<Pool>, end: Instant) -> Result<Option<Ticket>, Failure> {
-    let lease = pool.wait_for(end, || match pool.streams().speaks() {
+async fn alone(pool: &Rc<Pool>, patience: Duration) -> Result<Option<Ticket>, Failure> {
+    let lease = pool.wait_for(Instant::now() + patience, || match pool.streams().speaks() {
         Speaks::Http1 => Some(None),
         Speaks::Http2 | Speaks::Either => Lease::take(pool).map(Some),
     });
     let Some(lease) = lease.await? else {
         return Ok(None);
     };
+    let end = Instant::now() + patience;
     Ok(connect(lease, end).await?.map(|shared| Ticket::new(&shared, (Age::New, Sharing::Never))))
 }
 
@@ -145,7 +148,8 @@ struct Waiting<'a> {
 impl<'a> Waiting<'a> {
     fn begin(pool: &'a Pool) -> Result<Self, Failure> {
         let queue = &pool.streams().queue;
-        if queue.len() >= pool.most_streams() {
+        // Those who were woken have only to be run.
+        if queue.len().saturating_sub(queue.woken()) >= pool.most_streams() {
             return Err(Failure::Full);
         }
         Ok(Self { pool, turn: queue.join() })

@@ -238,6 +238,29 @@ fn a_hasty_request_does_not_fail_those_who_wait_longer_for_the_same_connection()
     });
 }
 
+/// Else none would ever be done in time, as long as requests come closer together than that takes.
+#[test]
+fn who_connects_after_another_ran_out_of_time_has_the_whole_of_it() {
+    run(async {
+        let house = House::over(Kind::H2, |_| {}).await;
+        let place = || streams::place(house.pool(), Sharing::Allowed, Duration::from_millis(600));
+        let Door::Tls(listener, acceptor) = &house.upstream else { unreachable!() };
+        let server = async {
+            let _silent = listener.accept().await.unwrap();
+            let slow = listener.accept().await.unwrap().0;
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            acceptor.accept(slow).await.unwrap()
+        };
+        let second = async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            place().await
+        };
+        let (first, second, _server) = tokio::join!(place(), second, server);
+        assert_eq!(first.err(), Some(Failure::TimedOut));
+        assert!(second.unwrap().is_some());
+    });
+}
+
 #[test]
 fn whoever_waits_for_a_stream_goes_before_the_next_request_of_a_pipeline() {
     run(async {
