@@ -86,7 +86,7 @@ pub fn administer(config: Config, command: Command) -> Result<Answer, Administra
 }
 
 /// How often it is still tried to reach whoever holds the folder: for about a second in all.
-struct Patience(u32);
+pub(super) struct Patience(u32);
 
 impl Default for Patience {
     fn default() -> Self {
@@ -114,8 +114,8 @@ impl Patience {
         Ok(None)
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the command line has nothing else to do")]
-    fn wait(&mut self, data_dir: &Path) -> Result<(), AdministrationError> {
+    #[expect(clippy::disallowed_methods, reason = "there is nothing else to do yet")]
+    pub(super) fn wait(&mut self, data_dir: &Path) -> Result<(), AdministrationError> {
         let left = self.0.checked_sub(1);
         self.0 = left.ok_or_else(|| AdministrationError::Busy(data_dir.display().to_string()))?;
         std::thread::sleep(Duration::from_millis(50));
