@@ -528,6 +528,9 @@ fn a_fault_that_may_hide_the_data_folder_leads_to_no_other_gateway() {
         ("[server]\n", "data_dir = \"elsewhere\"\n"),
         ("[server]\n", "[[server]]\ndata_dir = \"elsewhere\"\n"),
         ("[server]\n", "[serve]\ndata_dir = \"elsewhere\"\n"),
+        ("[server]\n", "[upstreams]\ndata_dir = \"elsewhere\"\n[server]\n"),
+        ("[server]\n", "[cors]\ndata_dir = \"elsewhere\"\n[server]\n"),
+        ("[server]\n", "[identity]\ndata_dir = \"elsewhere\"\n[server]\n"),
     ] {
         house.reconfigure(at, fault);
         house.run(&["user", "disable", "alice"]).expect(1).tells(&["error[E"]);
