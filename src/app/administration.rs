@@ -39,6 +39,12 @@ pub enum AdministrationError {
     /// An in-memory store is inside of its gateway.
     #[error("the store is in memory: there is nothing to administer from outside")]
     Memory,
+    /// Whoever may write the parent of the data folder could lead root to any other's.
+    #[error(
+        "the data folder {0} is a link that is neither root's nor of the owner of what it leads to; \
+         name that folder itself in server.data_dir, or give the link to root (chown -h)"
+    )]
+    Link(String),
     /// Cannot become the owner of the data folder.
     #[error("cannot become the owner of the data folder: {0}")]
     Owner(#[source] io::Error),
@@ -86,7 +92,7 @@ pub fn administer(config: Config, command: Command) -> Result<Answer, Administra
 }
 
 /// How often it is still tried to reach whoever holds the folder: for about a second in all.
-struct Patience(u32);
+pub(super) struct Patience(u32);
 
 impl Default for Patience {
     fn default() -> Self {
@@ -114,8 +120,8 @@ impl Patience {
         Ok(None)
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the command line has nothing else to do")]
-    fn wait(&mut self, data_dir: &Path) -> Result<(), AdministrationError> {
+    #[expect(clippy::disallowed_methods, reason = "there is nothing else to do yet")]
+    pub(super) fn wait(&mut self, data_dir: &Path) -> Result<(), AdministrationError> {
         let left = self.0.checked_sub(1);
         self.0 = left.ok_or_else(|| AdministrationError::Busy(data_dir.display().to_string()))?;
         std::thread::sleep(Duration::from_millis(50));
@@ -150,7 +156,18 @@ pub fn become_owner(data_dir: &Path) -> Result<(), AdministrationError> {
     let Ok(folder) = data_dir.metadata() else {
         return Ok(());
     };
-    if folder.uid() == 0 || !rustix::process::geteuid().is_root() {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    // Without a final slash, which would follow the link. Asked second: what replaces the folder
+    // meanwhile is of another owner.
+    let itself = data_dir.components().as_path().symlink_metadata();
+    let itself = itself.map_err(AdministrationError::Owner)?;
+    let of_root = itself.is_symlink() && itself.uid() == 0;
+    if itself.uid() != folder.uid() && !of_root {
+        return Err(AdministrationError::Link(data_dir.display().to_string()));
+    }
+    if folder.uid() == 0 {
         return Ok(());
     }
     set_thread_groups(&[])

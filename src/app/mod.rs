@@ -30,6 +30,7 @@ use tokio::sync::watch;
 pub use data_dir::{DataDir, DataDirError};
 pub use reload::{ReloadError, Reloaded, Source};
 
+use administration::Patience;
 use notify::Notifier;
 use reload::{Reloader, roles_gone};
 use sockets::Sockets;
@@ -294,11 +295,18 @@ pub fn start_from(
     Ok(running)
 }
 
-/// A store in memory needs no folder.
+/// A store in memory needs no folder. A command may hold it for a moment.
 fn hold(config: &Config) -> Result<Option<DataDir>, DataDirError> {
-    match config.store {
-        StoreUrl::Memory => Ok(None),
-        StoreUrl::Sqlite(_) => DataDir::open(&config.server.data_dir).map(Some),
+    if config.store == StoreUrl::Memory {
+        return Ok(None);
+    }
+    let data_dir = &config.server.data_dir;
+    let mut patience = Patience::default();
+    loop {
+        match DataDir::open(data_dir) {
+            Err(DataDirError::Held { .. }) if patience.wait(data_dir).is_ok() => {}
+            opened => return opened.map(Some),
+        }
     }
 }
 

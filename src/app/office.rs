@@ -87,9 +87,13 @@ impl Office {
     /// What is owed at a stop: endings under way, and logouts that the store did not take before.
     async fn finish(&self) {
         let auth = self.auth();
-        auth.parts().detached.ended().await;
-        auth.finish_logouts().await;
-        auth.parts().detached.ended().await;
+        let owed = async {
+            auth.parts().detached.ended().await;
+            auth.finish_logouts().await;
+            auth.parts().detached.ended().await;
+        };
+        // The workers have waited as long before, and a manager that stops us does not wait for ever.
+        let _either_way = tokio::time::timeout(LAST_WORK, owed).await;
         let lost = auth.parts().unfinished.count();
         if lost > 0 {
             tracing::error!(
@@ -184,6 +188,9 @@ fn give_back_memory() {
 
 /// Bytes that the allocator gives a page of their own.
 const PAGE: usize = 1 << 20;
+
+/// As long as anybody waits for the store to answer.
+const LAST_WORK: Duration = Duration::from_secs(3);
 
 /// Seconds after the start: the clock of a machine that just booted may be put right until then.
 const FIRST_SWEEP: u64 = 15 * 60;

@@ -13,9 +13,26 @@ use crate::token::BadToken;
 
 /// Logouts that the store has not heard of. Each was answered with 503, so none was promised; the
 /// set of ended sessions refuses their access tokens meanwhile. One stays here until it is told, by
-/// whoever takes it out, so that it is told once.
+/// whoever takes it out. What was over before is not told while somebody waits for the store who may
+/// have ended it, so that it is told once.
 #[derive(Debug, Default)]
-pub struct Unfinished(Mutex<BTreeMap<SessionId, Stage>>);
+pub struct Unfinished {
+    logouts: Mutex<BTreeMap<SessionId, Stage>>,
+    asked: Mutex<BTreeMap<SessionId, u32>>,
+}
+
+/// One who asks the store to end a session, until dropped.
+struct Asking<'a>(&'a Unfinished, SessionId);
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        let mut asked = self.0.asked();
+        let others = asked.remove(&self.1).unwrap_or_default().saturating_sub(1);
+        if others > 0 {
+            asked.insert(self.1, others);
+        }
+    }
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
@@ -52,8 +69,20 @@ impl Unfinished {
         self.lock().entry(session).and_modify(|stage| *stage = Stage::Waiting);
     }
 
-    fn holds(&self, session: SessionId) -> bool {
-        self.lock().contains_key(&session)
+    fn ask(&self, session: SessionId) -> Asking<'_> {
+        let mut asked = self.asked();
+        let count = asked.entry(session).or_default();
+        *count = count.saturating_add(1);
+        Asking(self, session)
+    }
+
+    /// Whether one in hand is to be told, now that the store has `ended` it or found it over.
+    fn finish(&self, session: SessionId, ended: bool) -> bool {
+        if !ended && self.asked().contains_key(&session) {
+            self.put_back(session);
+            return false;
+        }
+        self.take_out(session)
     }
 
     /// Whether it was here still.
@@ -62,7 +91,11 @@ impl Unfinished {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<SessionId, Stage>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.logouts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn asked(&self) -> MutexGuard<'_, BTreeMap<SessionId, u32>> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -110,7 +143,7 @@ impl Auth {
         let work = async move {
             for session in parts.unfinished.begin() {
                 match parts.store.end(session, EndReason::Logout).await {
-                    Ok(_) if !parts.unfinished.take_out(session) => {}
+                    Ok(ended) if !parts.unfinished.finish(session, ended) => {}
                     // False: over before. By the logout itself, most likely, whose answer was lost.
                     Ok(_) => {
                         parts.ended([(session, EndReason::Logout)]);
@@ -145,15 +178,43 @@ impl Auth {
 
 impl Parts {
     async fn end_for_good(&self, session: SessionId, client: &Client) -> Result<(), Unavailable> {
-        let was_unfinished = self.unfinished.holds(session);
+        let _asking = self.unfinished.ask(session);
         let ended = self.store.end(session, EndReason::Logout).await;
-        let ended = ended.inspect_err(|_unavailable| self.unfinished.add(session))?;
-        // What finishes logouts may have found it ended by this, and told it.
-        if ended && (self.unfinished.take_out(session) || !was_unfinished) {
+        if ended.inspect_err(|_unavailable| self.unfinished.add(session))? {
+            self.unfinished.take_out(session);
             self.ended([(session, EndReason::Logout)]);
             let event = client.event("auth.logout");
             self.audit().write(event.session(session).outcome("success"));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The moment at which a logout of the same session is answered is any.
+    #[test]
+    fn a_logout_that_somebody_else_may_have_ended_is_told_once() {
+        let (unfinished, session) = (Unfinished::default(), SessionId::from_bytes([1; 16]));
+        let refused = unfinished.ask(session);
+        let other = unfinished.ask(session);
+        unfinished.add(session);
+        drop(refused);
+        assert_eq!(unfinished.begin(), [session]);
+        assert!(!unfinished.finish(session, false), "the other one may tell");
+        assert!(unfinished.take_out(session), "as it does");
+        drop(other);
+        unfinished.add(session);
+        assert_eq!(unfinished.begin(), [session]);
+        assert!(unfinished.finish(session, false), "nobody else does");
+        assert_eq!(unfinished.count(), 0);
+
+        let other = unfinished.ask(session);
+        unfinished.add(session);
+        assert!(unfinished.finish(session, true), "the other one hears that it was over");
+        drop(other);
+        assert!(unfinished.asked().is_empty());
     }
 }

@@ -17,9 +17,9 @@ use crate::upstream::{Keeper, keep_from_others};
 
 impl Gateway {
     /// Sends a logout on to its application, and ends the caller's session whatever comes of that,
-    /// with that of the refresh cookie, which is deleted and may be of another one: first, so that
-    /// somebody who does not wait for the answer is signed out too. Where the store does not take it,
-    /// no answer of the application says that it did.
+    /// with those of all our cookies, which are deleted and may be of others: first, so that somebody
+    /// who does not wait for the answer is signed out too. Where the store does not take it, no
+    /// answer of the application says that it did.
     pub(super) async fn forward_logout(
         &self,
         (visit, session): (&mut Visit, SessionId),
@@ -30,10 +30,11 @@ impl Gateway {
         visit.renewal = None;
         visit.leaving = true;
         // No other site's to send, unless the origin rule has judged.
-        let cookie = permitted.request().refresh_cookie().value();
-        let beside = cookie.filter(|_| permitted.is_by_cookie());
-        let beside = beside.and_then(|token| self.auth.session_of(token));
-        let sessions = [session].into_iter().chain(beside);
+        let headers = permitted.is_by_cookie().then(|| permitted.request().headers());
+        let names = visit.snapshot.jar().names();
+        let tokens = headers.into_iter().flat_map(|headers| names.all_tokens(headers));
+        let beside = tokens.filter_map(|token| self.auth.session_of(token));
+        let sessions: Vec<SessionId> = [session].into_iter().chain(beside).collect();
         let ended = self.auth.leave(sessions, client(visit, permitted.request())).await;
         let answer = self.forward(visit, (permitted, own_credential), upload).await;
         let mut answer = match (ended, answer) {

@@ -141,7 +141,8 @@ pub struct Row {
     pub auth_time: Timestamp,
     /// Last rotation, or login.
     pub rotated: Timestamp,
-    /// When the current token was last given again (T3, T4) to its own client, before it was confirmed.
+    /// When the current token was last given again (T3, T4) to its own client, before it was
+    /// confirmed; or when its rotation was dated anew (T2).
     pub given: Option<Timestamp>,
     /// Rotations answered late (T4), less those answered in time; never below 0.
     pub late: u32,
@@ -354,7 +355,7 @@ pub fn is_giving(verdict: Verdict, row: &Row, windows: Windows, now: Timestamp) 
 }
 
 /// Whether a current token that is its own answer dates its rotation anew: one of an unknown age is
-/// of this moment, so that the window is right from here on.
+/// a window old and given at this moment, so that the window is right from here on.
 pub fn is_dating(verdict: Verdict, row: &Row, windows: Windows, now: Timestamp) -> bool {
     verdict == Verdict::Coalesced && is_ahead(windows.cookie, row, now)
 }

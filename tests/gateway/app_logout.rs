@@ -157,6 +157,28 @@ fn an_applications_logout_ends_the_session_of_the_refresh_cookie_too() {
 }
 
 #[test]
+fn an_applications_logout_ends_the_sessions_of_doubled_cookies_too() {
+    let gateway = house(&Upstream::hello());
+    let [one, other, third] = [(); 3].map(|()| gateway.login_by_cookie("alice"));
+    let pick = |login: &Answer, part: &str| {
+        let cookies = login.cookie_header();
+        cookies.split("; ").find(|cookie| cookie.contains(part)).unwrap().to_owned()
+    };
+    let [access, doubled, twice] =
+        [(&one, "pc_at"), (&other, "pc_rt"), (&third, "pc_rt")].map(|(of, part)| pick(of, part));
+    let cookies = format!("{access}; {doubled}; {twice}");
+    let script = gateway.login("admin");
+    let bearer = format!("Bearer {}", script.access);
+    let both = [("Cookie", &*cookies), ("Authorization", &*bearer)];
+    gateway.ask("POST /cal/.web/logout", &both, "").expect(200);
+    let ended = || [&one, &other, &third].map(|login| reason(&gateway, login));
+    assert_eq!(ended(), [None, None, None], "the Bearer decided who asks");
+    let out = gateway.ask("POST /cal/.web/logout", &[("Cookie", &cookies)], "").expect(200);
+    assert!(signs_out(&out), "{out:?}");
+    assert_eq!(ended(), [(); 3].map(|()| Some("logout".to_owned())));
+}
+
+#[test]
 fn a_logout_by_an_expired_access_cookie_renews_nothing() {
     let gateway = house(&Upstream::hello());
     let login = gateway.login_by_cookie("alice");

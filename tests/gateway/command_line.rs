@@ -469,6 +469,29 @@ fn root_is_led_to_no_gateway_but_that_of_the_owner_of_the_folder() {
 }
 
 #[test]
+fn root_follows_no_link_of_a_third_to_a_data_folder() {
+    let house = House::of(Account::Unprivileged, "");
+    house.start().stop();
+    let (folder, moved) = (house.path("data"), house.path("moved"));
+    std::fs::rename(&folder, &moved).unwrap();
+    symlink(&moved, &folder).unwrap();
+    let owner = moved.metadata().unwrap().uid();
+    let list = || house.finish(house.command_as(Account::Own, &["user", "list"]), "");
+    let link_to = |uid| std::os::unix::fs::lchown(&folder, Some(uid), None);
+    if link_to(owner + 1).is_err() {
+        return; // Whoever runs the tests is not root.
+    }
+    list().expect(2).tells(&["the data folder", "is a link", "chown -h"]);
+    for sound in [owner, 0] {
+        link_to(sound).unwrap();
+        list().expect(0).tells(&["alice"]);
+    }
+    std::os::unix::fs::chown(&moved, Some(0), None).unwrap();
+    link_to(owner).unwrap();
+    list().expect(2).tells(&["is a link"]);
+}
+
+#[test]
 fn a_password_is_printed_only_when_it_is_set_and_none_is_none() {
     both_ways(|house, how| {
         for refused in [&["alice"][..], &["bob", "--role", "wizard"]] {
@@ -528,6 +551,9 @@ fn a_fault_that_may_hide_the_data_folder_leads_to_no_other_gateway() {
         ("[server]\n", "data_dir = \"elsewhere\"\n"),
         ("[server]\n", "[[server]]\ndata_dir = \"elsewhere\"\n"),
         ("[server]\n", "[serve]\ndata_dir = \"elsewhere\"\n"),
+        ("[server]\n", "[upstreams]\ndata_dir = \"elsewhere\"\n[server]\n"),
+        ("[server]\n", "[cors]\ndata_dir = \"elsewhere\"\n[server]\n"),
+        ("[server]\n", "[identity]\ndata_dir = \"elsewhere\"\n[server]\n"),
     ] {
         house.reconfigure(at, fault);
         house.run(&["user", "disable", "alice"]).expect(1).tells(&["error[E"]);

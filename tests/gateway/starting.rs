@@ -1,11 +1,13 @@
 //! What a start makes, and what it refuses: each refusal says what, where, why and what to do.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
+use std::mem::MaybeUninit;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
+use rustix::fs::inotify;
 
 use crate::support::{Account, House};
 
@@ -126,6 +128,27 @@ fn a_second_gateway_gets_neither_the_port_nor_the_data_folder() {
     house.reconfigure(&folder, &format!("{folder}-of-its-own"));
     refuses(&house, &["the port is in use"]);
     house.get("/auth/ping", &[]).expect(200);
+    gateway.stop();
+}
+
+#[test]
+fn a_start_outlasts_a_command_that_holds_the_data_folder_for_a_moment() {
+    let house = lived_in(Account::Own);
+    let path = house.path("data/lock");
+    let lock = File::open(&path).unwrap();
+    lock.lock().unwrap();
+    let watch = inotify::init(inotify::CreateFlags::CLOEXEC).unwrap();
+    inotify::add_watch(&watch, &path, inotify::WatchFlags::OPEN).unwrap();
+    let command = std::thread::spawn(move || {
+        let mut space = [MaybeUninit::uninit(); 4096];
+        let mut openings = inotify::Reader::new(&watch, &mut space);
+        for _ in ["in vain", "again"] {
+            openings.next().unwrap();
+        }
+        drop(lock);
+    });
+    let gateway = house.start();
+    command.join().unwrap();
     gateway.stop();
 }
 

@@ -34,7 +34,7 @@ pub(super) fn rotate(
         Verdict::Coalesced
             if found.as_ref().is_some_and(|row| is_dating(verdict, row, ask.windows, now)) =>
         {
-            date_anew(database, session, now)?;
+            date_anew(database, session, (ask.windows.cookie, now))?;
             settle(database, session, ask.presented.transport)?;
         }
         Verdict::Coalesced if found.as_ref().is_some_and(news) => {
@@ -129,11 +129,20 @@ fn settle(database: &Connection, session: SessionId, transport: Transport) -> ru
         .map(drop)
 }
 
-/// A clock that was ahead has written the row.
-fn date_anew(database: &Connection, session: SessionId, now: Timestamp) -> rusqlite::Result<()> {
+/// A clock that was ahead has written the row: its rotation is a window old from now on, no less, so
+/// that the token before it holds for the own client alone. Given a window late, as it looks then, it
+/// would cost one that was not late.
+fn date_anew(
+    database: &Connection,
+    session: SessionId,
+    (window, now): (Duration, Timestamp),
+) -> rusqlite::Result<()> {
     database
-        .prepare_cached("UPDATE sessions SET rotated_at = ?2, given_at = NULL WHERE sid = ?1")?
-        .execute((session, now))
+        .prepare_cached(
+            "UPDATE sessions SET rotated_at = ?2, given_at = ?3, late = max(late - 1, 0)
+            WHERE sid = ?1",
+        )?
+        .execute((session, now.minus(window), now))
         .map(drop)
 }
 

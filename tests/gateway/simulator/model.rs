@@ -171,7 +171,8 @@ impl Model {
             Verdict::Coalesced => {
                 row.confirmed = true;
                 if is_dating(verdict, row, WINDOWS, now) {
-                    (row.rotated, row.given) = (now, None);
+                    (row.rotated, row.given) = (now.minus(WINDOWS.cookie), Some(now));
+                    row.late = row.late.saturating_sub(1);
                 }
             }
             Verdict::Replayed { .. } if is_giving(verdict, row, WINDOWS, now) => {
