@@ -44,10 +44,17 @@ pub(super) fn is_secret_key(key: &str) -> bool {
         && (named || ["secret", "password", "hash", "value"].into_iter().any(near))
 }
 
+const PROOF: &str = "proof";
+
 fn find_in_table(text: &str, table: &DeTable<'_>, spans: &mut Vec<Range<usize>>) {
     for (key, value) in table {
         let inner = value.get_ref();
-        if !is_secret_key(key.get_ref()) || inner.is_table() {
+        if let (PROOF, Some(proof)) = (&**key.get_ref(), inner.as_table()) {
+            // Its value is a secret under a plain name, which a slip makes no name at all.
+            let shown = |key: &str| key == "header" || key.ends_with("_file");
+            let hidden = proof.iter().filter(|(key, _)| !shown(key.get_ref()));
+            spans.extend(hidden.filter_map(|(_, value)| hidden_part(text, value.span())));
+        } else if !is_secret_key(key.get_ref()) || inner.is_table() {
             find_in_value(text, inner, value.span(), spans);
         } else if let Some(items) = inner.as_array() {
             spans.extend(items.iter().filter_map(|item| hidden_part(text, item.span())));
@@ -102,14 +109,15 @@ pub(super) fn without_user(text: &str) -> String {
     shown
 }
 
-/// What stands before an `@`, and whatever follows a word such as `secret`, to the end of the line, or beyond it where a list or
-/// a string of several lines begins.
+/// What stands before an `@`, and whatever follows a word such as `secret`, to the end of the line,
+/// or beyond it where a list or a string of several lines begins.
 fn find_in_lines(text: &str, spans: &mut Vec<Range<usize>>) {
     let part_of_word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     let mut at = 0;
     for word in text.split_inclusive(|c| !part_of_word(c)) {
         at += word.len();
-        if is_secret_key(word.trim_end_matches(|c| !part_of_word(c))) {
+        let word = word.trim_end_matches(|c| !part_of_word(c));
+        if word == PROOF || is_secret_key(word) {
             spans.push(at..at + length_of_secret(text.get(at..).unwrap_or("")));
         }
     }
@@ -134,15 +142,14 @@ fn length_of_secret(rest: &str) -> usize {
     if line.contains('[') && !line.contains(']') {
         return rest.find(']').unwrap_or(rest.len());
     }
-    // A slip has torn the value off its key: it stands below.
-    if line.trim_matches(|c: char| c == '=' || c.is_whitespace()).is_empty() {
-        let mut below = rest.split_inclusive('\n').skip(1);
-        let first = below.next().map_or(0, str::len);
-        let goes_on = |line: &&str| !line.contains('=') && !line.starts_with('[');
-        let more: usize = below.take_while(goes_on).map(str::len).sum();
-        return line.len() + 1 + first + more;
-    }
-    line.len()
+    // A slip may have torn the value off its key, or its end off its beginning: it stands below.
+    let is_torn = line.trim_matches(|c: char| c == '=' || c.is_whitespace()).is_empty();
+    let mut below = rest.split_inclusive('\n').skip(1);
+    let first = if is_torn { below.next().map_or(0, str::len) } else { 0 };
+    let goes_on = |line: &&str| !line.contains('=') && !line.starts_with('[');
+    let more: usize = below.take_while(goes_on).map(str::len).sum();
+    let end = if first + more > 0 { 1 } else { 0 };
+    line.len() + end + first + more
 }
 
 #[cfg(test)]
@@ -185,6 +192,8 @@ mod tests {
         for (text, expected) in [
             ("secret =\n  \"a\",\n]\nx = 1", "secret *\n******\n*\nx = 1"),
             ("secret \n\"a=\"\n[x]", "secret \n****\n[x]"),
+            ("secret = '\n  \"a\",\n]\nx = 1", "secret ***\n******\n*\nx = 1"),
+            ("proof = { \"lue = \"x\" }", "proof ****************"),
         ] {
             let (tree, _) = DeTable::parse_recoverable(text);
             assert_eq!(veil(text, tree.get_ref(), true), expected);
@@ -201,6 +210,11 @@ mod tests {
             ("u = \"http://a:b@c/\"", "u = \"http://***@c/\""),
             ("secret = \"\"\"a\nb\"\"\"\n", "secret = ****\n****\n"),
             ("secret_file = \"x\"", "secret_file = \"x\""),
+            ("proof = { header = \"h\", lue = \"x\" }", "proof = { header = \"h\", lue = *** }"),
+            (
+                "[a.proof]\nlue = \"x\"\nvalue_file = \"f\"",
+                "[a.proof]\nlue = ***\nvalue_file = \"f\"",
+            ),
         ] {
             let (tree, errors) = DeTable::parse_recoverable(text);
             assert!(errors.is_empty());
