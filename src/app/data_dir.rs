@@ -56,7 +56,11 @@ impl DataDir {
         let lock = lock().create(true).truncate(false).mode(0o600).open(path.join(LOCK));
         let lock = lock.map_err(&unusable)?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Ok(()) => {
+                // Told once, however often it was held.
+                warn_of_others(path);
+                Ok(Self { path: path.to_owned(), _lock: lock })
+            }
             Err(TryLockError::WouldBlock) => {
                 Err(DataDirError::Held { path: path.display().to_string() })
             }
@@ -120,7 +124,6 @@ fn unusable(path: &Path) -> impl Fn(io::Error) -> DataDirError {
 
 fn make(path: &Path) -> io::Result<()> {
     if path.is_dir() {
-        warn_of_others(path);
         return Ok(());
     }
     if let Some(parent) = path.parent() {

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// The text with every secret blotted out.
@@ -49,11 +50,8 @@ const PROOF: &str = "proof";
 fn find_in_table(text: &str, table: &DeTable<'_>, spans: &mut Vec<Range<usize>>) {
     for (key, value) in table {
         let inner = value.get_ref();
-        if let (PROOF, Some(proof)) = (&**key.get_ref(), inner.as_table()) {
-            // Its value is a secret under a plain name, which a slip makes no name at all.
-            let shown = |key: &str| key == "header" || key.ends_with("_file");
-            let hidden = proof.iter().filter(|(key, _)| !shown(key.get_ref()));
-            spans.extend(hidden.filter_map(|(_, value)| hidden_part(text, value.span())));
+        if &**key.get_ref() == PROOF {
+            find_in_proof(text, value, spans);
         } else if !is_secret_key(key.get_ref()) || inner.is_table() {
             find_in_value(text, inner, value.span(), spans);
         } else if let Some(items) = inner.as_array() {
@@ -62,6 +60,20 @@ fn find_in_table(text: &str, table: &DeTable<'_>, spans: &mut Vec<Range<usize>>)
             spans.extend(hidden_part(text, value.span()));
         }
     }
+}
+
+/// Its value is a secret under a plain name, which a slip makes no name at all.
+fn find_in_proof(text: &str, proof: &Spanned<DeValue<'_>>, spans: &mut Vec<Range<usize>>) {
+    let Some(table) = proof.get_ref().as_table() else {
+        spans.extend(hidden_part(text, proof.span()));
+        return;
+    };
+    let is_shown = |key: &str, value: &DeValue<'_>| {
+        (key == "header" || key.ends_with("_file")) && value.as_str().is_some()
+    };
+    let hidden = table.iter().filter(|(key, value)| !is_shown(key.get_ref(), value.get_ref()));
+    spans.extend(hidden.filter_map(|(_, value)| hidden_part(text, value.span())));
+    find_in_table(text, table, spans);
 }
 
 fn find_in_value(
