@@ -54,13 +54,15 @@ export class Tab {
     return until(`the focus on ${css}`, () => this.run(ask), Boolean);
   }
 
-  /** Does what leads to another page, and waits until that is whole. */
+  /** Does what leads to another page, and waits until that is whole and its focus where it belongs. */
   async next(step) {
     await until("a page to leave", () => this.run("document.body.id = 'left'"), Boolean);
     await step();
-    // On the way to it there may be an empty one, `about:blank`.
-    const state = "location.protocol + document.readyState + document.body.id";
-    await until("another page", () => this.run(state), (got) => /^https?:complete$/.test(got));
+    // On the way to it there may be an empty one, `about:blank`. Browsers move the focus as they draw,
+    // which may be after the page is complete.
+    const focused = "(document.querySelector('[autofocus]') ?? document.activeElement) === document.activeElement";
+    const state = `location.protocol + document.readyState + document.body.id + (${focused})`;
+    await until("another page", () => this.run(state), (got) => /^https?:completetrue$/.test(got));
   }
 
   enter() {
