@@ -1,6 +1,6 @@
 //! One fault of a configuration: what, where, why, and what to write instead.
 
-use super::codes::Code;
+use super::codes::{self, Code};
 
 /// Where something stands: a range of bytes in one of the files that were read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,6 +29,8 @@ pub struct Problem {
     pub(super) also: Vec<(Place, String)>,
     pub(super) notes: Vec<String>,
     pub(super) helps: Vec<String>,
+    /// Whether keys of one table may stand in another, or may have been taken for something else.
+    pub(super) may_hide_keys: bool,
 }
 
 impl Problem {
@@ -46,6 +48,7 @@ impl Problem {
             also: Vec::new(),
             notes: Vec::new(),
             helps: Vec::new(),
+            may_hide_keys: [codes::SYNTAX.id, codes::UNKNOWN_KEY.id].contains(&code.id),
         }
     }
 
@@ -70,6 +73,11 @@ impl Problem {
     /// What to write instead.
     pub(super) fn help(mut self, remedy: impl Into<String>) -> Self {
         self.helps.push(remedy.into());
+        self
+    }
+
+    pub(super) fn hiding_keys(mut self, may_hide_keys: bool) -> Self {
+        self.may_hide_keys = may_hide_keys;
         self
     }
 

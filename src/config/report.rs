@@ -57,10 +57,9 @@ impl Report {
     }
 
     /// Whether a key that seems to be missing may stand there all the same, misspelt or in a table
-    /// that is not its own; in some it is no unknown key there, but one of the wrong type.
+    /// that is not its own.
     pub(super) fn may_hide_keys(&self) -> bool {
-        let hiding = [codes::SYNTAX.id, codes::UNKNOWN_KEY.id, codes::WRONG_TYPE.id];
-        self.problems.iter().any(|problem| hiding.contains(&problem.code()))
+        self.problems.iter().any(|problem| problem.may_hide_keys)
     }
 
     /// The report as text, ending with a line that counts; empty when there is nothing to tell.

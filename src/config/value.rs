@@ -21,6 +21,9 @@ pub(super) struct Text {
     pub(super) place: Place,
 }
 
+/// What is wanted where a table should be.
+const TABLE: &str = "a table";
+
 /// A value with the key that it belongs to.
 #[derive(Clone, Copy)]
 pub(super) struct Value<'a> {
@@ -46,6 +49,7 @@ impl<'a> Value<'a> {
         let article = if found.starts_with(['a', 'i']) { "an" } else { "a" };
         Problem::new(&codes::WRONG_TYPE, self.place, format!("`{}` must be {wanted}", self.key))
             .label(format!("this is {article} {found}"))
+            .hiding_keys(wanted == TABLE || self.inner.is_table() || self.inner.is_array())
     }
 
     pub(super) fn is_table(&self) -> bool {
@@ -200,7 +204,7 @@ impl<'a> Value<'a> {
     }
 
     pub(super) fn as_table(&self) -> Option<&'a DeTable<'a>> {
-        self.or_tell(self.inner.as_table(), "a table")
+        self.or_tell(self.inner.as_table(), TABLE)
     }
 
     pub(super) fn section(&self, keys: &'static Keys) -> Option<Section<'a>> {

@@ -554,6 +554,7 @@ fn a_fault_that_may_hide_the_data_folder_leads_to_no_other_gateway() {
         ("[server]\n", "[upstreams]\ndata_dir = \"elsewhere\"\n[server]\n"),
         ("[server]\n", "[cors]\ndata_dir = \"elsewhere\"\n[server]\n"),
         ("[server]\n", "[identity]\ndata_dir = \"elsewhere\"\n[server]\n"),
+        ("[server]\n", "[log]\nlevel = [{ data_dir = \"elsewhere\" }]\n[server]\n"),
     ] {
         house.reconfigure(at, fault);
         house.run(&["user", "disable", "alice"]).expect(1).tells(&["error[E"]);
@@ -562,7 +563,7 @@ fn a_fault_that_may_hide_the_data_folder_leads_to_no_other_gateway() {
         house.run(&["reload"]).expect(1).tells(&["the configuration in force stays"]);
         house.reconfigure(fault, at);
     }
-    house.reconfigure("[log]", "[log]\nlevel = \"loud\"");
+    house.reconfigure("[log]", "[log]\nlevel = \"loud\"\naccess = 3");
     house.run(&["user", "disable", "alice"]).expect(0);
     house.try_password("alice", "a long passphrase").expect(401);
     gateway.stop();
