@@ -177,7 +177,11 @@ impl Pool {
         client: IpAddr,
         patience: Duration,
     ) -> Result<UploadPlace, Failure> {
-        let most = (self.limits.connections / 2).max(1);
+        let places = match self.streams.speaks() {
+            Speaks::Http2 => self.most_streams(),
+            Speaks::Http1 | Speaks::Either => self.limits.connections,
+        };
+        let most = (places / 2).max(1);
         let waiting = most.saturating_mul(MOST_WAITING);
         self.uploads.admit(client, (most, waiting), Instant::now() + patience).await
     }

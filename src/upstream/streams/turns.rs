@@ -6,8 +6,9 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Age, Sharing, Speaks, Ticket, connect};
+use crate::upstream::Failure;
 use crate::upstream::pool::{Lease, Pool};
-use crate::upstream::{Failure, queue};
+use crate::upstream::queue::Turn;
 
 /// A place for one request. None: the server turns out to speak HTTP/1.1, and a connection may be
 /// idle in the pool.
@@ -25,7 +26,7 @@ pub(in crate::upstream) async fn place(
         Share::Ticket(ticket) => Ok(Some(ticket)),
         // The whole time: had who waited longest only what is left of theirs, and so the next one
         // after them, no handshake would ever be done in time.
-        Share::Turn(turn) => turn.connect(Instant::now() + patience).await,
+        Share::Connector(connector) => connector.connect(Instant::now() + patience).await,
     }
 }
 
@@ -35,7 +36,7 @@ enum Share {
     Nothing,
     Ticket(Ticket),
     /// Connect.
-    Turn(Turn),
+    Connector(Connector),
 }
 
 /// Waits for it, after all who wait already.
@@ -70,7 +71,7 @@ fn take(pool: &Rc<Pool>) -> Option<Share> {
         return Some(Share::Nothing);
     }
     let ticket = streams.take(pool.max_idle()).map(Share::Ticket);
-    ticket.or_else(|| Turn::take(pool).map(Share::Turn))
+    ticket.or_else(|| Connector::take(pool).map(Share::Connector))
 }
 
 /// A connection that takes no other request. None: see [`place`].
@@ -86,13 +87,13 @@ async fn alone(pool: &Rc<Pool>, patience: Duration) -> Result<Option<Ticket>, Fa
     Ok(connect(lease, end).await?.map(|shared| Ticket::new(&shared, (Age::New, Sharing::Never))))
 }
 
-/// Whose turn it is to connect, and the connection's place.
-struct Turn {
+/// Who connects, and the connection's place.
+struct Connector {
     pool: Rc<Pool>,
     lease: Option<Lease>,
 }
 
-impl Turn {
+impl Connector {
     fn take(pool: &Rc<Pool>) -> Option<Self> {
         let streams = pool.streams();
         if !streams.may_connect(pool) {
@@ -127,7 +128,7 @@ impl Turn {
     }
 }
 
-impl Drop for Turn {
+impl Drop for Connector {
     fn drop(&mut self) {
         let streams = self.pool.streams();
         streams.connecting.set(false);
@@ -142,7 +143,7 @@ impl Drop for Turn {
 /// A request that waits for a place. When it is over, with a place or without, its turn is passed on.
 struct Waiting<'a> {
     pool: &'a Pool,
-    turn: Rc<queue::Turn>,
+    turn: Rc<Turn>,
 }
 
 impl<'a> Waiting<'a> {

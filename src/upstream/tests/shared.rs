@@ -77,6 +77,21 @@ fn a_client_that_does_not_read_holds_up_nobody_else() {
 }
 
 #[test]
+fn one_client_may_have_more_uploads_than_there_are_connections() {
+    run(async {
+        let house = House::over(Kind::H2c, |upstream| upstream.max_connections = 1).await;
+        let post = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nab";
+        let (mut first, mut server, (_one, answer_one)) = begin(&house, post).await;
+        let (mut second, (_two, answer_two)) = ask(&house, &mut server, post).await;
+        for (client, answer) in [(&mut second, answer_two), (&mut first, answer_one)] {
+            client.send("c").await;
+            ok(answer, "had");
+            client.until("had\r\n0\r\n\r\n").await;
+        }
+    });
+}
+
+#[test]
 fn a_farewell_lets_what_is_under_way_end_and_the_next_request_goes_elsewhere() {
     run(async {
         let house = house().await;
