@@ -8,8 +8,8 @@ mod turns;
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
-use std::future::pending;
-use std::pin::pin;
+use std::future::{pending, poll_fn};
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -67,6 +67,8 @@ struct Shared {
     /// None once no more requests may begin.
     sender: RefCell<Option<SendRequest<Bytes>>>,
     active: Cell<usize>,
+    /// Streams that its server takes at a time, as it was last heard to say.
+    most: Cell<usize>,
     /// How often it has come into use after none.
     turns: Cell<usize>,
     /// Requests begun on it.
@@ -190,6 +192,15 @@ impl Shared {
         }
     }
 
+    /// Who waits is told where the server takes more streams than before.
+    fn look_at_limit(&self) {
+        let now = self.sender.borrow().as_ref().map_or(0, SendRequest::current_max_send_streams);
+        if self.most.replace(now) < now {
+            let pool = self.lease.pool();
+            pool.streams().tell_next(pool);
+        }
+    }
+
     /// Waits until nothing has used it for so long, or nothing will any more.
     async fn wear_out(&self, max_idle: Duration) {
         loop {
@@ -225,6 +236,7 @@ async fn connect(lease: Lease, end: Instant) -> Result<Option<Rc<Shared>>, Failu
     let shared = Rc::new(Shared {
         sender: RefCell::new(Some(sender)),
         active: Cell::new(0),
+        most: Cell::new(MOST_STREAMS),
         turns: Cell::new(0),
         begun: Cell::new(0),
         heard: Cell::new(0),
@@ -252,16 +264,20 @@ fn client() -> Builder {
 /// Runs until the connection breaks or nothing uses it.
 async fn drive(mut connection: Connection<Socket, Bytes>, shared: Rc<Shared>) {
     let pings = connection.ping_pong();
-    let mut connection = pin!(connection);
+    let mut running = pin!(poll_fn(|cx| {
+        let polled = Pin::new(&mut connection).poll(cx);
+        shared.look_at_limit();
+        polled
+    }));
     let max_idle = shared.lease.pool().max_idle();
     let ended = tokio::select! {
-        _ended = &mut connection => true,
+        _ended = &mut running => true,
         () = shared.wear_out(max_idle) => false,
         never = watch(pings, &shared) => match never {},
     };
     shared.lease.pool().streams().retire(&shared);
     if !ended {
-        let _either_way = timeout(FAREWELL, connection).await;
+        let _either_way = timeout(FAREWELL, running).await;
     }
 }
 

@@ -1,10 +1,14 @@
-//! Servers of HTTP/2 that say farewell to some requests (RFC 9113 section 6.8), or nothing at all:
-//! frame by frame, since no library says such things.
+//! Servers of HTTP/2 that say farewell to some requests (RFC 9113 section 6.8), or nothing at all, or
+//! take more of them than before: frame by frame, since no library says such things.
 
 use super::*;
 
 /// A server's end of a connection.
-struct Raw(Wire);
+struct Raw {
+    wire: Wire,
+    /// How many of its settings are in force.
+    settled: usize,
+}
 
 struct Seen {
     kind: u8,
@@ -33,7 +37,7 @@ impl Raw {
 
     async fn greeted(mut wire: Wire) -> Self {
         wire.0.read_exact(&mut [0; 24]).await.unwrap();
-        let mut raw = Self(wire);
+        let mut raw = Self { wire, settled: 0 };
         raw.say(SETTINGS, (0, 0), &[]).await;
         raw
     }
@@ -41,17 +45,19 @@ impl Raw {
     async fn say(&mut self, kind: u8, (flags, stream): (u8, u32), payload: &[u8]) {
         let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
         let head = [&length[1..], &[kind, flags], &stream.to_be_bytes()].concat();
-        self.0.0.write_all(&[&head, payload].concat()).await.unwrap();
+        self.wire.0.write_all(&[&head, payload].concat()).await.unwrap();
     }
 
     async fn next(&mut self) -> Seen {
         let mut head = [0; 9];
-        self.0.0.read_exact(&mut head).await.expect("a frame");
+        self.wire.0.read_exact(&mut head).await.expect("a frame");
         let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
         let mut payload = vec![0; usize::try_from(length).unwrap()];
-        self.0.0.read_exact(&mut payload).await.unwrap();
+        self.wire.0.read_exact(&mut payload).await.unwrap();
         let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
-        Seen { kind: head[3], flags: head[4], stream, payload }
+        let seen = Seen { kind: head[3], flags: head[4], stream, payload };
+        self.settled += usize::from(seen.kind == SETTINGS && seen.flags & ACK != 0);
+        seen
     }
 
     /// Reads on to a frame of a kind that acknowledges nothing.
@@ -316,4 +322,33 @@ fn an_answer_to_a_ping_that_comes_too_late_does_not_stop_the_next_ping() {
         slow.is_asked(3).await;
         slow.until(PING).await;
     });
+}
+
+#[test]
+fn whoever_waits_for_a_stream_is_told_when_the_server_takes_more() {
+    run(async {
+        let house = patient(1).await;
+        let mut first = client(&house, GET).await;
+        let mut server = Raw::accepted(&house).await;
+        server.is_asked(1).await;
+        server.say(SETTINGS, (0, 0), &most_streams(1)).await;
+        while server.settled < 2 {
+            server.next().await;
+        }
+        let mut second = client(&house, GET).await;
+        while house.pool().streams().waiting() == 0 {
+            tokio::task::yield_now().await;
+        }
+        server.say(SETTINGS, (0, 0), &most_streams(2)).await;
+        server.is_asked(3).await;
+        for (client, stream) in [(&mut second, 3), (&mut first, 1)] {
+            server.answer(stream).await;
+            is_answered(client).await;
+        }
+    });
+}
+
+/// SETTINGS_MAX_CONCURRENT_STREAMS (RFC 9113 section 6.5.2).
+fn most_streams(most: u8) -> [u8; 6] {
+    [0, 3, 0, 0, 0, most]
 }
