@@ -458,8 +458,9 @@ const LARGEST_FRAME: u32 = 16 * 1024;
 const LARGEST_PIECE: usize = 16 * 1024;
 /// Bytes of one upload that may be under way to us unread.
 const STREAM_WINDOW: u32 = 256 * 1024;
-/// The same for all uploads of a connection.
-const CONNECTION_WINDOW: u32 = 512 * 1024;
+/// The same for all uploads of a connection: seven that nobody reads hold up none of the others, and no
+/// connection holds more than this.
+const CONNECTION_WINDOW: u32 = 8 * STREAM_WINDOW;
 /// Bytes of one answer that wait for the socket.
 const SEND_BUFFER: usize = 64 * 1024;
 /// Streams that a client resets before we have seen their request: beyond, it is flooding.

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::link::{Link, Silence};
 use super::stream::StreamBody;
 use super::{TrailerRules, Upgraded};
+use crate::request::UploadState;
 use crate::revocation::Cut;
 use crate::telemetry::Worker;
 
@@ -29,6 +30,8 @@ pub struct AnswerBody {
     link: Option<Box<Link>>,
     rules: Option<TrailerRules>,
     silence: Silence,
+    /// What goes the other way meanwhile, and how much of it had gone when it was last looked at.
+    upload: Option<(UploadState, u64)>,
     tunnel: Option<Box<Upgraded>>,
 }
 
@@ -77,7 +80,14 @@ impl AnswerBody {
     }
 
     fn of(inner: Inner) -> Self {
-        Self { inner, link: None, rules: None, silence: Silence::Begins, tunnel: None }
+        Self {
+            inner,
+            link: None,
+            rules: None,
+            silence: Silence::Begins,
+            upload: None,
+            tunnel: None,
+        }
     }
 
     /// Lets it be cut, and counted as cut, when its client reads too slowly while others wait for the
@@ -93,6 +103,11 @@ impl AnswerBody {
         Self { rules: Some(rules), ..self }
     }
 
+    /// Does not take it for silence that an upload goes on beside it.
+    pub(super) fn beside(self, upload: Option<UploadState>) -> Self {
+        Self { upload: upload.map(|state| (state, 0)), ..self }
+    }
+
     /// Reads before driving, so that a frame that is there is not waited for.
     fn poll_inner(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let mut polled = self.inner.poll_frame(cx);
@@ -103,6 +118,11 @@ impl AnswerBody {
         if polled.is_ready() {
             self.silence = Silence::Begins;
             return polled;
+        }
+        if let Some((state, before)) = &mut self.upload
+            && std::mem::replace(before, state.bytes()) < *before
+        {
+            self.silence = Silence::Begins;
         }
         let since = std::mem::replace(&mut self.silence, Silence::Lasts);
         let silent = match (&mut self.link, &mut self.inner) {

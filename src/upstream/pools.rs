@@ -109,8 +109,9 @@ impl Pools {
         let framed = self.frame(outbound, upload);
         async move {
             let Framed { group, request, upload, upgrade, terms, rules } = framed?;
+            let state = upload.clone();
             let answer = exchange::carry(group, request, (upload, upgrade, &terms)).await?;
-            Ok(answer.map(|body| body.with_rules(rules)))
+            Ok(answer.map(|body| body.with_rules(rules).beside(state)))
         }
     }
 

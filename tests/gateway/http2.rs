@@ -483,6 +483,20 @@ fn an_upload_that_nobody_reads_is_answered_and_its_stream_stopped_while_others_g
     assert_eq!(door.upstream.seen().len(), 0);
 }
 
+/// RFC 9113 section 5.2.2: what one stream has filled and nobody reads is missing to all others.
+#[test]
+fn a_few_uploads_that_nobody_reads_leave_room_for_others() {
+    const MOST_OF_A_STREAM: [u8; 2] = [0, 4];
+    let door = Door::open();
+    let mut client = door.connect();
+    let settings = client.until(SETTINGS).payload;
+    let told = settings.chunks(6).find(|setting| setting[..2] == MOST_OF_A_STREAM).unwrap();
+    let stream = i64::from(u32::from_be_bytes(told[2..].try_into().unwrap()));
+    let connection = i64::from(u16::MAX) + client.window_of(0);
+    assert!(connection >= 8 * stream, "{connection} of {stream}");
+    assert!(connection <= 2 << 20, "a connection may hold {connection} bytes");
+}
+
 #[test]
 fn an_upstream_that_dies_amid_its_answer_resets_the_stream() {
     let upstream = Upstream::scripted(|_, stream| {

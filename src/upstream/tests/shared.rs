@@ -192,6 +192,40 @@ fn silence_is_a_504_before_the_head_and_a_cut_after_it_and_the_connection_gets_n
     });
 }
 
+/// `timeouts.idle` is between two bytes, whichever way they go.
+#[test]
+fn an_upload_that_goes_on_beside_its_answer_is_no_silence() {
+    let (idle, pieces, pause) = (Duration::from_secs(2), 60, Duration::from_millis(50));
+    let head = "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n";
+    let send_slowly = async |client: &mut Wire| {
+        for _ in 1..pieces {
+            tokio::time::sleep(pause).await;
+            client.send("1\r\na\r\n").await;
+        }
+        client.send("0\r\n\r\n").await;
+    };
+    run(async {
+        let house = House::build(|upstream| upstream.idle_timeout = idle).await;
+        let (mut client, mut upstream, _) = house.ask(head).await;
+        upstream.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no").await;
+        client.head().await;
+        let whole = upstream.until("0\r\n\r\n");
+        tokio::join!(send_slowly(&mut client), whole);
+        upstream.send("k").await;
+        client.until("ok").await;
+    });
+    run(async {
+        let house = House::over(Kind::H2c, |upstream| upstream.idle_timeout = idle).await;
+        let (mut client, _server, (mut request, mut respond)) = begin(&house, head).await;
+        let mut stream = respond.send_response(answer(200), false).unwrap();
+        client.head().await;
+        let (_, sent) = tokio::join!(send_slowly(&mut client), body_of(&mut request));
+        assert_eq!(sent.len(), pieces);
+        stream.send_data(Bytes::from_static(b"ok"), true).unwrap();
+        client.until("ok\r\n0\r\n\r\n").await;
+    });
+}
+
 #[test]
 fn a_request_that_times_out_takes_no_connection_from_others_that_is_heard_of() {
     run(async {
