@@ -86,7 +86,9 @@ impl Gateway {
         let (ask, mut asked) = unbounded_channel();
         let cut = async {
             loop {
-                for session in gateway().cut_ended(&news.next().await) {
+                // In this order, or a gateway that a reload has replaced lives on until something ends.
+                let concerned = news.next().await;
+                for session in gateway().cut_ended(&concerned) {
                     // The other half below lives as long as this one.
                     let _ = ask.send(session);
                 }

@@ -11,6 +11,7 @@ use http::{Request, StatusCode};
 use http_body_util::Empty;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -94,15 +95,14 @@ impl Health {
 
     fn start(&self) -> JoinSet<()> {
         let (mut checks, mut resolver) = (JoinSet::new(), Resolver::default());
-        for Known { upstream, standings } in self.known().iter() {
-            let Some(check) = &upstream.health else {
-                continue;
-            };
-            for (server, standing) in upstream.servers.iter().zip(standings) {
-                match Probe::new(upstream, (server, check), &mut resolver) {
-                    Ok(probe) => drop(checks.spawn(probe.repeat(Arc::clone(standing)))),
-                    Err(cause) => tracing::warn!("{} cannot be checked: {cause}", server.url()),
-                }
+        // Not held while certificates are read: workers want it at a reload.
+        let known = self.known().clone();
+        for Known { upstream, standings } in known {
+            match Probe::all(&upstream, &mut resolver) {
+                Ok(probes) => probes.into_iter().zip(standings).for_each(|(probe, standing)| {
+                    checks.spawn(probe.repeat(standing));
+                }),
+                Err(cause) => tracing::warn!("{} cannot be checked: {cause}", upstream.name),
             }
         }
         checks
@@ -137,12 +137,24 @@ struct Probe {
 }
 
 impl Probe {
+    /// One for each server, if they are to be checked.
+    fn all(upstream: &Upstream, resolver: &mut Resolver) -> io::Result<Vec<Self>> {
+        let Some(check) = &upstream.health else {
+            return Ok(Vec::new());
+        };
+        let client = tls::client(upstream)?;
+        let servers = upstream.servers.iter();
+        servers
+            .map(|server| Self::new((upstream, client.as_ref()), (server, check), resolver))
+            .collect()
+    }
+
     fn new(
-        upstream: &Upstream,
+        (upstream, client): (&Upstream, Option<&Arc<ClientConfig>>),
         (server, check): (&UpstreamServer, &HealthCheck),
         resolver: &mut Resolver,
     ) -> io::Result<Self> {
-        let tls = Tls::new(server, &upstream.tls, tls::client(upstream)?.as_ref())?;
+        let tls = Tls::new(server, &upstream.tls, client)?;
         Ok(Self {
             name: format!("{} of {}", server.url(), upstream.name),
             place: Place::new(server, tls, resolver)?,

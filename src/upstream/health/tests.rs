@@ -22,8 +22,8 @@ impl Checked {
         let slow_start = Duration::ZERO;
         let path = "/".to_owned();
         let check = HealthCheck { path, every, fail_after, pass_after, slow_start };
-        let server = &upstream.servers[0];
-        let probe = Probe::new(upstream, (server, &check), &mut Resolver::default()).unwrap();
+        let upstream = Upstream { health: Some(check), ..upstream.clone() };
+        let probe = Probe::all(&upstream, &mut Resolver::default()).unwrap().remove(0);
         Self { probe, run: Run::default(), standing: Standing::unknown() }
     }
 
