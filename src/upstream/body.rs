@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use thiserror::Error;
 use tokio::time::Instant;
 
+use super::debt::Debt;
 use super::link::{Link, Silence};
 use super::stream::StreamBody;
 use super::{TrailerRules, Upgraded};
@@ -91,10 +92,18 @@ impl AnswerBody {
     }
 
     /// Lets it be cut, and counted as cut, when its client reads too slowly while others wait for the
-    /// connection that it holds. What holds none is never cut.
+    /// place that it holds. What holds none is never cut.
     pub fn read_by(&self, cut: &Rc<Cut>, telemetry: &Worker) {
-        if let Some(link) = &self.link {
-            link.debt().begin(cut, telemetry);
+        if let Some(debt) = self.debt() {
+            debt.begin(cut, telemetry);
+        }
+    }
+
+    fn debt(&self) -> Option<&Debt> {
+        match (&self.link, &self.inner) {
+            (Some(link), _) => Some(link.debt()),
+            (None, Inner::Shared(body)) => Some(body.debt()),
+            (None, Inner::Own(_) | Inner::Nothing) => None,
         }
     }
 
@@ -196,14 +205,14 @@ impl Body for AnswerBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        if let Some(link) = &self.link {
-            link.debt().pay();
+        if let Some(debt) = self.debt() {
+            debt.pay();
         }
         let polled = self.poll_inner(cx);
         match &polled {
             Poll::Pending => {
-                if let Some(link) = &self.link {
-                    link.debt().rest();
+                if let Some(debt) = self.debt() {
+                    debt.rest();
                 }
             }
             Poll::Ready(None) => self.settle(cx),
@@ -212,8 +221,8 @@ impl Body for AnswerBody {
                 self.settle(cx);
             }
             Poll::Ready(Some(Ok(frame))) => {
-                if let Some(link) = &self.link {
-                    link.debt().lend(frame.data_ref().map_or(0, Bytes::len), Instant::now);
+                if let Some(debt) = self.debt() {
+                    debt.lend(frame.data_ref().map_or(0, Bytes::len), Instant::now);
                 }
             }
             Poll::Ready(Some(Err(_))) => {

@@ -1,5 +1,5 @@
-//! Answers that hold connections since their clients read them slowly, and which of these is cut off
-//! when others wait for a connection.
+//! Answers that hold connections, or streams of shared ones, since their clients read them slowly, and
+//! which of these is cut off when others wait for a place.
 //!
 //! A client owes the reading of each piece that was handed out. It has as long as a piece takes at
 //! [`RATE`], and what it was quick with it may be slow with later, up to a grace, which it has at first
@@ -15,14 +15,14 @@ use tokio::time::Instant;
 use crate::revocation::Cut;
 use crate::telemetry::{Counter, Worker};
 
-/// The connections of a pool, as far as their clients are concerned.
+/// The answers of a pool, as far as their clients are concerned.
 #[derive(Debug)]
 pub(super) struct Debts {
     open: RefCell<Vec<Rc<Debt>>>,
     grace: Duration,
 }
 
-/// What the client of one connection's answer owes.
+/// What the client of the answer in one place owes.
 #[derive(Debug, Default)]
 pub(super) struct Debt {
     /// What was handed out, at least a head, has not been taken.
@@ -47,14 +47,14 @@ impl Debts {
         Self { open: RefCell::default(), grace: idle.min(LONGEST_GRACE) }
     }
 
-    /// Of a new connection.
+    /// Of a new connection, or a stream.
     pub(super) fn open(&self) -> Rc<Debt> {
         let debt = Rc::new(Debt { grace: self.grace, ..Debt::default() });
         self.open.borrow_mut().push(Rc::clone(&debt));
         debt
     }
 
-    /// The connection is closed.
+    /// That is closed.
     pub(super) fn close(&self, debt: &Rc<Debt>) {
         let mut open = self.open.borrow_mut();
         if let Some(at) = open.iter().position(|other| Rc::ptr_eq(other, debt)) {

@@ -228,21 +228,34 @@ impl Pool {
             return Err(Failure::Full);
         }
         let waiting = Waiting::begin(self);
-        let mut shed_at = Instant::now() + FIRST_SHED;
+        let mut shed_at = first_shed();
         loop {
-            while timeout_at(end.min(shed_at), waiting.turn.come()).await.is_err() {
-                let now = Instant::now();
-                if now >= end {
-                    return Err(Failure::Full);
-                }
-                self.debts.shed(now);
-                shed_at = now + NEXT_SHED;
-            }
+            self.turn(&waiting.turn, (end, &mut shed_at)).await?;
             if let Some(taken) = take() {
                 return Ok(taken);
             }
             waiting.again();
         }
+    }
+
+    /// Waits for a turn, and has the slowest reader cut meanwhile, from `shed_at` on.
+    pub(super) async fn turn(
+        &self,
+        turn: &Turn,
+        (end, shed_at): (Instant, &mut Instant),
+    ) -> Result<(), Failure> {
+        while timeout_at(end.min(*shed_at), turn.come()).await.is_err() {
+            let now = Instant::now();
+            if now >= end {
+                return Err(Failure::Full);
+            }
+            // Who waits for a handshake is not waiting for a reader.
+            if !self.streams.is_connecting() {
+                self.debts.shed(now);
+            }
+            *shed_at = now + NEXT_SHED;
+        }
+        Ok(())
     }
 
     /// Places that nothing goes on in.
@@ -259,7 +272,6 @@ impl Pool {
     }
 
     /// What the readers of its answers owe.
-    #[cfg(test)]
     pub(super) fn debts(&self) -> &Debts {
         &self.debts
     }
@@ -452,6 +464,11 @@ impl Drop for Lease {
 const MOST_WAITING: usize = 8;
 /// When a client that waits for a connection has the slowest reader of one cut off, if that reader is
 /// too slow: not at once, since most places are free again in no time.
+/// When who begins to wait now is in need.
+pub(super) fn first_shed() -> Instant {
+    Instant::now() + FIRST_SHED
+}
+
 const FIRST_SHED: Duration = Duration::from_millis(250);
 /// And when again, if nothing came of it.
 const NEXT_SHED: Duration = Duration::from_millis(500);

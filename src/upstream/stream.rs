@@ -16,6 +16,7 @@ use http::uri::{Authority, Scheme};
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use http_body::{Body, Frame, SizeHint};
 
+use super::debt::Debt;
 use super::exchange::{Call, Failed};
 use super::link::{Deadline, Silence, Wait};
 use super::pool::Pool;
@@ -235,7 +236,8 @@ impl Stream {
             return Ok(Response::from_parts(head, AnswerBody::nothing()));
         }
         let Self { sending, timer, waits, .. } = self;
-        let body = StreamBody { received, length, sending, timer, waits, ticket };
+        let debt = ticket.debts().open();
+        let body = StreamBody { received, length, sending, timer, waits, ticket, debt };
         Ok(Response::from_parts(head, AnswerBody::shared(Box::new(body))))
     }
 
@@ -290,9 +292,15 @@ pub(super) struct StreamBody {
     timer: Deadline,
     waits: Waits,
     ticket: Ticket,
+    debt: Rc<Debt>,
 }
 
 impl StreamBody {
+    /// Of whoever reads it.
+    pub(super) fn debt(&self) -> &Debt {
+        &self.debt
+    }
+
     /// Data, then trailers if there are any.
     pub(super) fn poll_frame(
         &mut self,
@@ -334,6 +342,12 @@ impl StreamBody {
 
     pub(super) fn size_hint(&self) -> SizeHint {
         self.length.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+impl Drop for StreamBody {
+    fn drop(&mut self) {
+        self.ticket.debts().close(&self.debt);
     }
 }
 

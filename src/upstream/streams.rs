@@ -21,6 +21,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::Failure;
+use super::debt::Debts;
 use super::link::Link;
 use super::pool::{Lease, MOST_HEAD_BYTES, Pool};
 use super::queue::Queue;
@@ -98,6 +99,11 @@ impl Streams {
     /// What the server is known to speak.
     pub(super) fn speaks(&self) -> Speaks {
         self.speaks.get()
+    }
+
+    /// Whether a connection is being made.
+    pub(super) fn is_connecting(&self) -> bool {
+        self.connecting.get()
     }
 
     /// Connections.
@@ -331,6 +337,11 @@ impl Ticket {
     /// Of the requests on this connection.
     pub(super) fn scheme(&self) -> Scheme {
         if self.shared.lease.pool().is_encrypted() { Scheme::HTTPS } else { Scheme::HTTP }
+    }
+
+    /// Of those who read answers of this server.
+    pub(super) fn debts(&self) -> &Debts {
+        self.shared.lease.pool().debts()
     }
 
     pub(super) fn age(&self) -> Age {

@@ -3,11 +3,11 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::{Age, Sharing, Speaks, Ticket, connect};
 use crate::upstream::Failure;
-use crate::upstream::pool::{Lease, Pool};
+use crate::upstream::pool::{Lease, Pool, first_shed};
 use crate::upstream::queue::Turn;
 
 /// A place for one request. None: the server turns out to speak HTTP/1.1, and a connection may be
@@ -48,12 +48,13 @@ async fn wait_for(pool: &Rc<Pool>, end: Instant) -> Result<Share, Failure> {
         return Ok(share);
     }
     let waiting = Waiting::begin(pool)?;
+    let mut shed_at = first_shed();
     loop {
         // An attempt that is under way, or a later one: what failed before has been told.
         let begun = usize::from(!streams.connecting.get());
         let attempt = streams.attempts.get().wrapping_add(begun);
         let late = || if streams.connecting.get() { Failure::TimedOut } else { Failure::Full };
-        timeout_at(end, waiting.turn.come()).await.map_err(|_elapsed| late())?;
+        pool.turn(&waiting.turn, (end, &mut shed_at)).await.map_err(|_full| late())?;
         if let Some(failure) = streams.failure(attempt) {
             return Err(failure);
         }
