@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, HeaderValue};
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue};
 use http::{Method, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
@@ -53,15 +53,28 @@ pub struct Body {
     place: Option<Place<Claim>>,
 }
 
+/// The answer as it goes to the client: to HEAD it tells only how long it would be (RFC 9110 section
+/// 9.3.2).
+pub(super) fn to_client(
+    mut answer: Response<Content>,
+    (exchange, place): (Box<Exchange>, Option<Place<Claim>>),
+    method: &Method,
+) -> Response<Body> {
+    if *method == Method::HEAD
+        && let Content::Own(bytes) = answer.body_mut()
+        && !bytes.is_empty()
+    {
+        let length = HeaderValue::from(std::mem::take(bytes).len());
+        answer.headers_mut().insert(CONTENT_LENGTH, length);
+    }
+    answer.map(|content| Body::new(content, exchange, place))
+}
+
 impl Body {
-    pub(super) fn new(
-        content: Content,
-        (mut exchange, place): (Box<Exchange>, Option<Place<Claim>>),
-        method: &Method,
-    ) -> Self {
+    fn new(content: Content, mut exchange: Box<Exchange>, place: Option<Place<Claim>>) -> Self {
         // Nothing of these is ever polled: the head is all there is.
         let opens_tunnel = matches!(content, Content::Tunnel(_));
-        if !opens_tunnel && (*method == Method::HEAD || content.is_over()) {
+        if !opens_tunnel && content.is_over() {
             exchange.complete();
         }
         Self { content, exchange: Some(exchange), place }
@@ -106,7 +119,12 @@ impl HttpBody for Body {
             Content::Upstream(body) => ready!(Pin::new(body).poll_frame(context)),
             Content::Tunnel(_) => return Poll::Ready(None),
         };
-        let is_over = frame.is_none() || self.content.is_over();
+        // What broke off is not over, though nothing more comes of it.
+        let is_over = match &frame {
+            None => true,
+            Some(Ok(_)) => self.content.is_over(),
+            Some(Err(_)) => false,
+        };
         if let Some(exchange) = &mut self.exchange {
             if let Some(Ok(frame)) = &frame {
                 exchange.sent(frame.data_ref().map_or(0, Bytes::len));

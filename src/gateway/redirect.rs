@@ -18,7 +18,7 @@ use rustix::fs::{Mode, OFlags};
 
 use super::Gateway;
 use super::audience::{Asked, Audience};
-use super::body::{Body, Content, tell_request_id, tell_unread};
+use super::body::{Body, Content, tell_request_id, tell_unread, to_client};
 use super::refusal::{Refusal, Refused};
 use super::serve::Visit;
 use crate::request::{NormalRequest, Peer, Upload};
@@ -48,7 +48,7 @@ impl Gateway {
         tell_unread(&mut answer, &state);
         tell_request_id(&mut answer, visit.exchange.request_id());
         visit.exchange.status(answer.status());
-        answer.map(|content| Body::new(content, (visit.exchange, None), &method))
+        to_client(answer, (visit.exchange, None), &method)
     }
 }
 

@@ -2,12 +2,12 @@
 
 use std::rc::Rc;
 
-use http::{HeaderValue, Request, Response, header};
+use http::{HeaderValue, Request, Response, Version, header};
 use hyper::body::Incoming;
 
 use super::app_cookies::Owning;
 use super::audience::{Asked, Audience};
-use super::body::{Body, Content, tell_request_id, tell_unread};
+use super::body::{Body, Content, tell_request_id, tell_unread, to_client};
 use super::cors::{self, Sharing};
 use super::fixed;
 use super::open::Claim;
@@ -95,6 +95,7 @@ impl Gateway {
         let snapshot = Rc::clone(&self.snapshot);
         let first = head.extensions.remove::<FirstBytes>();
         let upload = Upload::new(incoming, snapshot.upload_limits()).after(first);
+        let upload = upload.with_end_told(head.version == Version::HTTP_2);
         let state = upload.state();
         let exchange = self.telemetry.exchange();
         let mut visit = Visit::new(snapshot, exchange, cut);
@@ -120,7 +121,7 @@ impl Gateway {
             }
             tell_request_id(&mut answer, visit.exchange.request_id());
             visit.exchange.status(answer.status());
-            answer.map(|content| Body::new(content, (visit.exchange, visit.place), &method))
+            to_client(answer, (visit.exchange, visit.place), &method)
         }
     }
 

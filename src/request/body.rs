@@ -102,6 +102,8 @@ pub struct Upload<B> {
     limits: UploadLimits,
     state: UploadState,
     pace: Option<Pace>,
+    /// An end that was not told is none.
+    end_is_told: bool,
 }
 
 impl<B: Body<Data = Bytes>> Upload<B> {
@@ -110,7 +112,8 @@ impl<B: Body<Data = Bytes>> Upload<B> {
         limits.grace = limits.grace.min(A_DAY);
         let state = UploadState::default();
         state.update(|progress| progress.whole = inner.is_end_stream());
-        Self { first: None, inner, trailers: UploadTrailers::Dropped, limits, state, pace: None }
+        let trailers = UploadTrailers::Dropped;
+        Self { first: None, inner, trailers, limits, state, pace: None, end_is_told: false }
     }
 
     /// The same body with these bytes before it, if there are any.
@@ -119,6 +122,13 @@ impl<B: Body<Data = Bytes>> Upload<B> {
         let Some(first) = first else { return self };
         self.state.update(|progress| progress.whole = false);
         Self { first: Some(Box::new(first)), ..self }
+    }
+
+    /// The same body, with whether its end is told apart from its last byte (END_STREAM, RFC 9113
+    /// section 8.1): hyper takes a stream that is reset with NO_ERROR for one that has ended.
+    #[must_use]
+    pub fn with_end_told(self, end_is_told: bool) -> Self {
+        Self { end_is_told, ..self }
     }
 
     /// The state, to keep.
@@ -219,6 +229,9 @@ where
                 Poll::Ready(frame) => frame,
             };
             match frame.map(|frame| frame.map(Frame::into_data)) {
+                None if this.end_is_told && !this.inner.is_end_stream() => {
+                    return Poll::Ready(Some(Err(this.cut(UploadFault::Broken).into())));
+                }
                 None => {
                     this.state.update(|progress| progress.whole = true);
                     return Poll::Ready(None);

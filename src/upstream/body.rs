@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::debt::Debt;
 use super::link::{Link, Silence};
-use super::stream::StreamBody;
+use super::stream::{StreamBody, for_logs};
 use super::{TrailerRules, Upgraded};
 use crate::request::UploadState;
 use crate::revocation::Cut;
@@ -176,7 +176,7 @@ impl Inner {
         match self {
             Self::Nothing => Poll::Ready(None),
             Self::Own(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
-            Self::Shared(body) => body.poll_frame(cx).map_err(Into::into),
+            Self::Shared(body) => body.poll_frame(cx).map_err(broken),
         }
     }
 
@@ -194,6 +194,16 @@ impl Inner {
             Self::Own(body) => body.size_hint(),
             Self::Shared(body) => body.size_hint(),
         }
+    }
+}
+
+/// A stream that is reset before its end is broken, also where its reason says that nothing is wrong:
+/// passed on, that would look like an end to clients of HTTP/2.
+pub(super) fn broken(cause: h2::Error) -> BoxError {
+    if cause.reason() == Some(h2::Reason::NO_ERROR) {
+        for_logs(&cause).into()
+    } else {
+        cause.into()
     }
 }
 

@@ -312,6 +312,68 @@ fn a_body_is_framed_anew_and_bounded() {
     assert_eq!(door.upstream.seen().len(), 2);
 }
 
+/// RFC 9110 section 9.3.2; RFC 9113 section 8.1.1 lets no DATA follow.
+#[test]
+fn an_answer_of_our_own_to_head_tells_its_length_and_has_no_body() {
+    let door = Door::open();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let tcp = tokio::net::TcpStream::connect(door.gateway.address()).await.unwrap();
+        let (mut client, connection) = h2::client::handshake(tcp).await.unwrap();
+        tokio::spawn(connection);
+        let mut ask = async |method: &str, path: &str| {
+            let uri = format!("http://{}{path}", door.host());
+            let request = http::Request::builder().method(method).uri(uri).body(()).unwrap();
+            client.send_request(request, true).unwrap().0.await.unwrap()
+        };
+        for path in ["/auth/login", "/auth/ping", "/auth/nothing", "/x"] {
+            let whole = ask("GET", path).await;
+            let head = ask("HEAD", path).await;
+            assert_eq!(head.status(), whole.status(), "{path}");
+            assert!(head.body().is_end_stream(), "{path}");
+            let length =
+                |answer: &http::Response<_>| answer.headers().get("content-length").cloned();
+            assert!(length(&whole).is_some(), "{path}");
+            assert_eq!(length(&head), length(&whole), "{path}");
+        }
+    });
+}
+
+/// RFC 9113 section 8.1: a request ends by END_STREAM alone.
+#[test]
+fn an_upload_that_is_reset_whatever_the_reason_is_not_whole() {
+    const CANCEL: u32 = 8;
+    let upstream = Upstream::hello();
+    let gateway = Gateway::start(&format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\ndata_dir = \"FOLDER/data\"\n\
+         admin = \"127.0.0.1:0\"\nworkers = 1\n{}",
+        routes(&upstream.url())
+    ));
+    let door = Door { gateway, upstream };
+    let host = door.host();
+    let fields =
+        [(":method", "PUT"), (":scheme", "http"), (":authority", &host), (":path", "/public/x")];
+    for reason in [NO_ERROR, CANCEL] {
+        let mut client = door.connect();
+        client.send(frame(HEADERS, END_HEADERS, 1, &block(&fields)));
+        client.send(frame(DATA, 0, 1, b"half"));
+        client.send(frame(RST_STREAM, 0, 1, &reason.to_be_bytes()));
+        client.send(frame(HEADERS, END_STREAM | END_HEADERS, 3, &door.get("/public/y", &[])));
+        assert_eq!(client.told(), Told::Status(200));
+    }
+    let recorded = "http_request_method=\"PUT\"";
+    eventually("both are recorded", || {
+        let text = metrics(&door.gateway);
+        let counted =
+            text.lines().filter(|line| line.contains(recorded) && line.contains("_count"));
+        let sum: usize =
+            counted.filter_map(|line| line.rsplit_once(' ')?.1.parse::<usize>().ok()).sum();
+        (sum == 2).then_some(())
+    });
+    let seen = door.upstream.seen();
+    assert!(seen.iter().all(|seen| seen.line() == "GET /public/y"), "{seen:?}");
+}
+
 /// Some clients say in a frame of its own that nothing follows (RFC 9113 section 8.1).
 #[test]
 fn an_end_in_a_frame_of_its_own_is_no_body() {

@@ -192,6 +192,17 @@ fn silence_is_a_504_before_the_head_and_a_cut_after_it_and_the_connection_gets_n
     });
 }
 
+/// hyper resets a client's stream for the reason it finds among the causes.
+#[test]
+fn a_reset_that_says_nothing_is_wrong_is_not_passed_on_as_such() {
+    let reason = |cause: Reason| {
+        let broken = crate::upstream::body::broken(cause.into());
+        broken.downcast_ref::<h2::Error>().and_then(h2::Error::reason)
+    };
+    assert_eq!(reason(Reason::NO_ERROR), None);
+    assert_eq!(reason(Reason::CANCEL), Some(Reason::CANCEL));
+}
+
 /// `timeouts.idle` is between two bytes, whichever way they go.
 #[test]
 fn an_upload_that_goes_on_beside_its_answer_is_no_silence() {
