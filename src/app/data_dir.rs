@@ -158,7 +158,8 @@ fn remedy(cause: &io::Error) -> &'static str {
     ) {
         "free some space there, or set another server.data_dir that has room"
     } else {
-        "give it to the user that runs portcullis (chown) with mode 0700 (chmod), or set another server.data_dir"
+        "run this as the owner of the folder, a command of administration also as root; where no gateway uses it, \
+         give it to the user that runs portcullis (chown) with mode 0700 (chmod), or set another server.data_dir"
     }
 }
 

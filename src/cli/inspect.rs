@@ -98,6 +98,9 @@ pub(super) fn explain(output: &Output, file: Option<&Path>, asked: &args::Questi
         Ok(question) => question,
         Err(text) => return output.could_not(text),
     };
+    if let Some(text) = undefined_role(&loaded.config, &question) {
+        return output.could_not(text);
+    }
     let snapshot = match compile(&loaded.config) {
         Ok(snapshot) => snapshot,
         Err(text) => return output.could_not(text),
@@ -124,6 +127,14 @@ fn question(asked: &args::Question, target: &str) -> Result<Question, String> {
     let name = Username::new(name).map_err(|bad| bad.to_string())?;
     let known = !asked.anonymous && (asked.user.is_some() || !roles.is_empty());
     Ok(Question { method, host, target, caller: known.then_some((name, roles)), from: asked.from })
+}
+
+/// As E051 tells of a test.
+fn undefined_role(config: &Config, question: &Question) -> Option<String> {
+    let (_, roles) = question.caller.as_ref()?;
+    let unknown = roles.iter().find(|role| !config.auth.roles.contains(role))?;
+    let known: Vec<&str> = config.auth.roles.iter().map(Role::as_str).collect();
+    Some(format!("there is no role `{unknown}`; roles are {}", known.join(", ")))
 }
 
 /// Host and target of a URL; a path stands for itself.

@@ -71,7 +71,7 @@ pub(super) fn find(file: Option<&Path>) -> Result<PathBuf, String> {
     if let Some(file) = file {
         return Ok(file.to_owned());
     }
-    let found = USUAL_PLACES.iter().map(Path::new).find(|place| place.exists());
+    let found = USUAL_PLACES.iter().map(Path::new).find(|place| place.symlink_metadata().is_ok());
     found.map(Path::to_owned).ok_or_else(|| {
         format!("there is no {}; name one with -c FILE", USUAL_PLACES.join(" and no "))
     })

@@ -6,11 +6,17 @@ use super::entry::{Entry, list};
 use super::section::Section;
 use super::value::bad_value;
 use crate::policy::CookiePattern;
+use crate::request::disturbs_gateway_cookies;
 
 /// What an identity or a route says; None: nothing. An empty list says that there are none.
 pub(super) fn read(section: &Section<'_>) -> Option<Arc<[CookiePattern]>> {
     let texts = section.texts("app_cookies")?;
     let patterns = texts.iter().filter_map(|text| match CookiePattern::read(&text.value) {
+        Ok(_) if disturbs_gateway_cookies(text.value.trim_end_matches('*').as_bytes()) => {
+            let problem = bad_value("app_cookies", text, "a cookie of an application");
+            section.tell(problem.help("take it out: no application gets the gateway's cookies"));
+            None
+        }
         Ok(pattern) => Some(pattern),
         Err(cause) => {
             let problem = bad_value("app_cookies", text, "the name of a cookie")

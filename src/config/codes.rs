@@ -23,7 +23,7 @@ macro_rules! codes {
 codes! {
 UNREADABLE "E001"
 "The configuration file itself could not be read: it is not there, this user may not read it, or it
-is not UTF-8. Nothing is known about what it says.
+is not UTF-8 or larger than 16 MiB. Nothing is known about what it says.
 
     portcullis check -c /etc/portcullis/gateway.toml"
 
@@ -36,7 +36,7 @@ to light once the text can be read.
 
 NAMED_FILE "E003"
 "A file that the configuration names (a secret, an included file, a list of passwords) could not be
-read. Relative names begin at the folder of the main configuration file.
+read, is no regular file (a pipe would keep a reload waiting), or is larger than any such file. Relative names begin at the folder of the main configuration file.
 
     password_file = \"/run/secrets/admin_password\"     # must exist, and be readable for the gateway's user"
 
@@ -57,7 +57,7 @@ WRONG_TYPE "E013"
 "The value has another type than the key asks for.
 
     strict_paths = \"yes\"     # must be true or false, without quotes
-    workers = \"4\"            # must be a number, without quotes"
+    retries = \"4\"            # must be a number, without quotes"
 
 BARE_NUMBER "E014"
 "Durations, sizes and rates are strings with their unit, because a bare number means seconds to one
@@ -102,7 +102,7 @@ name is its path unless it has a `name`.
     methods = [\"POST\"]"
 
 UNSET "E021"
-"A string names an environment variable that is not set (or, with `:?`, is empty).
+"A string names an environment variable that is not set (or, with `:?`, is empty), or not UTF-8.
 
     secret = \"${JWT_SECRET}\"                 # must be set
     issuer = \"${ISSUER:-https://example.com}\"  # has a default
@@ -220,7 +220,9 @@ UNDEFINED_UPSTREAM "E052"
 
 UNDEFINED_IDENTITY "E053"
 "A route names a set of identity headers that there is not. Built in are `default` (Remote-User and
-its kin), `radicale` and `none`; `[identity.NAME]` makes others."
+its kin), `none`, `signed`, and those for families of applications: `webauth`, `forwarded`,
+`auth-request`, `radicale`, `octoprint`, `pgadmin`, `calibre-web` and `jupyter`. `[identity.NAME]` makes
+others."
 
 UNDEFINED_ROUTE "E054"
 "A test or an `overrides` names a route that there is not. A route's name is its `name`, else its path
@@ -444,6 +446,13 @@ counts are its subject alternative names; names in its subject are not looked at
 EARLY "W017"
 "The time of a certificate has not begun, and browsers refuse it until it has. A clock that is wrong
 looks the same."
+
+PLAIN_URL "W019"
+"An origin by http is served, and the gateway speaks TLS on every listener. The links of invitations
+begin with `public_url`: whoever follows one gets no answer. `http_redirect` leads from http to https.
+
+    public_url = \"https://localhost:8443\"     # not http
+    tls        = { cert = \"tls.crt\", key = \"tls.key\" }"
 
 NO_ROUTES "W015"
 "The file has no route, so the gateway serves its own pages and nothing else. That is how a file

@@ -41,6 +41,13 @@ impl Environment {
         }
     }
 
+    /// Whether a variable is set to what is not UTF-8.
+    #[expect(clippy::disallowed_methods, reason = "this is the home of environment variables")]
+    pub(super) fn is_no_text(&self, name: &str) -> bool {
+        let not_unicode = |value| matches!(value, Err(std::env::VarError::NotUnicode(_)));
+        matches!(self.variables, Variables::Process) && not_unicode(std::env::var(name))
+    }
+
     /// When the configuration is read.
     pub const fn now(&self) -> Timestamp {
         self.now

@@ -40,6 +40,9 @@ fn variable(inside: &str, place: Place, environment: &Environment) -> Result<Str
     if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
         return Err(Box::new(malformed(place)));
     }
+    if environment.is_no_text(name) {
+        return Err(Box::new(no_text(name, place)));
+    }
     let value = environment.variable(name);
     if rest.is_empty() {
         return value.ok_or_else(|| Box::new(unset(name, None, place)));
@@ -68,6 +71,12 @@ fn unset(name: &str, message: Option<&str>, place: Place) -> Problem {
             "set `{name}` before the gateway starts, or give a default: `${{{name}:-default}}`"
         ))
     }
+}
+
+fn no_text(name: &str, place: Place) -> Problem {
+    Problem::new(&codes::UNSET, place, format!("the environment variable `{name}` is not UTF-8"))
+        .label("needed here")
+        .help(format!("set `{name}` to UTF-8; for bytes, name a file that holds them"))
 }
 
 fn malformed(place: Place) -> Problem {

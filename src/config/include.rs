@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::named_file::{LARGEST_TEXT, text};
 use super::problem::Place;
 use super::report::Source;
 use super::section::{Section, unreadable};
@@ -34,7 +35,7 @@ pub(super) fn read(main: &Section<'_>, file: &Path) -> Vec<Source> {
 
 fn source(main: &Section<'_>, path: PathBuf, place: Place) -> Option<Source> {
     let tell = |cause| main.context.tell(unreadable(&path, &cause, place));
-    let text = std::fs::read_to_string(&path).map_err(tell).ok()?;
+    let text = text(&path, LARGEST_TEXT).map_err(tell).ok()?;
     Some(Source { path, text })
 }
 

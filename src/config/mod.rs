@@ -24,6 +24,7 @@ mod include;
 mod keys;
 mod listen;
 mod model;
+mod named_file;
 mod origins;
 mod page;
 mod people;
@@ -110,13 +111,15 @@ pub fn data_dir(
     let tree = Tree::parse(&source, 0);
     let server = top(&context, &tree, 0).section("server", &keys::SERVER);
     let guess = in_doubt == InDoubt::TakeDefault && !server.has("data_dir");
-    if server.text("data_dir").is_some() || guess {
+    if server.text("data_dir").is_some_and(|text| !text.value.is_empty()) || guess {
         return Ok(server::data_dir(&server));
     }
     match read(&source.text, path, environment) {
         Ok(loaded) => Ok(loaded.config.server.data_dir),
         // In both tables there is nothing amiss, and no other one holds what should be in them.
-        Err(report) if context.is_silent() && !report.may_hide_keys() => {
+        Err(report)
+            if !server.has("data_dir") && context.is_silent() && !report.may_hide_keys() =>
+        {
             Ok(server::data_dir(&server))
         }
         Err(report) => Err(report),
@@ -124,7 +127,7 @@ pub fn data_dir(
 }
 
 fn text_of(path: &Path) -> Result<String, Report> {
-    std::fs::read_to_string(path).map_err(|cause| {
+    named_file::main_text(path).map_err(|cause| {
         let problem = Problem::nowhere(
             &codes::UNREADABLE,
             format!("cannot read `{}`: {cause}", path.display()),

@@ -1,12 +1,14 @@
 //! Whether browsers can use the origins that the gateway serves.
 
+use std::net::SocketAddr;
+
 use super::codes;
 use super::listen::ListenAddress;
 use super::model::{Cookies, Insecure, Server};
 use super::problem::{Place, Problem};
 use super::routes::Draft;
 use super::section::Section;
-use crate::request::{HostPattern, Origin, Scheme};
+use crate::request::{HostName, HostPattern, Origin, Scheme};
 
 pub(super) fn check(
     section: &Section<'_>,
@@ -24,8 +26,10 @@ pub(super) fn check(
     let written: Vec<(Origin, Place)> = public.into_iter().chain(further).collect();
     for (origin, place) in &written {
         check_secure(section, origin, *place, cookies);
+        check_answered(section, server, origin, *place);
     }
-    let served: Vec<_> = written.into_iter().chain(hosts(server, drafts)).collect();
+    let served = derived(section, server).into_iter().chain(written);
+    let served: Vec<_> = served.chain(hosts(server, drafts)).collect();
     check_clashes(section, &served);
 }
 
@@ -85,6 +89,53 @@ fn check_secure(
         .help("take it out, or write `insecure = \"trusted-network\"`");
         section.tell(problem);
     }
+}
+
+/// Whoever follows a link by http to a listener that speaks TLS gets no answer.
+fn check_answered(section: &Section<'_>, server: &Server, origin: &Origin, place: Place) {
+    if origin.scheme() == Scheme::Https || server.tls.is_empty() {
+        return;
+    }
+    let problem = Problem::new(
+        &codes::PLAIN_URL,
+        place,
+        format!("{origin} is plain http, and every listener speaks TLS"),
+    );
+    section.tell(
+        problem
+            .label("http beside `tls`")
+            .because("the links of invitations begin with it, and nobody would answer there")
+            .help("write it with `https://`"),
+    );
+}
+
+impl Server {
+    /// `public_url`, or http://localhost (https with certificates) with the port of each listener
+    /// as bound.
+    pub fn first_origins(&self, bound: &[SocketAddr]) -> Vec<Origin> {
+        if let Some(origin) = &self.public_url {
+            return vec![origin.clone()];
+        }
+        let Ok(localhost) = HostName::new("localhost") else {
+            return Vec::new();
+        };
+        let mut ports: Vec<u16> = bound.iter().map(SocketAddr::port).collect();
+        ports.dedup();
+        let scheme = if self.tls.is_empty() { Scheme::Http } else { Scheme::Https };
+        ports.iter().map(|port| Origin::new(scheme, localhost.clone(), *port)).collect()
+    }
+}
+
+/// Those that follow from `listen`; none of a port that only the system knows, nor where faulty
+/// certificates or a faulty `public_url` leave the scheme open.
+fn derived(section: &Section<'_>, server: &Server) -> Vec<(Origin, Place)> {
+    if section.has("public_url") || section.has("tls") == server.tls.is_empty() {
+        return Vec::new();
+    }
+    let mut known = server.tcp_listeners();
+    known.retain(|address| address.port() > 0);
+    let place = section.place_of("listen");
+    server.first_origins(&known).into_iter().map(|origin| (origin, place)).collect()
 }
 
 /// The origins of the hosts that routes name: scheme and port are those of `public_url`.

@@ -9,6 +9,7 @@ use super::entry::{Entry, table, word};
 use super::forms::Form;
 use super::keys;
 use super::model::{Colour, Logo, LogoKind, Page, PageLanguage};
+use super::named_file;
 use super::problem::Problem;
 use super::section::{Section, unreadable};
 use super::value::{Text, bad_value};
@@ -62,14 +63,14 @@ fn title(page: &Section<'_>, text: Text) -> Option<String> {
 
 fn logo(page: &Section<'_>, file: &Text) -> Option<Logo> {
     let path = page.context.folder.join(&file.value);
-    let bytes = match std::fs::read(&path) {
+    let bytes = match named_file::bytes(&path, MOST_BYTES) {
         Ok(bytes) => Bytes::from(bytes),
         Err(cause) => {
             page.tell(unreadable(&path, &cause, file.place));
             return None;
         }
     };
-    let kind = kind(&path, &bytes).filter(|_| bytes.len() <= MOST_BYTES);
+    let kind = kind(&path, &bytes);
     if kind.is_none() {
         let problem = Problem::new(&codes::BAD_VALUE, file.place, "this file is no logo")
             .label("not an image that can be shown")
@@ -106,4 +107,4 @@ fn colour(text: &str) -> Option<Colour> {
     }
 }
 
-const MOST_BYTES: usize = 256 * 1024;
+const MOST_BYTES: u64 = 256 << 10;

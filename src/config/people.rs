@@ -8,6 +8,7 @@ use super::cors::Policies;
 use super::forms::{self, SIZE};
 use super::keys::{self, nearest};
 use super::model::{AuthSection, Bootstrap, BootstrapPassword, Passwords, Rate, RateLimits};
+use super::named_file::{self, LARGEST_LIST};
 use super::page;
 use super::problem::{Place, Problem};
 use super::section::{Between, Section, unreadable};
@@ -66,7 +67,7 @@ fn blocklist(section: &Section<'_>) -> Arc<[String]> {
         return Arc::default();
     };
     let path = section.context.folder.join(&file.value);
-    match std::fs::read_to_string(&path) {
+    match named_file::text(&path, LARGEST_LIST) {
         Ok(text) => text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect(),
         Err(cause) => {
             section.tell(unreadable(&path, &cause, file.place));

@@ -31,6 +31,8 @@ pub struct Problem {
     pub(super) helps: Vec<String>,
     /// Whether keys of one table may stand in another, or may have been taken for something else.
     pub(super) may_hide_keys: bool,
+    /// Whether what stands at its place may be a secret.
+    pub(super) hides_value: bool,
 }
 
 impl Problem {
@@ -49,6 +51,7 @@ impl Problem {
             notes: Vec::new(),
             helps: Vec::new(),
             may_hide_keys: [codes::SYNTAX.id, codes::UNKNOWN_KEY.id].contains(&code.id),
+            hides_value: false,
         }
     }
 
@@ -78,6 +81,12 @@ impl Problem {
 
     pub(super) fn hiding_keys(mut self, may_hide_keys: bool) -> Self {
         self.may_hide_keys = may_hide_keys;
+        self
+    }
+
+    /// What stands at its place is not shown.
+    pub(super) fn hiding_value(mut self) -> Self {
+        self.hides_value = true;
         self
     }
 

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::codes;
 use super::problem::{Place, Problem, Severity};
+use super::veil::blotted;
 
 /// A file that was read. Its text may hold secrets until [`super::veil`] has been over it.
 #[derive(Clone, Debug)]
@@ -36,8 +37,14 @@ pub struct Report {
 }
 
 impl Report {
-    pub(super) fn new(file: &Path, sources: Vec<Source>, mut problems: Vec<Problem>) -> Self {
+    pub(super) fn new(file: &Path, mut sources: Vec<Source>, mut problems: Vec<Problem>) -> Self {
         problems.sort_by_key(|problem| problem.place);
+        for place in problems.iter().filter(|problem| problem.hides_value).filter_map(|p| p.place) {
+            if let Some(source) = sources.get_mut(place.file) {
+                let value = place.start..place.end;
+                source.text = blotted(&source.text, std::slice::from_ref(&value));
+            }
+        }
         Self { file: file.to_owned(), sources, problems }
     }
 

@@ -11,7 +11,7 @@ use super::problem::{Place, Problem};
 use super::routes::{Draft, REWRITE_LOCATION};
 use super::section::Section;
 use super::value::Text;
-use super::veil::is_secret_key;
+use super::veil::is_secret_header;
 use crate::policy::{AnswerRules, HeaderEdits, RewriteLocation};
 
 /// A header that a route names, to be judged when all identities are known.
@@ -79,7 +79,7 @@ fn set<'a>(
         let (Some(name), Some(mut value)) = (name, value) else {
             continue;
         };
-        value.set_sensitive(value.is_sensitive() || is_secret_key(name.as_str()));
+        value.set_sensitive(value.is_sensitive() || is_secret_header(name.as_str()));
         if all.iter().any(|(known, _)| *known == name) {
             let problem = Problem::new(&codes::DUPLICATE, place, format!("`{name}` is set twice"));
             section

@@ -13,6 +13,7 @@ use super::codes;
 use super::environment::Environment;
 use super::forms::{self, Form};
 use super::keys::{self, Keys, nearest};
+use super::named_file::{self, LARGEST_SECRET};
 use super::problem::{Place, Problem};
 use super::value::{Text, Value};
 use crate::secret::Secret;
@@ -93,9 +94,13 @@ impl<'a> Section<'a> {
             place,
             format!("unknown key `{key}` in {}", called(table)),
         );
-        let main_alone = table == keys::INCLUDED.table && keys::ROOT.built.contains(&key);
+        let of_file = keys::ROOT.built.contains(&key);
+        let main_alone = table == keys::INCLUDED.table && of_file;
         let problem = match nearest(key, built.iter().copied()) {
             _ if main_alone => problem.label("belongs into the main file"),
+            _ if of_file => problem
+                .label("belongs to the file itself")
+                .help("write it above the first table, or under a header of its own"),
             Some(near) => problem.label(format!("did you mean `{near}`?")),
             None => problem.label("no such key"),
         };
@@ -310,7 +315,7 @@ impl<'a> Section<'a> {
 
     fn secret_file(&self, file: &Text) -> Option<(Secret, Place)> {
         let path = self.context.folder.join(&file.value);
-        match std::fs::read(&path) {
+        match named_file::bytes(&path, LARGEST_SECRET) {
             Ok(mut bytes) => {
                 let end = bytes.strip_suffix(b"\n").map_or(bytes.len(), <[u8]>::len);
                 bytes.truncate(end);
@@ -319,11 +324,31 @@ impl<'a> Section<'a> {
                 Some((Secret::new(bytes), file.place))
             }
             Err(cause) => {
-                self.tell(unreadable(&path, &cause, file.place));
+                self.tell(if names_a_place(&self.context.folder, &file.value) {
+                    unreadable(&path, &cause, file.place)
+                } else {
+                    no_secret_file(&cause, file.place)
+                });
                 None
             }
         }
     }
+}
+
+/// Whether a text names a file that is there, or one in a folder that is: a secret, written where
+/// the name of its file belongs, does neither.
+fn names_a_place(folder: &Path, text: &str) -> bool {
+    let parent = Path::new(text).parent().filter(|parent| parent.file_name().is_some());
+    folder.join(text).symlink_metadata().is_ok()
+        || parent.is_some_and(|parent| folder.join(parent).is_dir())
+}
+
+fn no_secret_file(cause: &std::io::Error, place: Place) -> Problem {
+    Problem::new(&codes::NAMED_FILE, place, "cannot read the file of a secret")
+        .label(reason(cause))
+        .hiding_value()
+        .because("what is written here is not shown: it may be the secret itself")
+        .help("write the name of a file that holds the secret; a relative name begins at the folder of this configuration")
 }
 
 /// A file that is named here and cannot be read.

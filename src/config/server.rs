@@ -12,6 +12,7 @@ use super::problem::Problem;
 use super::proxies;
 use super::section::{Between, Section, not_yet};
 use super::tls;
+use super::tokens::word;
 use super::value::{Text, bad_value};
 use crate::request::Origin;
 
@@ -93,9 +94,8 @@ pub(super) fn data_dir(section: &Section<'_>) -> PathBuf {
     let first = |folders: String| {
         folders.split(':').next().filter(|folder| !folder.is_empty()).map(PathBuf::from)
     };
-    section
-        .text("data_dir")
-        .map(|text| PathBuf::from(text.value))
+    word(section, "data_dir")
+        .map(PathBuf::from)
         .or_else(|| state().and_then(first))
         .unwrap_or_else(|| PathBuf::from("./portcullis-data"))
 }
@@ -203,7 +203,9 @@ pub(super) fn read_store(section: Section<'_>, data_dir: &Path) -> StoreUrl {
     };
     match text.value.strip_prefix("sqlite:") {
         Some(":memory:") => StoreUrl::Memory,
-        Some(path) if !path.is_empty() => StoreUrl::Sqlite(data_dir.join(path)),
+        Some(path) if !path.is_empty() && !path.contains('?') => {
+            StoreUrl::Sqlite(data_dir.join(path))
+        }
         None if text.value.starts_with("postgres") => {
             section.tell(not_yet("a PostgreSQL store", text.place));
             default()
@@ -215,7 +217,7 @@ pub(super) fn read_store(section: Section<'_>, data_dir: &Path) -> StoreUrl {
                 "`url` names no store that there is",
             )
             .label("not a store")
-            .help("for example \"sqlite:portcullis.db\" (within data_dir) or \"sqlite::memory:\"");
+            .help("for example \"sqlite:portcullis.db\" (within data_dir) or \"sqlite::memory:\", without parameters");
             section.tell(problem);
             default()
         }

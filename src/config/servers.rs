@@ -204,7 +204,8 @@ fn tcp(text: &str) -> Option<UpstreamServer> {
     if !plain || text.contains(['#', '@']) {
         return None;
     }
-    let host = uri.host().filter(|host| !host.is_empty())?;
+    let labels = |host: &str| host.strip_suffix('.').unwrap_or(host).to_owned();
+    let host = uri.host().filter(|host| !labels(host).split('.').any(str::is_empty))?;
     let port = if uri.authority()?.as_str() == host {
         Some(protocol.usual_port())
     } else {

@@ -1,9 +1,12 @@
 //! What concerns the whole: golden pairs, the reference, secrets, every key and every code.
 
 use std::fs;
+use std::io::Write;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use super::*;
 
@@ -258,11 +261,19 @@ fn what_show_prints_is_a_file_that_means_the_same() {
     const HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNoaGFzaGhhc2g";
     for path in goldens("accepted") {
         let shown = masked(&load(&path, &environment()).unwrap().config);
-        let filled = shown
-            .replace("hash = \"********\"", &format!("hash = \"{HASH}\""))
-            .replace("********", SECRET);
+        let mut filled = shown.replace("hash = \"********\"", &format!("hash = \"{HASH}\""));
+        // Each another one, for a list takes none twice.
+        let all: Vec<String> = (10..)
+            .take(filled.matches("********").count())
+            .map(|at| format!("{SECRET} {at}"))
+            .collect();
+        for stand_in in &all {
+            filled = filled.replacen("********", stand_in, 1);
+        }
         let again = read_text(&filled).map_err(|report| report.render(Style::Plain)).unwrap();
-        let again = masked(&again.config).replace(SECRET, "********");
+        let again = all.iter().fold(masked(&again.config), |shown, stand_in| {
+            shown.replace(stand_in.as_str(), "********")
+        });
         assert_eq!(again, shown, "{}", path.display());
     }
 }
@@ -325,6 +336,65 @@ fn machines_get_line_and_column() {
         problem["place"],
         serde_json::json!({ "file": "gateway.toml", "line": 2, "column": 3 })
     );
+}
+
+/// Every key that names a file, each with a text in which it names `FILE`.
+const NAMING_FILES: [(&str, &str); 9] = [
+    ("include", "include = \"FILE\""),
+    ("include by pattern", "include = \"FILE*\""),
+    ("cert", "[server]\ntls = { cert = \"FILE\", key = \"FILE\" }"),
+    ("secret_file", "[tokens]\nalgorithm = \"HS256\"\nsecret_file = \"FILE\""),
+    ("blocklist_file", "[passwords]\nblocklist_file = \"FILE\""),
+    ("password_file", "[[bootstrap]]\nname = \"a\"\npassword_file = \"FILE\""),
+    ("logo", "[auth]\npage = { logo = \"FILE\" }"),
+    ("ca", "[upstreams.x]\nservers = \"https://a\"\ntls = { ca = \"FILE\" }"),
+    ("value_file", "[identity.x]\nproof = { header = \"X-Proof\", value_file = \"FILE\" }"),
+];
+
+/// What a text is told that names this file of the folder.
+fn told_of(folder: &Path, text: &str, file: &str) -> String {
+    let read = read(&text.replace("FILE", file), &folder.join("gateway.toml"), &environment());
+    read.map_or_else(|report| report, |loaded| loaded.warnings).render(Style::Plain)
+}
+
+#[test]
+fn a_pipe_a_folder_or_a_device_in_the_place_of_a_named_file_is_told_and_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    fs::create_dir(folder.path().join("folder")).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", folder.path().join("zero")).unwrap();
+    for (key, text) in NAMING_FILES {
+        for file in ["pipe", "folder", "zero"] {
+            let told = told_of(folder.path(), text, file);
+            assert!(told.contains("error[E003]"), "{key} {file}: {told}");
+            assert!(told.contains("not a regular file"), "{key} {file}: {told}");
+        }
+    }
+}
+
+#[test]
+fn a_named_file_is_read_up_to_its_bound_and_refused_beyond() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::File::create(folder.path().join("large")).unwrap().set_len(1 << 30).unwrap();
+    for (key, text) in NAMING_FILES {
+        let told = told_of(folder.path(), text, "large");
+        assert!(told.contains("error[E003]"), "{key}: {told}");
+        assert!(told.contains("larger than "), "{key}: {told}");
+    }
+}
+
+#[test]
+fn the_main_file_may_come_through_a_pipe_and_never_without_end() {
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    writer.write_all(b"[server]\ndata_dir = \"piped\"").unwrap();
+    drop(writer);
+    let piped = PathBuf::from(format!("/proc/self/fd/{}", reader.as_raw_fd()));
+    let loaded = load(&piped, &environment()).map_err(|report| report.render(Style::Plain));
+    assert_eq!(loaded.unwrap().config.server.data_dir, Path::new("piped"));
+    let endless = load(Path::new("/dev/zero"), &environment()).unwrap_err();
+    assert!(endless.is_unreadable());
+    assert!(endless.render(Style::Plain).contains("larger than "));
 }
 
 #[test]

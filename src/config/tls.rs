@@ -14,6 +14,7 @@ use super::forms::DURATION_OR_OFF;
 use super::keys;
 use super::listen::{ADDRESS_OR_SYSTEMD, ListenAddress};
 use super::model::Server;
+use super::named_file::{self, LARGEST_PEM};
 use super::problem::Problem;
 use super::routes::Draft;
 use super::section::{Section, unreadable};
@@ -101,7 +102,8 @@ fn read(section: &Section<'_>) -> Option<TlsPair> {
 
 fn bytes(section: &Section<'_>, file: &Text) -> Option<Vec<u8>> {
     let path = section.context.folder.join(&file.value);
-    std::fs::read(&path).map_err(|cause| section.tell(unreadable(&path, &cause, file.place))).ok()
+    let read = named_file::bytes(&path, LARGEST_PEM);
+    read.map_err(|cause| section.tell(unreadable(&path, &cause, file.place))).ok()
 }
 
 fn warn_of_times(section: &Section<'_>, file: &Text, certificate: &Certificate) {
@@ -174,8 +176,7 @@ fn is_https(section: &Section<'_>, public_url: Option<&Origin>) -> bool {
 
 /// The plain listener that leads to https.
 pub(super) fn redirect(section: &Section<'_>) -> Option<HttpRedirect> {
-    section.value("http_redirect")?;
-    let table = section.section("http_redirect", &keys::HTTP_REDIRECT);
+    let table = section.value("http_redirect")?.section(&keys::HTTP_REDIRECT)?;
     table.needed("listen", "the redirect needs an address of its own, most often port 80");
     let folder = |text: Text| -> PathBuf { section.context.folder.join(text.value) };
     let acme_webroot = table.text("acme_webroot").map(folder);

@@ -63,7 +63,7 @@ pub(super) fn read(section: Section<'_>, data_dir: &Path) -> Tokens {
 }
 
 /// A string that cannot be empty.
-fn word<'a>(section: &Section<'a>, key: &'a str) -> Option<String> {
+pub(super) fn word<'a>(section: &Section<'a>, key: &'a str) -> Option<String> {
     let text = section.text(key)?;
     if text.value.is_empty() {
         let problem =
@@ -108,6 +108,12 @@ fn secrets(section: &Section<'_>, algorithm: Algorithm) -> Vec<Secret> {
     for (secret, place) in &secrets {
         if let Some(problem) = weakness(secret, *place) {
             section.tell(problem);
+        }
+    }
+    for (at, (secret, place)) in secrets.iter().enumerate() {
+        if secrets.iter().take(at).any(|(known, _)| known.expose() == secret.expose()) {
+            let problem = Problem::new(&codes::DUPLICATE, *place, "a secret is given twice");
+            section.tell(problem.label("again").help("take one out: a list is for old and new"));
         }
     }
     secrets.into_iter().map(|(secret, _)| secret).collect()
@@ -254,7 +260,13 @@ fn master_keys(section: &Section<'_>, data_dir: &Path) -> Vec<(u8, PathBuf)> {
             );
             section.tell(problem.label("again").help("give each key an id of its own, for ever"));
         }
-        keys.push((id, data_dir.join(file.value)));
+        let path = data_dir.join(file.value);
+        if keys.iter().any(|(_, known)| *known == path) {
+            let message = "two master keys are of one file";
+            let problem = Problem::new(&codes::DUPLICATE, file.place, message);
+            section.tell(problem.label("again").help("give each key a file of its own"));
+        }
+        keys.push((id, path));
     }
     if keys.is_empty() {
         let problem = Problem::new(

@@ -42,6 +42,8 @@ impl<'s> Tree<'s> {
 fn remedies(message: &str) -> impl Iterator<Item = &'static str> {
     let known = [
         ("values must be quoted", "put the value into quotes"),
+        ("invalid float", "put a word into quotes"),
+        ("invalid boolean", "put a word into quotes"),
         (
             "basic string",
             "end the string with its quote, on the same line; a string of several lines begins and ends with three",

@@ -8,6 +8,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use super::codes;
 use super::entry::{Entry, table};
 use super::keys;
+use super::named_file::{self, LARGEST_PEM};
 use super::problem::Problem;
 use super::section::{Section, unreadable};
 use super::servers::{Protocol, UpstreamServer};
@@ -73,7 +74,7 @@ pub(super) fn read(upstream: &Section<'_>, servers: &[UpstreamServer]) -> Upstre
 
 fn authorities(section: &Section<'_>, file: &Text) -> Option<Authorities> {
     let path = section.context.folder.join(&file.value);
-    let pem = match std::fs::read(&path) {
+    let pem = match named_file::bytes(&path, LARGEST_PEM) {
         Ok(pem) => pem,
         Err(cause) => {
             section.tell(unreadable(&path, &cause, file.place));

@@ -9,7 +9,7 @@ use super::forms::Form;
 use super::keys::{Keys, nearest};
 use super::problem::{Place, Problem};
 use super::section::{Context, Section, not_yet};
-use super::veil::without_user;
+use super::veil::without_secrets;
 
 /// A string of the file, its variables filled in. It may be a secret.
 pub(super) struct Text {
@@ -228,9 +228,9 @@ fn alternatives(words: &[&str]) -> String {
     }
 }
 
-/// As a message can quote it: on one line, and without the password of a URL.
+/// As a message can quote it: on one line, and without the secrets of a URL.
 fn presentable(text: &str) -> String {
-    without_user(text).chars().fold(String::new(), |mut shown, c| {
+    without_secrets(text).chars().fold(String::new(), |mut shown, c| {
         if c.is_control() {
             shown.extend(c.escape_default());
         } else {

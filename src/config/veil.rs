@@ -5,16 +5,23 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::keys;
+
 /// The text with every secret blotted out.
 ///
 /// Where the text is not TOML (`broken`) its tree cannot be relied on: every line that seems to
 /// begin a secret is blotted out as well.
 pub(super) fn veil(text: &str, tree: &DeTable<'_>, broken: bool) -> String {
     let mut spans = Vec::new();
-    find_in_table(text, tree, &mut spans);
+    find_in_table(text, ("", tree), &mut spans);
     if broken {
         find_in_lines(text, &mut spans);
     }
+    blotted(text, &spans)
+}
+
+/// The text with these parts blotted out, byte for byte.
+pub(super) fn blotted(text: &str, spans: &[Range<usize>]) -> String {
     let blotted = text.char_indices().flat_map(|(at, c)| {
         let hidden = c != '\n' && spans.iter().any(|span| span.contains(&at));
         let (shown, times) = if hidden { ('*', c.len_utf8()) } else { (c, 1) };
@@ -40,25 +47,57 @@ pub(super) fn is_secret_key(key: &str) -> bool {
     let near = |word| strsim::normalized_damerau_levenshtein(&key, word) >= 0.65;
     let named = PARTS.iter().any(|part| key.contains(part))
         || key.ends_with("token")
-        || ["value", "pass", "pwd"].contains(&&*key);
+        || key.ends_with("value")
+        || ["pass", "pwd"].contains(&&*key);
     !key.ends_with("-file")
         && (named || ["secret", "password", "hash", "value"].into_iter().any(near))
 }
 
+/// The same for the name of a header.
+pub(super) fn is_secret_header(name: &str) -> bool {
+    let name = name.to_lowercase();
+    ["cookie", "-key", "-auth"].iter().any(|part| name.ends_with(part)) || is_secret_key(&name)
+}
+
+/// The same within a table. One that has a secret may hold it under any name that it does not know.
+fn is_secret_in(table: &str, key: &str) -> bool {
+    let among = |keys: &keys::Keys| is_secret_key(key) || !keys.built.contains(&key);
+    match table {
+        "tokens" => among(&keys::TOKENS),
+        "bootstrap" => among(&keys::BOOTSTRAP),
+        "set" | "set_response" => is_secret_header(key),
+        _ => is_secret_key(key),
+    }
+}
+
 const PROOF: &str = "proof";
 
-fn find_in_table(text: &str, table: &DeTable<'_>, spans: &mut Vec<Range<usize>>) {
+fn find_in_table(text: &str, (name, table): (&str, &DeTable<'_>), spans: &mut Vec<Range<usize>>) {
     for (key, value) in table {
         let inner = value.get_ref();
         if &**key.get_ref() == PROOF {
             find_in_proof(text, value, spans);
-        } else if !is_secret_key(key.get_ref()) || inner.is_table() {
-            find_in_value(text, inner, value.span(), spans);
-        } else if let Some(items) = inner.as_array() {
-            spans.extend(items.iter().filter_map(|item| hidden_part(text, item.span())));
+        } else if !is_secret_in(name, key.get_ref()) || inner.is_table() {
+            find_in_value(text, (key.get_ref(), inner), value.span(), spans);
         } else {
-            spans.extend(hidden_part(text, value.span()));
+            match inner.as_array() {
+                Some(items) => {
+                    spans.extend(items.iter().filter_map(|item| hidden_part(text, item.span())));
+                }
+                None => spans.extend(hidden_part(text, value.span())),
+            }
+            find_remarks(text, value.span(), spans);
         }
+    }
+}
+
+/// Comments on the lines of a secret, where a former one may stand.
+fn find_remarks(text: &str, span: Range<usize>, spans: &mut Vec<Range<usize>>) {
+    let rest = text.get(span.end..).and_then(|rest| rest.lines().next()).unwrap_or("");
+    let mut start = span.start;
+    for line in text.get(span.start..span.end + rest.len()).unwrap_or("").split_inclusive('\n') {
+        spans.extend(line.find('#').map(|at| start + at..start + line.len()));
+        start += line.len();
     }
 }
 
@@ -73,23 +112,24 @@ fn find_in_proof(text: &str, proof: &Spanned<DeValue<'_>>, spans: &mut Vec<Range
     };
     let hidden = table.iter().filter(|(key, value)| !is_shown(key.get_ref(), value.get_ref()));
     spans.extend(hidden.filter_map(|(_, value)| hidden_part(text, value.span())));
-    find_in_table(text, table, spans);
+    find_in_table(text, (PROOF, table), spans);
 }
 
 fn find_in_value(
     text: &str,
-    value: &DeValue<'_>,
+    (key, value): (&str, &DeValue<'_>),
     span: Range<usize>,
     spans: &mut Vec<Range<usize>>,
 ) {
     match value {
-        DeValue::Table(table) => find_in_table(text, table, spans),
-        DeValue::Array(items) => {
-            items.iter().for_each(|item| find_in_value(text, item.get_ref(), item.span(), spans));
-        }
+        DeValue::Table(table) => find_in_table(text, (key, table), spans),
+        DeValue::Array(items) => items.iter().for_each(|item| {
+            find_in_value(text, (key, item.get_ref()), item.span(), spans);
+        }),
         DeValue::String(_) => {
-            let user = text.get(span.clone()).and_then(user_part);
-            spans.extend(user.map(|user| span.start + user.start..span.start + user.end));
+            let written = text.get(span.clone()).unwrap_or("");
+            let parts = [user_part(written), query_part(written)].into_iter().flatten();
+            spans.extend(parts.map(|part| span.start + part.start..span.start + part.end));
         }
         DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_) => {}
     }
@@ -112,11 +152,21 @@ fn user_part(written: &str) -> Option<Range<usize>> {
     Some(start..end)
 }
 
-/// A URL without its `user:password`.
-pub(super) fn without_user(text: &str) -> String {
+/// What stands behind the `?` of a URL.
+fn query_part(written: &str) -> Option<Range<usize>> {
+    let start = written.find("://")?;
+    let start = start + written.get(start..)?.find('?')? + 1;
+    let end = written.trim_end_matches(['"', '\'']).len();
+    (start < end).then_some(start..end)
+}
+
+/// A URL without its `user:password` and its query.
+pub(super) fn without_secrets(text: &str) -> String {
     let mut shown = text.to_owned();
-    if let Some(user) = user_part(text) {
-        shown.replace_range(user, "***");
+    for part in [user_part, query_part] {
+        if let Some(part) = part(&shown) {
+            shown.replace_range(part, "***");
+        }
     }
     shown
 }
@@ -129,7 +179,7 @@ fn find_in_lines(text: &str, spans: &mut Vec<Range<usize>>) {
     for word in text.split_inclusive(|c| !part_of_word(c)) {
         at += word.len();
         let word = word.trim_end_matches(|c| !part_of_word(c));
-        if word == PROOF || is_secret_key(word) {
+        if word == PROOF || is_secret_header(word) {
             spans.push(at..at + length_of_secret(text.get(at..).unwrap_or("")));
         }
     }
@@ -180,6 +230,7 @@ mod tests {
             "X-Api-Key",
             "auth_token",
             "value",
+            "proof_value",
         ] {
             assert!(is_secret_key(key), "{key}");
         }
@@ -222,6 +273,14 @@ mod tests {
             ("u = \"http://a:b@c/\"", "u = \"http://***@c/\""),
             ("secret = \"\"\"a\nb\"\"\"\n", "secret = ****\n****\n"),
             ("secret_file = \"x\"", "secret_file = \"x\""),
+            ("secret = \"a\" # b\nx = 1", "secret = *** ***\nx = 1"),
+            ("secret = \"${A}\" # b", "secret = \"${A}\" ***"),
+            ("secret = [ # a\n\"b\", # c\n]", "secret = [ ***\n***, ***\n]"),
+            ("u = \"pg://b/c?d=e\"", "u = \"pg://b/c?***\""),
+            ("[tokens]\nkey = \"a\"", "[tokens]\nkey = ***"),
+            ("tls = { key = \"a\" }", "tls = { key = \"a\" }"),
+            ("set = { cookie = \"a\", X-Auth = \"b\" }", "set = { cookie = ***, X-Auth = *** }"),
+            ("retry_window = { cookie = \"1s\" }", "retry_window = { cookie = \"1s\" }"),
             ("proof = { header = \"h\", lue = \"x\" }", "proof = { header = \"h\", lue = *** }"),
             (
                 "[a.proof]\nlue = \"x\"\nvalue_file = \"f\"",

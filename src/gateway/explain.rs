@@ -38,6 +38,9 @@ pub struct Explanation {
     pub status: u16,
     /// The code of the refusal, or `permitted`, or `endpoint`.
     pub code: &'static str,
+    /// Why it could not even be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
     /// How it was matched and decided; None: it could not even be read.
     #[serde(flatten)]
     pub decided: Option<policy::Explanation>,
@@ -56,7 +59,7 @@ pub struct Explanation {
 pub fn explain(snapshot: &Snapshot, question: &Question) -> Explanation {
     let request = match read(snapshot, question) {
         Ok(request) => request,
-        Err(refused) => return Explanation::refused(&refused),
+        Err((refused, why)) => return Explanation::refused(&refused, why),
     };
     let mut decided = policy::explain(snapshot.table(), request, caller(question), false);
     for candidate in &mut decided.candidates {
@@ -73,6 +76,7 @@ pub fn explain(snapshot: &Snapshot, question: &Question) -> Explanation {
     Explanation {
         status,
         code,
+        why: None,
         upstream_name: upstream.map(ToString::to_string),
         answer: permitted
             .as_ref()
@@ -141,7 +145,7 @@ fn expected(expect: &Expect) -> String {
     }
 }
 
-fn read(snapshot: &Snapshot, question: &Question) -> Result<NormalRequest, Refused> {
+fn read(snapshot: &Snapshot, question: &Question) -> Result<NormalRequest, (Refused, String)> {
     let host = match &question.host {
         Some(host) => host.to_string(),
         None => snapshot.first_host(),
@@ -152,10 +156,13 @@ fn read(snapshot: &Snapshot, question: &Question) -> Result<NormalRequest, Refus
         .header(HOST, host)
         .body(())
         // What hyper cannot take for a target either.
-        .map_err(|_no_uri| Refused::from(Refusal::BadRequest))?;
+        .map_err(|cause| (Refused::from(Refusal::BadRequest), cause.to_string()))?;
     let address = question.from.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
     let peer = Peer { address: address.to_canonical(), port: 0 };
-    Ok(NormalRequest::read(head.into_parts().0, peer, snapshot.reader())?)
+    NormalRequest::read(head.into_parts().0, peer, snapshot.reader()).map_err(|malformed| {
+        let why = malformed.to_string();
+        (Refused::from(malformed), why)
+    })
 }
 
 fn caller(question: &Question) -> Caller {
@@ -219,10 +226,11 @@ fn edits(rules: &AnswerRules) -> Vec<String> {
 }
 
 impl Explanation {
-    fn refused(refused: &Refused) -> Self {
+    fn refused(refused: &Refused, why: String) -> Self {
         Self {
             status: refused.status().as_u16(),
             code: refused.code(),
+            why: Some(why),
             decided: None,
             upstream_name: None,
             headers: Vec::new(),
@@ -247,6 +255,9 @@ impl fmt::Display for Explanation {
             }
         }
         write!(f, "verdict   {} {}", self.status, self.code)?;
+        if let Some(why) = &self.why {
+            write!(f, ": {why}")?;
+        }
         if let Some(upstream) = &self.upstream_name {
             write!(f, "\nupstream  {upstream}")?;
         }

@@ -11,8 +11,7 @@ use super::pages::Pages;
 use crate::config::{Config, Insecure};
 use crate::policy::{Conflict, Table, UpstreamId};
 use crate::request::{
-    CookieNames, CookiePrefix, HostName, HostPattern, Origin, Reader, Scheme, ServedOrigins,
-    UploadLimits,
+    CookieNames, CookiePrefix, HostPattern, Origin, Reader, Scheme, ServedOrigins, UploadLimits,
 };
 use crate::upstream::HeaderRules;
 
@@ -135,14 +134,5 @@ fn hsts(config: &Config, served: &ServedOrigins) -> Option<HeaderValue> {
 
 /// `public_url`, or http://localhost (https with certificates) with the port of each listener as bound.
 pub fn public_origins(config: &Config, bound: &[SocketAddr]) -> Vec<Origin> {
-    if let Some(origin) = &config.server.public_url {
-        return vec![origin.clone()];
-    }
-    let Ok(localhost) = HostName::new("localhost") else {
-        return Vec::new();
-    };
-    let mut ports: Vec<u16> = bound.iter().map(SocketAddr::port).collect();
-    ports.dedup();
-    let scheme = if config.server.tls.is_empty() { Scheme::Http } else { Scheme::Https };
-    ports.iter().map(|port| Origin::new(scheme, localhost.clone(), *port)).collect()
+    config.server.first_origins(bound)
 }

@@ -1,6 +1,8 @@
 //! Every command, beside a running gateway and without one.
 
-use std::fs::File;
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 use serde_json::Value;
@@ -295,6 +297,9 @@ fn explain_tells_what_would_become_of_a_request() {
     explain(&["GET", &format!("{}/x", house.origin()), "--user", "alice"]).expect(0);
     explain(&["GET", "/auth/me"]).expect(0);
     explain(&["GET", "ftp://localhost/x"]).expect(2);
+    explain(&["GET", "/%zz"]).expect(1).tells(&["400 bad_request: "]);
+    explain(&["get", "/x"]).expect(1).tells(&["400 bad_request: "]);
+    explain(&["GET", "/x", "--role", "boss"]).expect(2).tells(&["there is no role `boss`"]);
     explain(&["G T", "/x"]).expect(2).tells(&["is no method"]);
     explain(&["GET", "/x", "--anonymous", "--user", "alice"]).expect(2);
     let json = explain(&["GET", "/admin/x", "--role", "user", "--json"]).expect(1).json();
@@ -578,6 +583,27 @@ fn a_reload_without_a_gateway_names_the_folder_and_makes_none() {
     let told = ["error[E", "no gateway runs on the data folder", &folder];
     house.run(&["reload"]).expect(2).tells(&told);
     assert!(!house.path("data").exists());
+}
+
+#[test]
+fn a_variable_that_is_not_text_and_a_file_that_is_its_own_link_are_told_as_that() {
+    let mut house = House::new("");
+    house.reconfigure("[log]", "[tokens]\nissuer = \"${WORD:-default}\"\n[log]");
+    let mut command = house.command(&["check"]);
+    command.env("WORD", OsStr::from_bytes(b"caf\xe9"));
+    house.finish(command, "").expect(1).tells(&["`WORD` is not UTF-8"]);
+    fs::remove_file(house.file()).unwrap();
+    symlink("gateway.toml", house.file()).unwrap();
+    house.run(&["check"]).expect(2).tells(&["cannot read `gateway.toml`"]);
+}
+
+#[test]
+fn an_empty_data_dir_leads_no_command_to_the_default_folder() {
+    let mut house = House::new("");
+    let gateway = house.start();
+    house.reconfigure(&format!("data_dir = \"{}", house.path("data").display()), "data_dir = \"");
+    house.run(&["user", "disable", "alice"]).expect(1).tells(&["`data_dir` cannot be empty"]);
+    gateway.stop();
 }
 
 #[test]
