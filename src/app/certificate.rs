@@ -93,8 +93,11 @@ fn params(host: &str, clock: &Clock) -> Result<CertificateParams, rcgen::Error> 
 fn write(path: &Path, mode: u32, text: &str) -> Result<(), CertificateError> {
     let opened = OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
     let written = opened.and_then(|mut file| {
-        file.write_all(text.as_bytes())?;
-        file.sync_all()
+        let whole = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+        whole.inspect_err(|_| {
+            // Begun just now, and in the way of another try.
+            let _ = fs::remove_file(path);
+        })
     });
     written.map_err(|cause| {
         let path = path.to_owned();

@@ -44,6 +44,7 @@ pub enum Command {
     SessionRevoke(Which),
     Key(KeyOrder),
     Reload,
+    Healthcheck,
 }
 
 /// A user to be added.
@@ -172,7 +173,7 @@ async fn carry_out(auth: &Auth, command: Command) -> Result<Answer, String> {
             Ok(Answer::Sessions(rows.iter().map(SessionView::of).collect()))
         }
         Command::SessionRevoke(which) => revoke(&users, which).await,
-        Command::Reload => Err("no gateway runs here that could reload".to_owned()),
+        Command::Reload | Command::Healthcheck => Err("no gateway runs here".to_owned()),
         Command::Key(order) => keys::carry_out(auth.keys(), &order),
     }
 }
@@ -361,6 +362,9 @@ async fn converse(reloader: &Reloader, mut stream: UnixStream) -> io::Result<()>
 
 /// What only a running gateway can do is done here.
 async fn gateway_does(reloader: &Reloader, command: Command) -> Answer {
+    if matches!(command, Command::Healthcheck) {
+        return health(reloader).await;
+    }
     if !matches!(command, Command::Reload) {
         return run(&reloader.auth(), command).await;
     }
@@ -369,6 +373,13 @@ async fn gateway_does(reloader: &Reloader, command: Command) -> Answer {
         Err(error) => {
             Answer::Refused(format!("not reloaded, the configuration in force stays\n{error}"))
         }
+    }
+}
+
+async fn health(reloader: &Reloader) -> Answer {
+    match reloader.workers_turn().await {
+        true => Answer::Done("every worker turns".to_owned()),
+        false => Answer::Refused("a worker has ended".to_owned()),
     }
 }
 

@@ -81,5 +81,5 @@ impl Parts {
 /// and two programs could be taken for one.
 fn guess(transport: Transport, client: &Client) -> Option<String> {
     let agent = client.agent.as_deref().filter(|_| transport == Transport::Cookie)?;
-    device::name(agent)
+    device::device_name(agent, "on")
 }

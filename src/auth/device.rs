@@ -44,14 +44,15 @@ pub(super) fn is_of(
     genuine && user.is_some() && now.as_millis() < proof.expires
 }
 
-/// What a device is called when its owner does not say: "Firefox on Linux". Guessed of browsers.
-pub(super) fn name(agent: &str) -> Option<String> {
+/// What a device is called when its owner does not say: "Firefox on Linux", with that `on`. Guessed
+/// of browsers.
+pub fn device_name(agent: &str, on: &str) -> Option<String> {
     let first = |known: &[(&str, &'static str)]| {
         known.iter().find(|(mark, _)| agent.contains(mark)).map(|(_, name)| *name)
     };
     let browser = first(BROWSERS)?;
     Some(match first(SYSTEMS) {
-        Some(system) => format!("{browser} on {system}"),
+        Some(system) => format!("{browser} {on} {system}"),
         None => browser.to_owned(),
     })
 }

@@ -35,7 +35,7 @@ pub use authenticate::{Authentication, Credentials, DecidedBy};
 pub use change::{Change, Changed};
 pub use companion::Companion;
 pub use detached::Detached;
-pub use device::DEVICE_LIFE;
+pub use device::{DEVICE_LIFE, device_name};
 pub use import::{ByLine, Import, Mode};
 pub use keys::{Keys, Purpose, RotatedKeys};
 pub use login::{Attempt, Login};

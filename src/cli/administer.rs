@@ -21,6 +21,7 @@ use crate::telemetry::is_hostile;
 pub(super) fn user(output: &Output, file: Option<&Path>, command: UserCommand) -> ExitCode {
     let as_json =
         matches!(command, UserCommand::List { json: true } | UserCommand::Show { json: true, .. });
+    let lost = if_unread(&command);
     let (command, generated) = match order(output, command) {
         Ok(order) => order,
         Err(code) => return code,
@@ -29,11 +30,30 @@ pub(super) fn user(output: &Output, file: Option<&Path>, command: UserCommand) -
         Ok(answer) => answer,
         Err(code) => return code,
     };
-    let code = print(output, &answer, as_json);
-    if let (Answer::Done(_), Some(password)) = (&answer, generated) {
-        output.say(format!("password: {password}"));
+    match (&answer, lost) {
+        (Answer::Done(text), Some(lost)) => {
+            let password = generated.map(|password| format!("\npassword: {password}"));
+            output.say_once(format!("{text}{}", password.unwrap_or_default()), &lost)
+        }
+        (_, _) => print(output, &answer, as_json),
     }
-    code
+}
+
+/// What to do when nobody could read what a command tells once.
+fn if_unread(command: &UserCommand) -> Option<String> {
+    if let UserCommand::Invite { name, .. } = command {
+        return Some(format!("\nthe link is lost; make another: portcullis user invite {name}"));
+    }
+    let (UserCommand::Add { name, password, .. } | UserCommand::Passwd { name, password }) =
+        command
+    else {
+        return None;
+    };
+    password.generate.then(|| {
+        format!(
+            "\nthe password is set and lost; set another: portcullis user passwd {name} --generate"
+        )
+    })
 }
 
 pub(super) fn session(output: &Output, file: Option<&Path>, command: SessionCommand) -> ExitCode {
@@ -64,10 +84,7 @@ pub(super) fn key(output: &Output, file: Option<&Path>, command: KeyCommand) -> 
                 Err(code) => return code,
             };
             match keys::backup(&loaded.config, &to) {
-                Ok(text) => {
-                    output.say(text);
-                    ExitCode::SUCCESS
-                }
+                Ok(text) => output.say(text),
                 Err(error) => output.refuse(error),
             }
         }
@@ -85,10 +102,7 @@ pub(super) fn hash(output: &Output) -> ExitCode {
     };
     let hash = Password::new(&typed).map(|password| PasswordHash::create(&password, Cost::DEFAULT));
     match hash {
-        Some(Ok(hash)) => {
-            output.say(hash.as_str());
-            ExitCode::SUCCESS
-        }
+        Some(Ok(hash)) => output.say(hash.as_str()),
         Some(Err(cause)) => output.refuse(cause),
         None => output.refuse("no password: give one line of at most 1024 bytes on standard input"),
     }
@@ -159,17 +173,16 @@ fn carry_out(output: &Output, file: Option<&Path>, command: Command) -> Result<A
 fn print(output: &Output, answer: &Answer, json: bool) -> ExitCode {
     match answer {
         Answer::Done(text) => output.say(text),
-        Answer::Refused(text) => return output.refuse(text),
+        Answer::Refused(text) => output.refuse(text),
         Answer::Users(users) if json => output.say(to_json(users)),
         Answer::Sessions(sessions) if json => output.say(to_json(sessions)),
         Answer::Keys(keys) if json => output.say(to_json(keys)),
         Answer::Keys(keys) => output.say(table(keys.iter().map(key_row), &KEY_HEAD)),
         Answer::Users(users) => output.say(table(users.iter().map(user_row), &USER_HEAD)),
         Answer::Sessions(sessions) => {
-            output.say(table(sessions.iter().map(session_row), &SESSION_HEAD));
+            output.say(table(sessions.iter().map(session_row), &SESSION_HEAD))
         }
     }
-    ExitCode::SUCCESS
 }
 
 pub(super) fn to_json(value: &impl Serialize) -> String {

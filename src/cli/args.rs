@@ -66,7 +66,7 @@ pub(super) enum Command {
     },
     /// Print the argon2id hash of a password from standard input
     Hash,
-    /// Ask the running gateway whether it lives: its admin listener, else its first listener
+    /// Ask the running gateway whether it lives: by its data folder, else its admin listener
     Healthcheck,
     /// Print the version
     Version,

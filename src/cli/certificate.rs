@@ -17,8 +17,7 @@ pub(super) fn cert(output: &Output, command: &CertCommand) -> ExitCode {
                  \n\
                  [server]\n\
                  tls = {{ cert = \"{cert}\", key = \"{key}\" }}"
-            ));
-            ExitCode::SUCCESS
+            ))
         }
         Err(error) => output.refuse(error),
     }

@@ -32,8 +32,7 @@ pub(super) fn check(output: &Output, file: Option<&Path>, json: bool) -> ExitCod
         Ok(tests) => {
             let file = loaded.config.file.display();
             let routes = loaded.config.routes.len();
-            output.say(format!("{file}: fine; {routes} routes, {tests} tests passed."));
-            ExitCode::SUCCESS
+            output.say(format!("{file}: fine; {routes} routes, {tests} tests passed."))
         }
         Err(red) => {
             output.complain(red);
@@ -57,8 +56,8 @@ fn check_for_machines(output: &Output, file: Option<&Path>) -> ExitCode {
             (report, String::new(), code)
         }
     };
-    output.say(to_json(&Verdict { report: report.json(), failed_tests: red.lines().collect() }));
-    code
+    let verdict = Verdict { report: report.json(), failed_tests: red.lines().collect() };
+    told(output.say(to_json(&verdict)), code)
 }
 
 /// What machines are told of a file.
@@ -80,10 +79,7 @@ pub(super) fn test(config: &Config) -> Result<usize, String> {
 pub(super) fn explain(output: &Output, file: Option<&Path>, asked: &args::Question) -> ExitCode {
     let Some(target) = &asked.target else {
         return match explain_code(&asked.method) {
-            Some(text) => {
-                output.say(text);
-                ExitCode::SUCCESS
-            }
+            Some(text) => output.say(text),
             None => output.could_not(format!(
                 "{} is no error code; for a request give a method and a path",
                 asked.method
@@ -106,12 +102,17 @@ pub(super) fn explain(output: &Output, file: Option<&Path>, asked: &args::Questi
         Err(text) => return output.could_not(text),
     };
     let explanation = gateway::explain(&snapshot, &question);
-    output.say(if asked.json { to_json(&explanation) } else { explanation.to_string() });
+    let said = output.say(if asked.json { to_json(&explanation) } else { explanation.to_string() });
     if matches!(explanation.code, "permitted" | "endpoint") {
-        ExitCode::SUCCESS
+        said
     } else {
-        ExitCode::from(REFUSED)
+        told(said, ExitCode::from(REFUSED))
     }
+}
+
+/// The exit code of a bad verdict, if it could be told.
+fn told(said: ExitCode, verdict: ExitCode) -> ExitCode {
+    if said == ExitCode::SUCCESS { verdict } else { said }
 }
 
 fn question(asked: &args::Question, target: &str) -> Result<Question, String> {
@@ -162,8 +163,7 @@ pub(super) fn routes(output: &Output, file: Option<&Path>, json: bool) -> ExitCo
         to_json(&rows)
     } else {
         table(rows.iter().map(RouteRow::cells), &["MATCH", "WHO", "UPSTREAM", "TOLD BY", "NAME"])
-    });
-    ExitCode::SUCCESS
+    })
 }
 
 #[derive(Serialize)]
@@ -226,8 +226,7 @@ pub(super) fn show(output: &Output, file: Option<&Path>) -> ExitCode {
     match output.load(file) {
         Ok(loaded) => {
             let shown = config::masked(&loaded.config);
-            output.say(format!("{}\n{}", shown.trim_end(), derived(&loaded.config)).trim_end());
-            ExitCode::SUCCESS
+            output.say(format!("{}\n{}", shown.trim_end(), derived(&loaded.config)).trim_end())
         }
         Err(code) => code,
     }
@@ -248,8 +247,7 @@ fn derived(config: &Config) -> String {
 }
 
 pub(super) fn version(output: &Output) -> ExitCode {
-    output.say(format!("portcullis {}", env!("CARGO_PKG_VERSION")));
-    ExitCode::SUCCESS
+    output.say(format!("portcullis {}", env!("CARGO_PKG_VERSION")))
 }
 
 fn compile(config: &Config) -> Result<Snapshot, &'static str> {

@@ -1,6 +1,6 @@
 //! Where a command prints: answers to standard output, problems to standard error.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -19,9 +19,24 @@ impl Output {
         Self { colour: io::stderr().is_terminal() && !plain }
     }
 
-    /// Prints an answer. A reader that went away is no failure of ours.
-    pub(super) fn say(&self, text: impl AsRef<str>) {
-        let _ = write_line(io::stdout().lock(), text.as_ref());
+    /// Prints an answer, and gives the exit code. A reader that went away is no failure of ours.
+    #[must_use]
+    pub(super) fn say(&self, text: impl AsRef<str>) -> ExitCode {
+        match write_line(io::stdout().lock(), text.as_ref()) {
+            Err(cause) if cause.kind() != ErrorKind::BrokenPipe => self.not_said(&cause, ""),
+            Ok(()) | Err(_) => ExitCode::SUCCESS,
+        }
+    }
+
+    /// The same with what is told this once: whoever does not read it is told what to do.
+    #[must_use]
+    pub(super) fn say_once(&self, text: impl AsRef<str>, remedy: &str) -> ExitCode {
+        let said = write_line(io::stdout().lock(), text.as_ref());
+        said.map_or_else(|cause| self.not_said(&cause, remedy), |()| ExitCode::SUCCESS)
+    }
+
+    fn not_said(&self, cause: &io::Error, remedy: &str) -> ExitCode {
+        self.could_not(format!("cannot write to standard output: {cause}{remedy}"))
     }
 
     /// Prints a problem.

@@ -5,13 +5,17 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::mpsc::channel;
+use std::thread;
 use std::time::Duration;
 
 use super::inspect;
 use super::output::{Output, find};
+use crate::app::administration::{self, AdministrationError};
+use crate::app::control::{Answer, Command};
 use crate::app::{self, Running, demo};
 use crate::clock::Clock;
-use crate::config::{Config, Environment, Server};
+use crate::config::{self, Config, Environment};
 use crate::telemetry;
 
 pub(super) fn run(output: &Output, file: Option<&Path>) -> ExitCode {
@@ -61,7 +65,10 @@ pub(super) fn demo(output: &Output, listen: SocketAddr) -> ExitCode {
     match demo::demo(listen) {
         Ok(demo) => {
             let welcome = demo.welcome();
-            serve(output, demo.running, |_| output.say(welcome))
+            // Whoever cannot read it is told why, and stops it.
+            serve(output, demo.running, |_| {
+                let _told = output.say(welcome);
+            })
         }
         Err(error) => output.refuse(format!("{error}\nnot started.")),
     }
@@ -78,60 +85,73 @@ fn serve(output: &Output, running: Running, tell: impl FnOnce(&Running)) -> Exit
     ExitCode::SUCCESS
 }
 
-/// Asks the gateway of this configuration whether it lives: exit code 0 if it answers 200. Without
-/// a file that of the defaults is asked, so that a container needs no more than this command.
+/// Asks the gateway of this configuration whether it lives: exit code 0 if it says so. The file may
+/// be another by now, or faulty: of it only the data folder counts, where the gateway listens for
+/// commands, and the admin listener for one that is not heard there. Without a file that of the
+/// defaults is asked, so that a container needs no more than this command.
 pub(super) fn healthcheck(output: &Output, file: Option<&Path>) -> ExitCode {
-    let probe = if file.is_none() && find(None).is_err() {
-        Probe::of_defaults()
-    } else {
-        match output.load(file) {
-            Ok(loaded) if speaks_tls_alone(&loaded.config.server) => {
-                return output.refuse(
-                    "the listeners speak TLS, which this check does not; let `server.admin` be an address",
-                );
-            }
-            Ok(loaded) => Probe::of(&loaded.config.server, &loaded.config.auth.path),
-            Err(code) => return code,
-        }
+    let found = match find(file) {
+        Ok(found) => found,
+        Err(_none) if file.is_none() => return Probe::of_defaults().judge(output),
+        Err(text) => return output.could_not(text),
     };
-    match probe.ask() {
-        Ok(status) if status == "200" => ExitCode::SUCCESS,
-        Ok(status) => output.refuse(format!("{probe} answers {status}")),
-        Err(cause) => output.refuse(format!("no answer from {probe}: {cause}")),
+    let (data_dir, admin) = match config::ways_in(&found, &Environment::process()) {
+        Ok(ways) => ways,
+        Err(report) => return output.tell(&report),
+    };
+    match (asked(&data_dir), admin) {
+        (Ok(Some(Answer::Refused(why))), _) => output.refuse(why),
+        (Ok(Some(_lives)), _) => ExitCode::SUCCESS,
+        // It keeps its store in memory, or its folder from this user; or there is none.
+        (Ok(None) | Err(AdministrationError::Start(_)), Some(admin)) => {
+            Probe::of_admin(admin).judge(output)
+        }
+        (Ok(None), None) => {
+            let nobody = AdministrationError::not_running(&data_dir);
+            output.refuse(format!(
+                "{nobody}; one with its store in memory cannot be asked, since `server.admin` is off"
+            ))
+        }
+        (Err(error), _) => output.refuse(error),
     }
 }
 
-/// Whom a health check asks, and for what.
-fn speaks_tls_alone(server: &Server) -> bool {
-    server.admin.is_none() && !server.tls.is_empty()
+/// What the gateway says over its control socket; none: it is not heard there.
+fn asked(data_dir: &Path) -> Result<Option<Answer>, AdministrationError> {
+    administration::become_owner(data_dir)?;
+    let (tell, told) = channel();
+    let folder = data_dir.to_owned();
+    thread::spawn(move || tell.send(administration::ask(&folder, &Command::Healthcheck)));
+    told.recv_timeout(PATIENCE).unwrap_or_else(|_silent| {
+        Ok(Some(Answer::Refused(format!("no answer within {} seconds", PATIENCE.as_secs()))))
+    })
 }
 
+/// Whom a health check asks by HTTP, and for what.
 struct Probe {
     address: SocketAddr,
-    path: String,
+    path: &'static str,
 }
 
 impl Probe {
     fn of_defaults() -> Self {
-        Self { address: DEFAULT_LISTENER, path: "/auth/ping".to_owned() }
+        Self { address: DEFAULT_LISTENER, path: "/auth/ping" }
     }
 
-    /// The admin listener; where there is none, the first public one.
-    fn of(server: &Server, auth_path: &str) -> Self {
-        match server.admin {
-            Some(admin) => Self { address: reachable(admin), path: "/healthz".to_owned() },
-            None => Self {
-                address: reachable(
-                    server.tcp_listeners().first().copied().unwrap_or(DEFAULT_LISTENER),
-                ),
-                path: format!("{auth_path}/ping"),
-            },
+    fn of_admin(admin: SocketAddr) -> Self {
+        Self { address: reachable(admin), path: "/healthz" }
+    }
+
+    fn judge(&self, output: &Output) -> ExitCode {
+        match self.ask() {
+            Ok(status) if status == "200" => ExitCode::SUCCESS,
+            Ok(status) => output.refuse(format!("{self} answers {status}")),
+            Err(cause) => output.refuse(format!("no answer from {self}: {cause}")),
         }
     }
 
     /// The status of the answer.
     fn ask(&self) -> io::Result<String> {
-        const PATIENCE: Duration = Duration::from_secs(3);
         let Self { address, path } = self;
         let mut stream = TcpStream::connect_timeout(address, PATIENCE)?;
         stream.set_read_timeout(Some(PATIENCE))?;
@@ -161,6 +181,9 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     };
     SocketAddr::new(ip, address.port())
 }
+
+/// As long as a container's health check waits.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Where a gateway listens whose file does not say.
 const DEFAULT_LISTENER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);

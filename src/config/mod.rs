@@ -55,6 +55,7 @@ mod tests;
 
 use std::io::ErrorKind;
 use std::iter;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 pub use certificate::{BadCertificate, Certificate};
@@ -124,6 +125,19 @@ pub fn data_dir(
         }
         Err(report) => Err(report),
     }
+}
+
+/// Where the gateway of a configuration file may be asked, which may be faulty in all else: its data
+/// folder, and its admin listener.
+pub fn ways_in(
+    path: &Path,
+    environment: &Environment,
+) -> Result<(PathBuf, Option<SocketAddr>), Report> {
+    let folder = data_dir(path, environment, InDoubt::TakeDefault)?;
+    let source = Source { path: path.to_owned(), text: text_of(path)? };
+    let (context, tree) = (Context::new(path, environment), Tree::parse(&source, 0));
+    let admin = server::admin(&top(&context, &tree, 0).section("server", &keys::SERVER));
+    Ok((folder, admin))
 }
 
 fn text_of(path: &Path) -> Result<String, Report> {

@@ -1,5 +1,6 @@
 //! `[server]`, `[log]` and `[store]`.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -53,9 +54,7 @@ pub(super) fn read(section: Section<'_>) -> Server {
         header_timeout: timeout("header", 10),
         idle_timeout: timeout("idle", 75),
         drain_timeout: timeout("drain", 30),
-        admin: section
-            .form("admin", &ADMIN)
-            .unwrap_or_else(|| (ADMIN.read)("127.0.0.1:9180").flatten()),
+        admin: admin(&section),
         workers: auto_or_count(&section, "workers", section.context.environment.cores()),
     };
     tls::check_redirect(&section, &server);
@@ -63,7 +62,11 @@ pub(super) fn read(section: Section<'_>) -> Server {
     Server { hsts, ..server }
 }
 
-const ADMIN: Form<Option<std::net::SocketAddr>> = Form {
+pub(super) fn admin(section: &Section<'_>) -> Option<SocketAddr> {
+    section.form("admin", &ADMIN).unwrap_or_else(|| (ADMIN.read)("127.0.0.1:9180").flatten())
+}
+
+const ADMIN: Form<Option<SocketAddr>> = Form {
     what: "an address to listen on or \"off\"",
     examples: r#""127.0.0.1:9180", "off""#,
     unit: None,

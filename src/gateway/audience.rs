@@ -23,13 +23,12 @@ pub(super) enum Audience {
 
 impl Audience {
     /// Reads it from what browsers say of themselves; without that, only a GET that prefers HTML
-    /// is a person's.
-    pub(super) fn of(request: &NormalRequest) -> Self {
-        let headers = request.headers();
+    /// is a person's. Of a head that need not be readable otherwise.
+    pub(super) fn of(method: &Method, headers: &HeaderMap) -> Self {
         if is_scripted(headers) {
             return Self::Program;
         }
-        let reads = is_read(request.method());
+        let reads = is_read(method);
         match (one(headers, SEC_FETCH_MODE), one(headers, SEC_FETCH_DEST)) {
             (None, None) if reads && prefers_html(headers) => Self::Navigation,
             (None, _) => Self::Program,
@@ -83,14 +82,15 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    pub(super) fn of(request: &NormalRequest) -> Self {
+    /// What needs no more than a head.
+    pub(super) fn in_languages_of(headers: &HeaderMap) -> Self {
+        Self { languages: headers.get(ACCEPT_LANGUAGE).cloned(), ..Self::default() }
+    }
+
+    /// From here on it could be read.
+    pub(super) fn of_request(&mut self, request: &NormalRequest) {
         let wanted = || request.target().path_and_query().clone();
-        Self {
-            languages: request.headers().get(ACCEPT_LANGUAGE).cloned(),
-            wanted: is_read(request.method()).then(wanted),
-            form_page: None,
-            on_denied: None,
-        }
+        self.wanted = is_read(request.method()).then(wanted);
     }
 
     /// From here on a refusal is told as the route says.

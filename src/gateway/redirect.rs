@@ -17,7 +17,6 @@ use hyper::body::Incoming;
 use rustix::fs::{Mode, OFlags};
 
 use super::Gateway;
-use super::audience::{Asked, Audience};
 use super::body::{Body, Content, tell_request_id, tell_unread, to_client};
 use super::refusal::{Refusal, Refused};
 use super::serve::Visit;
@@ -41,6 +40,7 @@ impl Gateway {
         let client = visit.snapshot.reader().trust.client(&head.headers, peer);
         visit.exchange.raw(&method, client);
         visit.exchange.upload(state.clone());
+        visit.sent_with(&head);
         let mut answer = match lead(&mut visit, (head, peer)) {
             Ok(answer) => answer,
             Err(refused) => self.refuse(&mut visit, &refused),
@@ -55,8 +55,7 @@ impl Gateway {
 fn lead(visit: &mut Visit, (head, peer): (Parts, Peer)) -> Result<Response<Content>, Refused> {
     let request = NormalRequest::read(head, peer, visit.snapshot.reader())?;
     visit.exchange.request(&request);
-    visit.audience = Audience::of(&request);
-    visit.asked = Asked::of(&request);
+    visit.asked.of_request(&request);
     if let Some(token) = request.target().path().strip_prefix(CHALLENGES) {
         let found = challenge(visit, request.method(), token).ok_or(Refusal::NotFound)?;
         visit.exchange.decision(Decision::Own, "challenge");

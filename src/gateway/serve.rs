@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use http::request::Parts;
 use http::{HeaderValue, Request, Response, Version, header};
 use hyper::body::Incoming;
 
@@ -63,6 +64,12 @@ impl Visit {
         }
     }
 
+    /// Who asks, and in which languages: known of a head that cannot be read otherwise, too.
+    pub(super) fn sent_with(&mut self, head: &Parts) {
+        self.audience = Audience::of(&head.method, &head.headers);
+        self.asked = Asked::in_languages_of(&head.headers);
+    }
+
     /// How a page looks to whoever asked.
     pub(super) fn look(&self) -> Look<'_> {
         self.snapshot.pages().look(self.asked.languages(), self.referrer)
@@ -102,6 +109,7 @@ impl Gateway {
         let client = visit.snapshot.reader().trust.client(&head.headers, peer);
         visit.exchange.raw(&method, client);
         visit.exchange.upload(state.clone());
+        visit.sent_with(&head);
         let read = NormalRequest::read(head, peer, visit.snapshot.reader());
         async move {
             let answer = match read {
@@ -135,8 +143,7 @@ impl Gateway {
         if request.is_forwarded_by_a_stranger() {
             self.telemetry.forwarded_by_a_stranger(peer.address);
         }
-        visit.audience = Audience::of(&request);
-        visit.asked = Asked::of(&request);
+        visit.asked.of_request(&request);
         let is_by_connect = request.is_by_connect();
         let matched = visit.snapshot.table().find(request).map_err(|(request, why)| {
             // Not where the name of the handshake is another: browsers share connections.

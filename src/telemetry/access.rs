@@ -10,7 +10,7 @@ use http::{Method, StatusCode};
 use super::facts::{End, Facts};
 use super::request_id::{RequestId, X_REQUEST_ID};
 use super::{Desk, lock};
-use crate::identity::Caller;
+use crate::identity::{Caller, SessionId};
 use crate::policy::Route;
 use crate::request::{NormalRequest, PeerKind, TraceId, UploadState};
 
@@ -129,6 +129,11 @@ impl Exchange {
             self.facts.user = Some(identity.username.clone());
             self.facts.session = Some(identity.session);
         }
+    }
+
+    /// Whose it is, where no more is known of the caller.
+    pub fn session(&mut self, session: SessionId) {
+        self.facts.session = Some(session);
     }
 
     /// What was decided, and the short code why. The last one told counts.

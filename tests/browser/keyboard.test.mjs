@@ -72,6 +72,7 @@ for (const engine of engines.filter(({ name }) => name !== "WebKitGTK")) {
         await tab.focused("[name=new_password][aria-invalid]");
         await tab.press("Shift+Tab");
         await change(tab, first, second);
+        await tab.seen("[role=status]", /^The password was changed\.$/);
         assert.ok(!(await tab.text("[role=alert]")), "changed");
 
         await tab.signOut(house.origin);

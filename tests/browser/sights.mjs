@@ -48,6 +48,22 @@ export const sights = {
     await tab.enter();
   },
 
+  async "new password set"(tab, house) {
+    const name = `changed-${++invited}`;
+    const [first, second] = ["as good as any", "even better than that"];
+    await tab.goto(await house.invitation(name));
+    await tab.focused("[type=password]");
+    await tab.type(first);
+    await tab.enter();
+    await tab.goto(`${house.origin}/auth/account`);
+    await tab.reach("[name=current_password]");
+    await tab.type(first);
+    await tab.press("Tab");
+    await tab.type(second);
+    await tab.enter();
+    await tab.seen("[role=status]", /./);
+  },
+
   async "sign out?"(tab, house) {
     await enter(tab, house);
     await tab.goto(`${house.origin}/auth/logout`);
@@ -119,9 +135,10 @@ export const headings = {
   "login refused": "Sign in",
   "login once more": "Sign in",
   "too many attempts": "Too many attempts",
-  "no cookie kept": "Sign-in did not work",
+  "no cookie kept": "You are not signed in",
   account: "Your account",
   "new password refused": "Your account",
+  "new password set": "Your account",
   "sign out?": "Sign out?",
   "signed out": "You are signed out",
   denied: "You may not see this",

@@ -4,10 +4,11 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::support::{Account, Door, House, Upstream, free_port, routes};
+use crate::support::{Account, Door, House, Said, Upstream, free_port, routes};
 
 const WITHOUT: &str = "no gateway runs";
 const BESIDE: &str = "a gateway runs";
@@ -99,6 +100,87 @@ fn a_password_is_no_argument_and_may_be_made_up() {
     house.try_password("bob", password).expect(200);
     house.try_password("bob", "another password").expect(401);
     gateway.stop();
+}
+
+/// Runs a command whose standard output goes there.
+fn run_to(house: &House, to: impl Into<Stdio>, arguments: &[&str]) -> Said {
+    let typed = house.path("typed");
+    std::fs::write(&typed, "a long passphrase\n").unwrap();
+    let mut command = house.command(arguments);
+    let ended = command.stdin(File::open(typed).unwrap()).stdout(to).output().unwrap();
+    let err = String::from_utf8(ended.stderr).unwrap();
+    Said { code: ended.status.code(), out: String::new(), err }
+}
+
+#[test]
+fn an_answer_that_standard_output_does_not_take_is_a_failure() {
+    let house = House::new("");
+    house.start().stop();
+    let full = || File::options().write(true).open("/dev/full").unwrap();
+    for arguments in [
+        &["user", "list"][..],
+        &["user", "show", "alice", "--json"],
+        &["user", "roles", "alice", "editor"],
+        &["session", "list"],
+        &["key", "list"],
+        &["hash"],
+        &["show"],
+        &["routes"],
+        &["check", "--json"],
+        &["explain", "E011"],
+        &["version"],
+    ] {
+        let said = run_to(&house, full(), arguments).expect(2);
+        said.tells(&["cannot write to standard output: No space left on device"]);
+    }
+    // Whoever reads no further has what was wanted.
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let said = run_to(&house, writer, &["user", "list"]).expect(0);
+    assert_eq!(said.err, "");
+}
+
+#[test]
+fn what_is_told_once_is_not_lost_silently() {
+    let house = House::new("");
+    house.start().stop();
+    let commands = [
+        (&["user", "add", "gen1", "--generate"][..], "portcullis user passwd gen1 --generate"),
+        (&["user", "passwd", "alice", "--generate"], "portcullis user passwd alice --generate"),
+        (&["user", "invite", "new", "--role", "user"], "portcullis user invite new"),
+    ];
+    for (arguments, remedy) in commands {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        run_to(&house, full, arguments).expect(2).tells(&["No space left on device", remedy]);
+        house.run(&remedy.split(' ').skip(1).collect::<Vec<_>>()).expect(0);
+        for added in ["gen1", "new"] {
+            house.run(&["user", "delete", added, "--free-name"]);
+        }
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        run_to(&house, writer, arguments).expect(2).tells(&["Broken pipe", remedy]);
+    }
+}
+
+#[test]
+fn a_certificate_that_does_not_fit_is_made_once_there_is_room() {
+    let house = House::new("");
+    let make = ["cert", "self-signed", "localhost"];
+    let direct = house.command(&make);
+    // Blocks of 512 bytes: no room, and room for the key alone.
+    for room in [0, 1] {
+        let script = format!("trap '' XFSZ; ulimit -f {room}; exec \"$0\" \"$@\"");
+        let mut limited = Command::new("sh");
+        limited.args(["-c", &script]).arg(direct.get_program()).args(make);
+        let ended = limited.current_dir(house.folder()).output().unwrap();
+        let err = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(1), "{err}");
+        assert!(err.contains("cannot write ./localhost."), "{err}");
+        for left in ["localhost.key", "localhost.crt"] {
+            assert!(!house.path(left).exists(), "{left} is left by {room}");
+        }
+    }
+    house.run(&make).expect(0);
 }
 
 #[test]
@@ -376,20 +458,59 @@ fn healthcheck_asks_the_admin_listener() {
 }
 
 #[test]
-fn healthcheck_asks_the_first_listener_where_there_is_no_admin_listener() {
-    let mut house = House::new("");
-    house.reconfigure(&format!("admin = \"{}\"", house.admin()), "admin = \"off\"");
-    house.run(&["healthcheck"]).expect(1);
+fn healthcheck_judges_the_gateway_and_not_what_its_file_says_by_now() {
+    let house = House::new("");
     let gateway = house.start();
-    house.run(&["healthcheck"]).expect(0);
+    let file = house.text("gateway.toml");
+    let admin = format!("\"{}\"", house.admin());
+    for faulty in [
+        format!("{file}\n[[routes]]\npath = 7\n"),
+        format!("{file}\n[log]\nlevel = info\n]]"),
+        format!("{file}\n[[bootstrap]]\nname = \"zoe\"\npassword_file = \"gone\"\n"),
+        file.replace(&admin, "\"127.0.0.1:1\""),
+        file.replace(&admin, "7"),
+    ] {
+        std::fs::write(house.file(), faulty).unwrap();
+        house.run(&["healthcheck"]).expect(0);
+    }
     gateway.stop();
-    let listen = format!("listen = \"127.0.0.1:{}\"", house.address().port());
-    let all = format!(
-        "listen = \"0.0.0.0:{}\"\npublic_url = \"{}\"",
-        house.address().port(),
-        house.origin()
-    );
-    house.reconfigure(&listen, &all);
+    house.run(&["healthcheck"]).expect(1);
+}
+
+#[test]
+fn healthcheck_needs_no_listener_that_it_could_speak_to() {
+    for (from, to) in [
+        (
+            "listen = \"127.0.0.1:PORT\"",
+            "public_url = \"http://localhost:8080\"\nlisten = \"unix:FOLDER/gateway.sock\"\ntrusted_proxies = \"unix\"",
+        ),
+        (
+            "workers = 2",
+            "workers = 2\nclient_ip = \"proxy-protocol\"\ntrusted_proxies = \"127.0.0.1\"",
+        ),
+        ("workers = 2", "workers = 2\nclient_ip = \"x-real-ip\"\ntrusted_proxies = \"127.0.0.1\""),
+    ] {
+        let mut house = House::new("");
+        house.reconfigure(&format!("admin = \"{}\"", house.admin()), "admin = \"off\"");
+        let filled = |text: &str| {
+            let port = house.address().port().to_string();
+            text.replace("PORT", &port).replace("FOLDER", &house.folder().display().to_string())
+        };
+        let (from, to) = (filled(from), filled(to));
+        house.reconfigure(&from, &to);
+        let off = house.run(&["healthcheck"]).expect(1);
+        let off = off.tells(&["no gateway runs on the data folder", "`server.admin` is off"]);
+        assert!(!off.err.contains("8080"), "{off:?}");
+        let gateway = house.start();
+        house.run(&["healthcheck"]).expect(0);
+        gateway.stop();
+    }
+}
+
+#[test]
+fn healthcheck_asks_the_admin_listener_of_a_gateway_without_a_data_folder() {
+    let house = House::new("[store]\nurl = \"sqlite::memory:\"");
+    house.run(&["healthcheck"]).expect(1).tells(&["no answer from", &house.admin().to_string()]);
     let gateway = house.start();
     house.run(&["healthcheck"]).expect(0);
     gateway.stop();

@@ -518,6 +518,8 @@ fn a_browser_that_keeps_no_cookie_is_told_why() {
             "",
         );
         let html = page(gateway.connect().ask(bytes), 400);
+        // Whoever opens it without a login reads it too.
+        assert!(html.contains("If you have just signed in, your password was right"), "{html}");
         assert!(html.contains("did not keep the cookie"), "{html}");
         assert!(html.contains(reason), "{reason} in {html}");
         assert!(html.contains("Cookies are blocked for this site"), "{html}");
@@ -596,6 +598,41 @@ fn refusals_of_navigations_are_pages() {
     assert_eq!(gateway.ask("HEAD /admin/", &[&NAVIGATION[..], &cookies].concat(), "").status, 403);
     let json = gateway.get("/admin/", &cookies).expect(403);
     assert_eq!(json.member("code"), "forbidden");
+}
+
+#[test]
+fn a_navigation_that_cannot_be_read_is_refused_by_a_page_in_its_language() {
+    let gateway = Gateway::start(&routes("http://127.0.0.1:9"));
+    let long = format!("/{}", "x".repeat(17_000));
+    let many: Vec<_> = (0..99).map(|at| (format!("X-{at}"), "1".to_owned())).collect();
+    let many: Vec<_> = many.iter().map(|(name, value)| (&**name, &**value)).collect();
+    let twice = [("Authorization", "Basic eHNz"), ("Authorization", "Basic eHNz")];
+    let both = [("Content-Length", "1"), ("Transfer-Encoding", "chunked")];
+    for (line, more, status, code) in [
+        ("GET /a/%2e%2e%2fxss", &[][..], 400, "bad_request"),
+        ("GET /100%xss", &[], 400, "bad_request"),
+        ("GET /xss%00b", &[], 400, "bad_request"),
+        ("GET /xss", &twice, 400, "bad_request"),
+        ("GET /xss", &both, 400, "bad_request"),
+        ("POST /100%xss", &[], 400, "bad_request"),
+        (&format!("GET {long}"), &[], 414, "target_too_long"),
+        ("TRACE /xss", &[], 405, "method_not_allowed"),
+    ] {
+        let (german, host) = (("Accept-Language", "de"), gateway.host());
+        let navigation = [&NAVIGATION[..], &[german, ("Host", &*host)], more].concat();
+        let mut client = gateway.connect();
+        let request = crate::support::request(line, &navigation, "");
+        let answer = client.ask(request);
+        assert_eq!(answer.header("connection"), Some("close"), "{line} {answer:?}");
+        let html = page(answer, status);
+        assert!(html.contains("<html lang=\"de\">") && html.contains(code), "{line} {html}");
+        assert!(!html.contains("xss"), "{line} {html}");
+        assert!(client.is_closed(), "{line}");
+        let scripted = [more, &[("Accept", "*/*")]].concat();
+        assert_eq!(gateway.ask(line, &scripted, "").expect(status).member("code"), code, "{line}");
+    }
+    // Over HTTP/1.1 so many fields are refused before they are a request.
+    gateway.get("/", &[&NAVIGATION[..], &many].concat()).expect(431);
 }
 
 #[test]
@@ -720,6 +757,56 @@ fn the_account_page_lists_sessions_and_ends_them_by_forms() {
     assert_eq!(html.matches("<li>").count(), 1, "{html}");
     submit(&gateway, &end, &cookies, "").expect(303);
     page(submit(&gateway, "/auth/sessions/nonsense/end", &cookies, ""), 404);
+}
+
+#[test]
+fn the_account_page_names_guessed_devices_in_its_language_and_given_ones_as_given() {
+    let gateway = Gateway::start("");
+    let agent = ("User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Firefox/140.0");
+    let cookies = submit(&gateway, "/auth/login", &[agent], GOOD).expect(303).cookie_header();
+    let cookies = ("Cookie", &*cookies);
+    for (language, name) in [("de", "Firefox unter Linux"), ("en", "Firefox on Linux")] {
+        let html = page(
+            open_with(&gateway, "/auth/account", &[cookies, ("Accept-Language", language)]),
+            200,
+        );
+        assert!(html.contains(&format!(">{name}</strong>")), "{html}");
+    }
+    let given =
+        r#"{"username":"alice","password":"a long passphrase","device_name":"Opera on TV"}"#;
+    gateway.post_json("/auth/login", &[agent], given).expect(200);
+    let german = [cookies, ("Accept-Language", "de")];
+    let html = page(open_with(&gateway, "/auth/account", &german), 200);
+    assert!(html.contains(">Opera on TV</strong>"), "{html}");
+}
+
+#[test]
+fn the_account_page_leads_back_to_the_application() {
+    let gateway = Gateway::start("");
+    let cookies = sign_in(&gateway);
+    let html = page(open_with(&gateway, "/auth/account", &[("Cookie", &cookies)]), 200);
+    assert!(html.contains("<a href=\"/\">Start page</a>"), "{html}");
+}
+
+#[test]
+fn a_password_changed_by_the_form_is_told_on_the_account_page() {
+    let gateway = Gateway::start("");
+    let cookies = sign_in(&gateway);
+    let quiet = page(open_with(&gateway, "/auth/account", &[("Cookie", &cookies)]), 200);
+    assert!(!quiet.contains("role=\"status\""), "{quiet}");
+    let change = "current_password=a+long+passphrase&new_password=quite+another+one";
+    let changed = submit(&gateway, "/auth/password", &[("Cookie", &cookies)], change).expect(303);
+    let done = changed.header("location").expect("a way on").to_owned();
+    let cookies = changed.cookie_header();
+    let on = open_with(&gateway, &done, &[("Cookie", &cookies)]).expect(303);
+    let account = on.header("location").expect("a way on").to_owned();
+    for (language, told) in
+        [("en", "The password was changed."), ("de", "Das Passwort wurde geändert.")]
+    {
+        let headers = [("Cookie", &*cookies), ("Accept-Language", language)];
+        let html = page(open_with(&gateway, &account, &headers), 200);
+        assert!(html.contains(&format!("role=\"status\">{told}</p>")), "{html}");
+    }
 }
 
 #[test]

@@ -375,6 +375,41 @@ fn row_25_logout_is_success_whatever_the_token_and_ends_what_it_knows() {
 }
 
 #[test]
+fn the_access_line_of_a_logout_names_the_session_and_the_user_where_a_token_does() {
+    let gateway = Gateway::start("");
+    let last = |session: &str| {
+        let log = gateway.access_log();
+        let line = log.lines().last().unwrap_or_default().to_owned();
+        assert!(line.contains(r#""path":"/auth/logout""#), "{line}");
+        assert!(line.contains(&format!(r#""session":"{session}""#)), "{line}");
+        line
+    };
+    let script = gateway.login("alice");
+    let bearer = format!("Bearer {}", script.access);
+    gateway.ask("POST /auth/logout", &[("Authorization", &bearer)], "").expect(200);
+    let line = last(&script.session);
+    assert!(line.contains(r#""user":"alice""#), "{line}");
+
+    let browser = gateway.login_by_cookie("alice");
+    let cookies = browser.cookie_header();
+    let session = gateway.get("/auth/me", &[("Cookie", &cookies)]).expect(200).member("sid");
+    gateway.ask("POST /auth/logout", &[("Cookie", &cookies)], "").expect(200);
+    let line = last(&session);
+    assert!(line.contains(r#""user":"alice""#), "{line}");
+
+    // A refresh token tells no name.
+    let script = gateway.login("alice");
+    let body = format!(r#"{{"refresh_token":"{}"}}"#, script.refresh);
+    gateway.post_json("/auth/logout", &[], &body).expect(200);
+    last(&script.session);
+
+    gateway.ask("POST /auth/logout", &[], "").expect(200);
+    let log = gateway.access_log();
+    let line = log.lines().last().unwrap_or_default();
+    assert!(!line.contains(r#""session""#) && !line.contains(r#""user""#), "{line}");
+}
+
+#[test]
 fn row_25_a_logout_ends_the_session_of_each_token_that_came_along() {
     let gateway = Gateway::start("");
     let logout = |headers: &[(&str, &str)], body: &str| {

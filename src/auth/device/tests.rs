@@ -95,6 +95,6 @@ fn a_browser_is_named_by_what_it_says_and_a_program_is_not() {
         ("curl/8.14.1", None),
         ("", None),
     ] {
-        assert_eq!(name(agent).as_deref(), expected, "{agent}");
+        assert_eq!(device_name(agent, "on").as_deref(), expected, "{agent}");
     }
 }

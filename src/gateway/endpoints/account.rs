@@ -5,12 +5,13 @@ use http::header::WWW_AUTHENTICATE;
 use serde::Deserialize;
 
 use super::super::Gateway;
-use super::super::pages::screens::{AccountPage, Fault};
+use super::super::pages::screens::{AccountPage, Attempt};
 use super::super::pages::{Embedding, see_other};
 use super::super::refusal::{Refusal, Refused};
 use super::super::serve::{Arriving, Visit};
 use super::form::{self, Shape};
 use super::logout::signed_out;
+use super::pages::parameter;
 use super::{Answer, no_content};
 use crate::auth::Revoke;
 use crate::identity::SessionId;
@@ -24,15 +25,17 @@ struct Nothing {}
 impl Gateway {
     pub(super) async fn account(&self, visit: &mut Visit, request: &NormalRequest) -> Answer {
         let caller = self.known(visit, request).await?;
-        self.account_of(visit, &caller, Fault::None).await
+        let changed = parameter(request, CHANGED).is_some();
+        let attempt = if changed { Attempt::Changed } else { Attempt::None };
+        self.account_of(visit, &caller, attempt).await
     }
 
-    /// The page of a caller; with what is wrong, after a change of the password that was refused.
+    /// The page of a caller, with what came of a change of the password.
     pub(super) async fn account_of(
         &self,
         visit: &mut Visit,
         caller: &Verified,
-        fault: Fault<'_>,
+        attempt: Attempt<'_>,
     ) -> Answer {
         let rows = self.auth.sessions(&caller.identity).await?.map_err(|wait| {
             self.telemetry.count(Counter::Throttled, wait.limit);
@@ -43,13 +46,13 @@ impl Gateway {
         let least = visit.snapshot.config().passwords.min_length;
         let look = visit.look();
         let page = AccountPage::new(look, caller.identity.username.as_str(), sessions, least);
-        let refusal = match fault {
-            Fault::None => None,
-            Fault::Wrong => Some(Refusal::InvalidCredentials),
-            Fault::Weak(_) => Some(Refusal::PasswordRejected),
+        let refusal = match attempt {
+            Attempt::None | Attempt::Changed => None,
+            Attempt::Wrong => Some(Refusal::InvalidCredentials),
+            Attempt::Weak(_) => Some(Refusal::PasswordRejected),
         };
         let status = refusal.map_or(StatusCode::OK, Refusal::status);
-        let mut answer = look.answer(status, &page.after(fault), Embedding::Never);
+        let mut answer = look.answer(status, &page.after(attempt), Embedding::Never);
         if status == StatusCode::UNAUTHORIZED {
             // Every 401 carries one (RFC 9110 section 11.6.1).
             answer.headers_mut().insert(WWW_AUTHENTICATE, visit.snapshot.challenge(None, None));
@@ -85,3 +88,6 @@ impl Gateway {
         }
     }
 }
+
+/// In the query of the account page, after a change of the password.
+pub(super) const CHANGED: &str = "changed";

@@ -14,7 +14,7 @@ use super::super::serve::{Arriving, Visit};
 use super::form::{self, Switch};
 use super::refresh::TokenForm;
 use super::{Answer, client, json};
-use crate::auth::LogoutAll;
+use crate::auth::{Credentials, LogoutAll};
 use crate::request::NormalRequest;
 
 impl Gateway {
@@ -37,11 +37,22 @@ impl Gateway {
         let snapshot = Rc::clone(&visit.snapshot);
         let cookies = snapshot.jar().names().all_tokens(request.headers());
         let tokens = [in_body, request.bearer()].into_iter().flatten().chain(cookies);
+        let tokens: Vec<_> = tokens.collect();
+        self.note_leaver(visit, request, &tokens);
         match (self.auth.logout(tokens, client(visit, request)).await, body) {
             (Ok(()), Ok(_)) => Ok(signed_out(visit, request, json(&Done { ok: true }))),
             (Ok(()), Err(cut)) => Err(refused_and_signed_out(visit, request.origin(), cut)),
             (Err(_unavailable), _) => Err(unfinished(visit, request.origin())),
         }
+    }
+
+    /// For the access line: the caller, or else the session of a token that does not hold any more.
+    fn note_leaver(&self, visit: &mut Visit, request: &NormalRequest, tokens: &[&str]) {
+        if let Some(session) = tokens.iter().find_map(|token| self.auth.session_of(token)) {
+            visit.exchange.session(session);
+        }
+        let credentials = Credentials { access: request.access_cookie(), bearer: request.bearer() };
+        visit.exchange.caller(&self.auth.authenticate(credentials, &self.cache).caller);
     }
 
     /// Ends every session of the caller, on request all but this one.

@@ -93,7 +93,7 @@ pub(super) fn return_to(wanted: Option<&str>) -> LocalPath {
 }
 
 /// The first of that name in the query.
-fn parameter<'a>(request: &'a NormalRequest, name: &str) -> Option<Cow<'a, str>> {
+pub(super) fn parameter<'a>(request: &'a NormalRequest, name: &str) -> Option<Cow<'a, str>> {
     let query = request.target().query().unwrap_or_default().as_bytes();
     form_urlencoded::parse(query).find(|(other, _)| other == name).map(|(_, value)| value)
 }

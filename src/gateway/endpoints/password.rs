@@ -3,9 +3,10 @@
 use serde::Deserialize;
 
 use super::super::Gateway;
-use super::super::pages::screens::Fault;
+use super::super::pages::screens::Attempt;
 use super::super::refusal::{Refusal, Refused};
 use super::super::serve::{Arriving, Visit};
+use super::account::CHANGED;
 use super::form;
 use super::login::welcome;
 use super::{Answer, client};
@@ -37,20 +38,21 @@ impl Gateway {
         };
         match self.auth.change_password(change).await? {
             Changed::Welcome(tokens) if visit.audience.is_form() => {
-                let account = format!("{}/account", visit.snapshot.config().auth.path);
+                let auth = &visit.snapshot.config().auth.path;
+                let account = format!("{auth}/account?{CHANGED}");
                 let to = LocalPath::read(&account).unwrap_or_default();
                 Ok(welcome(visit, &tokens, &to))
             }
             Changed::Welcome(tokens) => Ok(self.pair(visit, &tokens)),
             Changed::Wrong if visit.audience.is_form() => {
-                self.account_of(visit, &caller, Fault::Wrong).await
+                self.account_of(visit, &caller, Attempt::Wrong).await
             }
             Changed::Wrong => {
                 Err(Refused::from(Refusal::InvalidCredentials)
                     .detail("The current password is wrong."))
             }
             Changed::Rejected(reasons) if visit.audience.is_form() => {
-                self.account_of(visit, &caller, Fault::Weak(&reasons)).await
+                self.account_of(visit, &caller, Attempt::Weak(&reasons)).await
             }
             Changed::Rejected(reasons) => Err(Refused::password(&reasons)),
             Changed::Wait(wait) => Err(wait.into()),

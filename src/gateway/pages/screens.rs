@@ -1,9 +1,12 @@
 //! The pages themselves: what each template is told. The words come with the [`Look`].
 
+use std::borrow::Cow;
+
 use askama::Template;
 
 use super::super::Snapshot;
 use super::{Look, Prompt};
+use crate::auth::device_name;
 use crate::clock::Timestamp;
 use crate::password::Rejection;
 use crate::request::{CookieValue, LocalPath, NormalRequest, Scheme};
@@ -159,11 +162,13 @@ impl<'a> SetupPage<'a> {
     }
 }
 
-/// What was wrong with a change of the password.
+/// What came of a change of the password.
 #[derive(Clone, Copy, Debug)]
-pub(in super::super) enum Fault<'a> {
-    /// Nothing, or there was none.
+pub(in super::super) enum Attempt<'a> {
+    /// There was none.
     None,
+    /// It was done.
+    Changed,
     /// The current password is another.
     Wrong,
     /// The new one is too weak.
@@ -177,6 +182,8 @@ pub(in super::super) struct AccountPage<'a> {
     look: Look<'a>,
     username: &'a str,
     sessions: Vec<Session<'a>>,
+    /// The password was changed just now.
+    changed: bool,
     /// The current password before was another.
     wrong: bool,
     /// Why the new password before was refused.
@@ -189,7 +196,7 @@ pub(in super::super) struct AccountPage<'a> {
 struct Session<'a> {
     id: String,
     current: bool,
-    device: Option<&'a str>,
+    device: Option<Cow<'a, str>>,
     network: Option<&'a str>,
     since: String,
     last_seen: String,
@@ -204,29 +211,31 @@ impl<'a> AccountPage<'a> {
         sessions: impl Iterator<Item = (&'a Row, bool)>,
         least: usize,
     ) -> Self {
-        let sessions = sessions.map(|(row, current)| Session::new(row, current)).collect();
+        let on = &look.text.account.on;
+        let sessions = sessions.map(|(row, current)| Session::new(row, current, on)).collect();
         let hint = look.text.account.new_password_hint.replace("{least}", &least.to_string());
-        let (wrong, reasons) = (false, Vec::new());
-        Self { look, username, sessions, wrong, reasons, least, new_password_hint: hint }
+        let (changed, wrong, reasons) = (false, false, Vec::new());
+        Self { look, username, sessions, changed, wrong, reasons, least, new_password_hint: hint }
     }
 
-    /// What was wrong with the change before.
-    pub(in super::super) fn after(self, fault: Fault<'_>) -> Self {
-        match fault {
-            Fault::None => self,
-            Fault::Wrong => Self { wrong: true, ..self },
-            Fault::Weak(reasons) => Self { reasons: self.look.text.why(reasons), ..self },
+    /// What came of the change before.
+    pub(in super::super) fn after(self, attempt: Attempt<'_>) -> Self {
+        match attempt {
+            Attempt::None => self,
+            Attempt::Changed => Self { changed: true, ..self },
+            Attempt::Wrong => Self { wrong: true, ..self },
+            Attempt::Weak(reasons) => Self { reasons: self.look.text.why(reasons), ..self },
         }
     }
 }
 
 impl<'a> Session<'a> {
     /// Nothing here moves with a rotation, or a thief could watch the owner's.
-    fn new(row: &'a Row, current: bool) -> Self {
+    fn new(row: &'a Row, current: bool, on: &str) -> Self {
         Self {
             id: row.identity.session.to_string(),
             current,
-            device: row.device_name.as_deref().or(row.user_agent.as_deref()),
+            device: device(row, on),
             network: row.login_network.as_deref(),
             // The hour of the login began before it.
             last_seen: stamp(row.last_seen, ":00").max(stamp(row.created, "")),
@@ -234,6 +243,15 @@ impl<'a> Session<'a> {
             until: stamp(row.absolute_end, ""),
         }
     }
+}
+
+/// As its owner calls it. What was guessed at the login is guessed again, with this `on`.
+fn device<'a>(row: &'a Row, on: &str) -> Option<Cow<'a, str>> {
+    let (name, agent) = (row.device_name.as_deref(), row.user_agent.as_deref());
+    let guessed =
+        agent.filter(|agent| name.is_some() && device_name(agent, "on").as_deref() == name);
+    let again = guessed.and_then(|agent| device_name(agent, on));
+    again.map(Cow::Owned).or_else(|| name.or(agent).map(Cow::Borrowed))
 }
 
 /// `2027-01-15 08:20 UTC`, the same in every language; the last digits may be given instead.

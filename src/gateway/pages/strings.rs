@@ -29,8 +29,8 @@ words! {
     Message { wait_second, wait_seconds, wait_minutes, again, other_account }
     Account {
         title, signed_in_as, password, current_password, wrong_password, new_password,
-        new_password_hint, change,
-        sessions, this_device, unknown_device, network, since, last_seen, until, end, end_others,
+        new_password_hint, change, changed,
+        sessions, this_device, unknown_device, on, network, since, last_seen, until, end, end_others,
         end_all,
     }
     Setup { title, username, password, password_hint, rejected, submit }

@@ -15,6 +15,6 @@ mod upstream;
 pub use client::{Answer, Client, request};
 pub use door::{Door, Tokens};
 pub use gateway::{Gateway, routes};
-pub use process::{Account, House, Process, allow_descriptors, eventually, free_port};
+pub use process::{Account, House, Process, Said, allow_descriptors, eventually, free_port};
 pub use secure::{Authority, Secure};
 pub use upstream::{Seen, Then, Upstream, read_request};
