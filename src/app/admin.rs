@@ -43,7 +43,8 @@ pub(super) async fn serve(
     let desk = Arc::new(Desk { office: office.clone(), loopback, watching });
     loop {
         let accepted = listener.accept().await;
-        start(accepted.map(|(stream, _)| connection(Arc::clone(&desk), stream))).await;
+        let accepted = accepted.map(|(stream, _)| connection(Arc::clone(&desk), stream));
+        start(accepted, &office.telemetry).await;
     }
 }
 

@@ -332,7 +332,8 @@ pub(super) async fn serve(reloader: &Arc<Reloader>, listener: Option<UnixListene
     };
     loop {
         let accepted = listener.accept().await;
-        start(accepted.map(|(stream, _)| attend(Arc::clone(reloader), stream))).await;
+        let accepted = accepted.map(|(stream, _)| attend(Arc::clone(reloader), stream));
+        start(accepted, &reloader.telemetry).await;
     }
 }
 

@@ -9,6 +9,7 @@ pub mod certificate;
 pub mod control;
 mod data_dir;
 pub mod demo;
+mod descriptors;
 pub mod keys;
 mod notify;
 mod office;
@@ -251,7 +252,10 @@ pub fn start_from(
     source: Option<Source>,
 ) -> Result<Running, StartError> {
     let config = Arc::new(config);
-    raise_descriptors();
+    descriptors::raise();
+    if let Some(lack) = descriptors::too_few(config.server.max_connections) {
+        tracing::warn!("{lack}");
+    }
     let data_dir = hold(&config)?;
     let control = data_dir.as_ref().map(DataDir::listen).transpose()?;
     let surroundings = source.as_ref().map(|source| &source.environment);
@@ -307,17 +311,6 @@ fn hold(config: &Config) -> Result<Option<DataDir>, DataDirError> {
             Err(DataDirError::Held { .. }) if patience.wait(data_dir).is_ok() => {}
             opened => return opened.map(Some),
         }
-    }
-}
-
-/// Each connection is a descriptor, and its way to an upstream another: the soft limit, most often
-/// 1024, is raised to what the operating system allows. Where it does not, that many must do.
-fn raise_descriptors() {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let raised = rustix::process::Rlimit { current: limit.maximum, ..limit };
-    if let Err(cause) = setrlimit(Resource::Nofile, raised) {
-        tracing::debug!("the limit of open files stays at {:?}: {cause}", limit.current);
     }
 }
 

@@ -196,7 +196,7 @@ const LAST_WORK: Duration = Duration::from_secs(3);
 const FIRST_SWEEP: u64 = 15 * 60;
 
 /// Serves an accepted connection in a task of its own.
-pub(super) async fn start<F>(accepted: io::Result<F>)
+pub(super) async fn start<F>(accepted: io::Result<F>, telemetry: &Telemetry)
 where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -206,7 +206,7 @@ where
         }
         // Out of file descriptors, most likely: they come back.
         Err(cause) => {
-            tracing::warn!("cannot accept a connection: {cause}");
+            telemetry.cannot_accept(&cause);
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }

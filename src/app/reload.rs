@@ -13,7 +13,7 @@ use tokio::task::spawn_blocking;
 use super::notify::Notifier;
 use super::sockets::Bound;
 use super::worker::{Law, Lent, Orders, Renewal};
-use super::{StartError, assertions, bootstrap, bounds, issuer, meter, setup_url};
+use super::{StartError, assertions, bootstrap, bounds, descriptors, issuer, meter, setup_url};
 use crate::auth::{Auth, Parts};
 use crate::clock::Clock;
 use crate::config::{self, Config, Environment, Frozen, Loaded, Report, Style};
@@ -225,8 +225,9 @@ impl Reloader {
                 "warning: sessions keep their old lifetimes until the next start: {cause}"
             ));
         }
-        let gone = roles_gone(&auth, &now.config).await;
-        lines.extend(gone.iter().map(|line| format!("warning: {line}")));
+        let lack = descriptors::too_few(now.config.server.max_connections);
+        let told = roles_gone(&auth, &now.config).await.into_iter().chain(lack);
+        lines.extend(told.map(|line| format!("warning: {line}")));
         lines.retain(|line| !line.is_empty());
         let text = lines.join("\n");
         Ok(Reloaded { generation, text })

@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 use std::thread::Builder;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -62,4 +63,16 @@ fn stop(phase: &watch::Sender<Phase>, reloader: Option<&Reloader>) {
             Phase::Draining | Phase::Stopped => Phase::Stopped,
         };
     });
+    if *phase.borrow() == Phase::Stopped {
+        tokio::spawn(end_anyway());
+    }
 }
+
+/// Whatever keeps the process from its end, such as a write to a terminal that nobody reads.
+async fn end_anyway() {
+    tokio::time::sleep(PATIENCE).await;
+    std::process::exit(1);
+}
+
+/// For the store, and for outputs that got stuck: each is given up after less.
+const PATIENCE: Duration = Duration::from_secs(10);

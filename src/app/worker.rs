@@ -267,6 +267,10 @@ impl Service for Served {
         tracing::debug!("{}: no place for another connection", peer.address);
         self.worker.borrow().count(Counter::TurnedAway, "");
     }
+
+    fn cannot_accept(&self, cause: &io::Error) {
+        self.worker.borrow().cannot_accept(cause);
+    }
 }
 
 impl FarSide for Tunnel {
@@ -320,5 +324,9 @@ impl Service for Leading {
 
     fn turned_away(&self, peer: Peer) {
         self.0.turned_away(peer);
+    }
+
+    fn cannot_accept(&self, cause: &io::Error) {
+        self.0.cannot_accept(cause);
     }
 }

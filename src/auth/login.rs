@@ -107,13 +107,8 @@ impl Floor {
 impl Parts {
     async fn login(self: &Arc<Self>, attempt: Attempt) -> Result<Login, Failure> {
         let name = Username::new(&attempt.username).ok();
-        let applicant = match self.applicant(name.as_ref(), &attempt.client).await {
-            Ok(applicant) => applicant,
-            Err(unavailable) => {
-                self.telemetry.count(Counter::Login, "unavailable");
-                return Err(unavailable.into());
-            }
-        };
+        let applicant = self.applicant(name.as_ref(), &attempt.client).await;
+        let applicant = applicant.inspect_err(|_unavailable| self.count_unavailable())?;
         let standing = self.acquaintance(&applicant, attempt.device.as_deref());
         let permits = Permits::of(self, (&attempt, name.as_ref()), standing);
         if let Err(wait) = permits.take(self) {
@@ -203,7 +198,10 @@ impl Parts {
                 return Err(no_token.into());
             }
         };
-        let (begun, token) = begun.inspect_err(|_unavailable| permits.give_back(self))?;
+        let (begun, token) = begun.inspect_err(|_unavailable| {
+            permits.give_back(self);
+            self.count_unavailable();
+        })?;
         match begun {
             Begun::Yes { row, ended } => {
                 permits.succeeded(self);
@@ -252,6 +250,11 @@ impl Parts {
         self.telemetry.count(Counter::Login, "failure");
         let event = attempt.client.event("auth.login.failure").outcome("failure");
         self.audit().write(self.of_attempt(event, attempt, user));
+    }
+
+    /// The store tells the operator why.
+    fn count_unavailable(&self) {
+        self.telemetry.count(Counter::Login, "unavailable");
     }
 
     /// Nobody waited to hear whether the password was right.

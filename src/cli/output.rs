@@ -6,17 +6,26 @@ use std::process::ExitCode;
 
 use super::{COULD_NOT, REFUSED};
 use crate::config::{self, Environment, Loaded, Report, Severity, Style};
+use crate::telemetry::Diagnostics;
 
 /// The two streams, and whether people look at them.
 #[derive(Debug)]
 pub(super) struct Output {
     colour: bool,
+    /// None: problems are printed directly.
+    among: Option<Diagnostics>,
 }
 
 impl Output {
     pub(super) fn of_process() -> Self {
         let plain = Environment::process().variable("NO_COLOR").is_some_and(|set| !set.is_empty());
-        Self { colour: io::stderr().is_terminal() && !plain }
+        Self { colour: io::stderr().is_terminal() && !plain, among: None }
+    }
+
+    /// The same, with its problems in their place among the diagnostics: nothing waits for whoever
+    /// reads them, but [`Diagnostics::flush`].
+    pub(super) fn among(&self, diagnostics: &Diagnostics) -> Self {
+        Self { colour: self.colour, among: Some(diagnostics.clone()) }
     }
 
     /// Prints an answer, and gives the exit code. A reader that went away is no failure of ours.
@@ -41,7 +50,10 @@ impl Output {
 
     /// Prints a problem.
     pub(super) fn complain(&self, text: impl AsRef<str>) {
-        let _ = write_line(io::stderr().lock(), text.as_ref());
+        match &self.among {
+            Some(diagnostics) => diagnostics.print(text.as_ref()),
+            None => drop(write_line(io::stderr().lock(), text.as_ref())),
+        }
     }
 
     /// Prints a problem that begins with "error: ", and gives the exit code.

@@ -16,7 +16,7 @@ use crate::app::control::{Answer, Command};
 use crate::app::{self, Running, demo};
 use crate::clock::Clock;
 use crate::config::{self, Config, Environment};
-use crate::telemetry;
+use crate::telemetry::{self, Diagnostics};
 
 pub(super) fn run(output: &Output, file: Option<&Path>) -> ExitCode {
     let loaded = match output.load(file) {
@@ -28,10 +28,21 @@ pub(super) fn run(output: &Output, file: Option<&Path>) -> ExitCode {
         output.complain(red);
         return output.refuse("a [[tests]] of the configuration fails; not started");
     }
-    let diagnostics = telemetry::diagnostics(loaded.config.log.level);
-    let source = app::Source { environment: Environment::process(), diagnostics };
-    let upstreams = upstreams(&loaded.config);
-    match app::start_from(loaded.config, &Clock::system(), Some(source)) {
+    match telemetry::diagnostics(loaded.config.log.level) {
+        Ok(diagnostics) => {
+            let code = run_telling(&output.among(&diagnostics), loaded.config, &diagnostics);
+            diagnostics.flush();
+            code
+        }
+        Err(cause) => output.refuse(format!("cannot start a thread: {cause}\nnot started.")),
+    }
+}
+
+fn run_telling(output: &Output, config: Config, diagnostics: &Diagnostics) -> ExitCode {
+    let source =
+        app::Source { environment: Environment::process(), diagnostics: diagnostics.clone() };
+    let upstreams = upstreams(&config);
+    match app::start_from(config, &Clock::system(), Some(source)) {
         Ok(running) => serve(output, running, |running| {
             for address in running.addresses() {
                 output.complain(format!("portcullis listens on {address}, {upstreams}"));

@@ -14,7 +14,7 @@ use super::upgrade::Tunnel;
 use crate::request::UploadState;
 use crate::revocation::Place;
 use crate::telemetry::{Exchange, RequestId, X_REQUEST_ID};
-use crate::upstream::{AnswerBody, Upgraded};
+use crate::upstream::{self, AnswerBody, Upgraded};
 
 /// What an answer says.
 #[derive(Debug)]
@@ -119,17 +119,15 @@ impl HttpBody for Body {
             Content::Upstream(body) => ready!(Pin::new(body).poll_frame(context)),
             Content::Tunnel(_) => return Poll::Ready(None),
         };
-        // What broke off is not over, though nothing more comes of it.
-        let is_over = match &frame {
-            None => true,
-            Some(Ok(_)) => self.content.is_over(),
-            Some(Err(_)) => false,
-        };
+        let is_broken = matches!(frame, Some(Err(_)));
+        let is_whole = !is_broken && (frame.is_none() || self.content.is_over());
         if let Some(exchange) = &mut self.exchange {
-            if let Some(Ok(frame)) = &frame {
-                exchange.sent(frame.data_ref().map_or(0, Bytes::len));
+            match &frame {
+                Some(Ok(frame)) => exchange.sent(frame.data_ref().map_or(0, Bytes::len)),
+                Some(Err(cause)) => exchange.upstream_broke_off(&upstream::chain(&**cause)),
+                None => {}
             }
-            if is_over {
+            if is_whole {
                 exchange.complete();
             }
         }

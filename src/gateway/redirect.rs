@@ -33,12 +33,13 @@ impl Gateway {
         cut: Rc<Cut>,
     ) -> Response<Body> {
         let (head, incoming) = request.into_parts();
-        let method = head.method.clone();
+        let (method, version) = (head.method.clone(), head.version);
         let snapshot = Rc::clone(&self.snapshot);
         let state = Upload::new(incoming, snapshot.upload_limits()).state();
         let mut visit = Visit::new(snapshot, self.telemetry.exchange(), cut);
         let client = visit.snapshot.reader().trust.client(&head.headers, peer);
         visit.exchange.raw(&method, client);
+        visit.exchange.version(version);
         visit.exchange.upload(state.clone());
         visit.sent_with(&head);
         let mut answer = match lead(&mut visit, (head, peer)) {

@@ -98,7 +98,7 @@ impl Gateway {
     ) -> impl Future<Output = Response<Body>> {
         // Read here, since the future would carry the head along.
         let (mut head, incoming) = request.into_parts();
-        let method = head.method.clone();
+        let (method, version) = (head.method.clone(), head.version);
         let snapshot = Rc::clone(&self.snapshot);
         let first = head.extensions.remove::<FirstBytes>();
         let upload = Upload::new(incoming, snapshot.upload_limits()).after(first);
@@ -108,6 +108,7 @@ impl Gateway {
         let mut visit = Visit::new(snapshot, exchange, cut);
         let client = visit.snapshot.reader().trust.client(&head.headers, peer);
         visit.exchange.raw(&method, client);
+        visit.exchange.version(version);
         visit.exchange.upload(state.clone());
         visit.sent_with(&head);
         let read = NormalRequest::read(head, peer, visit.snapshot.reader());

@@ -66,7 +66,7 @@ pub async fn serve<S: Service>(door: Door, service: Rc<S>, tuning: Tuning) -> io
         tokio::select! {
             accepted = doors.accept() => match accepted {
                 Ok(accepted) => admit(&mut connections, accepted),
-                Err(error) => recover(&error).await,
+                Err(error) => recover(&error, &*service).await,
             },
             Some(_) = connections.join_next() => {}
             // A sender that is gone can begin no drain: then it has begun.
@@ -139,7 +139,7 @@ async fn announced<S: Service>(
 
 /// A client that left before it was accepted is no trouble; a lack of descriptors or memory passes
 /// when connections end, and would else be met again at once.
-async fn recover(error: &io::Error) {
+async fn recover(error: &io::Error, service: &impl Service) {
     let passes_at_once = matches!(
         error.kind(),
         io::ErrorKind::ConnectionAborted
@@ -147,6 +147,7 @@ async fn recover(error: &io::Error) {
             | io::ErrorKind::Interrupted
     );
     if !passes_at_once {
+        service.cannot_accept(error);
         sleep(PAUSE).await;
     }
 }

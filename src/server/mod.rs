@@ -26,6 +26,7 @@ mod unix;
 
 use std::error::Error;
 use std::future::Future;
+use std::io;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -76,6 +77,9 @@ pub trait Service: 'static {
 
     /// A connection that found no place.
     fn turned_away(&self, peer: Peer);
+
+    /// Nobody can be accepted for now, for a lack of something.
+    fn cannot_accept(&self, cause: &io::Error);
 }
 
 /// Why a head could not be read.

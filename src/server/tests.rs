@@ -116,6 +116,8 @@ impl Service for Desk {
     fn turned_away(&self, peer: Peer) {
         self.turned_away.borrow_mut().push(peer);
     }
+
+    fn cannot_accept(&self, _cause: &std::io::Error) {}
 }
 
 struct House {
@@ -527,6 +529,8 @@ impl Service for Relay {
     }
 
     fn turned_away(&self, _peer: Peer) {}
+
+    fn cannot_accept(&self, _cause: &std::io::Error) {}
 }
 
 async fn relay() -> (Wire, TcpListener, watch::Sender<bool>) {

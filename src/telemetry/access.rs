@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, Version};
 
 use super::facts::{End, Facts};
 use super::request_id::{RequestId, X_REQUEST_ID};
@@ -82,6 +82,11 @@ impl Exchange {
         self.begun
     }
 
+    /// The version of HTTP that it came by.
+    pub fn version(&mut self, version: Version) {
+        self.facts.version = version;
+    }
+
     /// The request, once it is read. Its id is the one that a trusted proxy gave it, if any did.
     pub fn request(&mut self, request: &NormalRequest) {
         self.asked(request.method(), request.target().path(), request.client());
@@ -156,11 +161,19 @@ impl Exchange {
     /// There is no answer of the upstream's: what kind of reason that has, and why. The operator is
     /// told.
     pub fn upstream_failed(&mut self, kind: &'static str, why: &str) {
-        let why: String = why.chars().take(LONGEST_WHY).collect();
+        let why = shortened(why);
         if let Some(upstream) = &self.facts.upstream {
             self.desk.core.gives_no_answer(upstream, (kind, &why));
         }
         self.facts.error = Some(why);
+    }
+
+    /// The answer of the upstream's ends before its end, and why. A broken upload breaks the
+    /// connection too; the upstream is not to blame.
+    pub fn upstream_broke_off(&mut self, why: &str) {
+        if self.upload.as_ref().is_none_or(|upload| upload.fault().is_none()) {
+            self.facts.error = Some(shortened(&format!("the answer broke off: {why}")));
+        }
     }
 
     /// The status of the answer.
@@ -189,6 +202,10 @@ impl Exchange {
     pub fn complete(&mut self) {
         self.facts.complete = true;
     }
+}
+
+fn shortened(why: &str) -> String {
+    why.chars().take(LONGEST_WHY).collect()
 }
 
 /// Characters of why there is no answer: some of it may come from the application.

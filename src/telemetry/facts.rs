@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, Version};
 
 use super::access::Decision;
 use super::line::{Line, Shape, calendar, escape, put};
@@ -18,6 +18,7 @@ use crate::request::TraceId;
 #[derive(Debug, Default)]
 pub(super) struct Facts {
     pub(super) method: Option<Method>,
+    pub(super) version: Version,
     /// In normal form, without the query. Never what could not be read.
     pub(super) path: Option<String>,
     pub(super) status: Option<StatusCode>,
@@ -30,7 +31,7 @@ pub(super) struct Facts {
     pub(super) upstream: Option<Arc<str>>,
     /// From forwarding to the head of the upstream's answer.
     pub(super) upstream_took: Option<Duration>,
-    /// Why the upstream gave no answer.
+    /// Why the upstream gave no answer, or none to its end.
     pub(super) error: Option<String>,
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
@@ -119,10 +120,8 @@ impl Facts {
 
     /// Only what is broken is an error; a refusal is everyday life.
     fn level(&self) -> &'static str {
-        match self.decision {
-            Some((Decision::Failed, _)) => "error",
-            Some((Decision::Permitted | Decision::Refused | Decision::Own, _)) | None => "info",
-        }
+        let failed = matches!(self.decision, Some((Decision::Failed, _)));
+        if failed || self.error.is_some() { "error" } else { "info" }
     }
 
     /// Apache's combined format. Referer and User-Agent stay blank: the one holds query strings,
@@ -139,7 +138,8 @@ impl Facts {
         out.push(b' ');
         escape(out, self.path.as_deref().unwrap_or("-"));
         let status = self.status.map_or(499, |status| status.as_u16());
-        put(out, format_args!(" HTTP/1.1\" {status} {} \"-\" \"-\"\n", self.bytes_out));
+        let (version, sent) = (self.version, self.bytes_out);
+        put(out, format_args!(" {version:?}\" {status} {sent} \"-\" \"-\"\n"));
     }
 }
 

@@ -1,16 +1,19 @@
 //! What the operator is told about once an hour, since it comes with request after request:
 //! forwarding headers from a peer that is not trusted, most often a proxy that nobody told us of;
 //! hosts that are not served, most often since a proxy changes them; cookies of ours that come twice;
-//! applications that give no answer; a store that fails.
+//! applications that give no answer; a store that fails; a lack of descriptors.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rustix::io::Errno;
+
 use super::line::escape;
-use super::{Core, Counter, RequestId, Worker, lock};
+use super::{Core, Counter, RequestId, Worker, descriptor_limit, lock};
 use crate::request::Host;
 
 /// When the operator is told next, in seconds of uptime. All workers read it and one writes it,
@@ -67,6 +70,11 @@ impl Worker {
             );
         }
     }
+
+    /// As [`Telemetry::cannot_accept`](super::Telemetry::cannot_accept).
+    pub fn cannot_accept(&self, cause: &io::Error) {
+        self.0.core.cannot_accept(cause);
+    }
 }
 
 /// Upstreams that gave no answer, each with the kinds of reasons why.
@@ -80,6 +88,23 @@ impl Failing {
 }
 
 impl Core {
+    pub(super) fn cannot_accept(&self, cause: &io::Error) {
+        if !self.accepting_told.is_due(self.clock.uptime()) {
+            return;
+        }
+        let ours = Errno::from_io_error(cause) == Some(Errno::MFILE);
+        let remedy = match descriptor_limit().filter(|_| ours) {
+            Some(limit) => format!(
+                "; the limit of open files is {limit}: raise it (LimitNOFILE= of systemd, `ulimit -n` \
+                 of a shell), or lower server.max_connections"
+            ),
+            None => String::new(),
+        };
+        tracing::warn!(
+            "connections cannot be accepted and wait: {cause}{remedy} (told about once an hour)"
+        );
+    }
+
     /// Tells the operator why an upstream gives no answer: of each kind of reason about once an hour.
     pub(super) fn gives_no_answer(&self, upstream: &Arc<str>, (kind, why): (&'static str, &str)) {
         if self.failing.is_due(upstream, kind, self.clock.uptime()) {

@@ -33,6 +33,7 @@ pub use diagnostics::{Diagnostics, diagnostics};
 pub use hourly::Hourly;
 pub use line::is_hostile;
 pub use metrics::{Counter, Gauge, Timing};
+pub use process::descriptor_limit;
 pub use request_id::{RequestId, X_REQUEST_ID};
 
 use self::cells::{Cells, WorkerCells};
@@ -67,6 +68,7 @@ struct Core {
     stranger_told: Hourly,
     misdirected_told: Hourly,
     doubling_told: Hourly,
+    accepting_told: Hourly,
     failing: Failing,
 }
 
@@ -104,6 +106,7 @@ impl Telemetry {
             stranger_told: Hourly::default(),
             misdirected_told: Hourly::default(),
             doubling_told: Hourly::default(),
+            accepting_told: Hourly::default(),
             failing: Failing::default(),
         })))
     }
@@ -167,6 +170,11 @@ impl Telemetry {
     /// Notes a duration that is no request's. A timing without a label ignores it.
     pub fn time(&self, timing: Timing, label: &'static str, took: Duration) {
         lock(&self.0.apart).time(timing, label, took);
+    }
+
+    /// Tells the operator that connections cannot be accepted, about once an hour, with the remedy.
+    pub fn cannot_accept(&self, cause: &io::Error) {
+        self.0.cannot_accept(cause);
     }
 
     /// Writes out all that is queued, then returns: before the process ends. Gives up after two

@@ -303,4 +303,4 @@ impl Shared {
 }
 
 /// What a process that ends waits for an output that got stuck.
-const FLUSH_PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const FLUSH_PATIENCE: Duration = Duration::from_secs(2);

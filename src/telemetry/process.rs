@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use rustix::process::{Resource, getrlimit};
+
 /// `process_resident_memory_bytes`.
 pub(super) fn resident_bytes() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
@@ -24,6 +26,11 @@ pub(super) fn cpu_ticks() -> Option<u64> {
 pub(super) fn open_descriptors() -> Option<usize> {
     // One of them is the listing's own.
     Some(fs::read_dir("/proc/self/fd").ok()?.count().saturating_sub(1))
+}
+
+/// The limit of open files; None: there is none.
+pub fn descriptor_limit() -> Option<u64> {
+    getrlimit(Resource::Nofile).current
 }
 
 #[cfg(all(test, target_os = "linux"))]

@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use std::thread;
 use std::time::Duration;
 
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, Version};
 
 use super::facts::{End, Facts};
 use super::*;
@@ -154,6 +154,32 @@ fn why_an_upstream_gave_no_answer_is_told_in_so_many_characters() {
 }
 
 #[test]
+fn an_answer_that_breaks_off_is_an_error_unless_the_upload_broke_it() {
+    use crate::request::{Upload, UploadLimits};
+    let limits = UploadLimits { max_bytes: Some(1), min_rate: 0, grace: Duration::ZERO };
+    let mut upload = Upload::new(http_body_util::Full::new(bytes::Bytes::from("abc")), limits);
+    let house = House::new();
+    let worker = house.telemetry.worker();
+    for polls in [false, true] {
+        let mut exchange = worker.exchange();
+        visit(&mut exchange, &house.clock);
+        exchange.upload(upload.state());
+        if polls {
+            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+            let _ = http_body::Body::poll_frame(std::pin::Pin::new(&mut upload), &mut context);
+            assert!(upload.state().fault().is_some(), "it is too large");
+        }
+        exchange.upstream_broke_off("end of file");
+        drop(exchange);
+    }
+    let lines = house.access();
+    let told: Vec<bool> =
+        lines.lines().map(|line| line.contains("\"error\":\"the answer broke off: ")).collect();
+    assert_eq!(told, [true, false], "{lines}");
+    assert_eq!(lines.matches("\"level\":\"error\"").count(), 1, "{lines}");
+}
+
+#[test]
 fn a_panicking_request_still_leaves_its_line() {
     let house = House::new();
     let telemetry = house.telemetry.clone();
@@ -300,8 +326,8 @@ fn fields(line: &str) -> Vec<String> {
 
 #[test]
 fn diagnostics_can_be_asked_for_twice() {
-    diagnostics(Level::Error);
-    diagnostics(Level::Debug);
+    diagnostics(Level::Error).unwrap();
+    diagnostics(Level::Debug).unwrap();
 }
 
 #[test]

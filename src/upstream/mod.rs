@@ -39,6 +39,7 @@ pub use body::AnswerBody;
 pub use clean::{Keeper, clean_answer, keep_from_others};
 pub use headers::HeaderRules;
 pub use health::{Health, ServerHealth};
+pub use link::chain;
 pub use outbound::{Facts, Outbound, Profile, Unforwardable};
 pub use pools::{Failure, Pools};
 pub use returning::{Returning, edit};

@@ -126,8 +126,6 @@ fn away_for(how_long: Duration) {
         assert_eq!(store_up(), "0");
     }
     store.execute_batch("ROLLBACK").unwrap();
-    let said = gateway.said();
-    assert_eq!(said.matches("the store fails: ").count(), 1, "{said}");
 
     // Nobody asks again for the logout that was refused.
     eventually("it is finished", || {
@@ -138,7 +136,8 @@ fn away_for(how_long: Duration) {
     assert_eq!(store_up(), "1");
     let next = house.refresh(&alice.refresh).expect(200).member("refresh_token");
     let cookies = house.refresh_by_cookie(&cookies).expect(200).cookie_header();
-    gateway.stop();
+    let said = gateway.stop();
+    assert_eq!(said.matches("the store fails: ").count(), 1, "{said}");
     let audit = fs::read_to_string(house.path("audit.log")).unwrap();
     assert_eq!(audit.matches(r#""event":"auth.logout""#).count(), 1, "{audit}");
     let gateway = house.start();
@@ -356,4 +355,24 @@ fn a_profile_that_was_read_before_a_change_is_not_kept() {
         }
     }
     panic!("it was read before the change {read_before} times");
+}
+
+#[test]
+fn a_login_that_the_store_does_not_take_is_counted_whenever_it_fails() {
+    let house = House::new("");
+    let gateway = house.start();
+    let store = Connection::open(house.path("data/portcullis.db")).unwrap();
+    let mut counted = 0;
+    for broken in [
+        "CREATE TRIGGER full BEFORE INSERT ON sessions BEGIN SELECT raise(ABORT, 'no room'); END",
+        "DROP TRIGGER full; ALTER TABLE users RENAME TO away",
+    ] {
+        store.execute_batch(broken).unwrap();
+        house.try_password("alice", "a long passphrase").expect(503);
+        counted += 1;
+        let metrics = house.ask_admin("/metrics").expect(200).text();
+        let told = format!("portcullis_login_total{{outcome=\"unavailable\"}} {counted}\n");
+        assert!(metrics.contains(&told), "{metrics}");
+    }
+    gateway.stop();
 }

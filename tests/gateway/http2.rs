@@ -65,6 +65,23 @@ fn a_request_passes_by_prior_knowledge() {
 }
 
 #[test]
+fn a_line_of_the_combined_format_tells_the_version_that_was_asked_in() {
+    let upstream = Upstream::hello();
+    let log = "[log]\nformat = \"combined\"\noutput = \"file:FOLDER/access.log\"\n\
+               audit_output = \"file:FOLDER/audit.log\"\n";
+    let gateway = Gateway::start(&(log.to_owned() + &routes(&upstream.url())));
+    let door = Door { gateway, upstream };
+    assert_eq!(door.ask(&door.get("/public/2", &[])), Told::Status(200));
+    door.gateway.get("/public/1", &[]).expect(200);
+    let lines = eventually("both lines", || {
+        Some(door.gateway.access_log()).filter(|log| log.lines().count() == 2)
+    });
+    for told in ["\"GET /public/2 HTTP/2.0\" 200 ", "\"GET /public/1 HTTP/1.1\" 200 "] {
+        assert!(lines.contains(told), "{told}: {lines}");
+    }
+}
+
+#[test]
 fn a_preface_that_comes_in_pieces_is_one_and_a_half_one_is_http_1() {
     let door = Door::open();
     let mut client = Frames::connect_silently(door.gateway.address());

@@ -199,8 +199,7 @@ fn row_68_nothing_secret_is_told_and_the_counters_add_up() {
         let metrics = house.ask_admin("/metrics").text();
         (sum(&metrics, REQUESTS) == requests).then_some(metrics)
     });
-    let said = gateway.said();
-    gateway.stop();
+    let said = gateway.stop();
     let mut secrets = story.secrets();
     secrets.extend(hashes(&house));
     secrets.push(house.text("data/master").trim().to_owned());

@@ -2,13 +2,13 @@
 //! nobody reads.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
 
-use rustix::fs::{CWD, Mode, OFlags, mkfifoat, open};
+use rustix::fs::{CWD, Mode, OFlags, fcntl_getfl, fcntl_setfl, mkfifoat, open};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::{House, Then, Upstream, eventually, request};
+use crate::support::{House, Process, Then, Upstream, eventually, free_port, request};
 
 /// Where nobody listens.
 const NOWHERE: &str = "127.0.0.1:1";
@@ -44,8 +44,7 @@ fn why_an_application_gives_no_answer_is_told_the_operator_and_not_the_client() 
         let told = format!("{:?}{}", answer.headers, answer.text());
         assert!(!told.contains(NOWHERE) && !told.contains("HTTP version"), "{told}");
     }
-    let said = gateway.said();
-    gateway.stop();
+    let said = gateway.stop();
 
     let errors = lines(&house);
     let of = |route: &str| -> Vec<&Value> {
@@ -71,8 +70,7 @@ fn an_upload_that_the_client_cut_is_nobody_elses_fault() {
     let chunked = [("Host", &*house.host()), ("Transfer-Encoding", "chunked")];
     let head = request("POST /well", &chunked, "");
     house.connect().ask(format!("{head}5\r\nxxxxx\r\n0\r\n\r\n")).expect(413);
-    let said = gateway.said();
-    gateway.stop();
+    let said = gateway.stop();
     let line = &lines(&house)[0];
     assert_eq!((&line["upstream"], &line["status"]), (&"well".into(), &413.into()), "{line}");
     assert_eq!(line["error"], Value::Null, "{line}");
@@ -94,8 +92,7 @@ fn a_client_that_stalls_is_told_apart_from_an_application_that_does() {
     let stalls = house.request("POST /stalls", &[("Content-Length", "10")], "abc");
     house.connect().ask(stalls).expect(504);
     house.get("/waits", &[]).expect(504);
-    let said = gateway.said();
-    gateway.stop();
+    let said = gateway.stop();
     let stalled = "timed out while the upload went on";
     let errors: Vec<_> = lines(&house).iter().map(|line| line["error"].clone()).collect();
     assert_eq!(errors, [stalled, "timed out"]);
@@ -103,6 +100,58 @@ fn a_client_that_stalls_is_told_apart_from_an_application_that_does() {
         let told = format!("the upstream app gives no answer: {why} (");
         assert_eq!(said.matches(&told).count(), 1, "{told}: {said}");
     }
+}
+
+#[test]
+fn an_application_that_breaks_off_its_answer_is_at_fault_and_a_client_that_leaves_is_not() {
+    let dying = Upstream::scripted(|_seen, stream| {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n0123456789");
+        Then::Close
+    });
+    let hanging = Upstream::scripted(|_seen, stream| {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n0123456789");
+        Then::KeepOpen
+    });
+    let route = |name: &str, url: &str| {
+        format!(
+            "[upstreams.{name}]\nservers = [\"{url}\"]\n[[routes]]\npath = \"/{name}\"\n\
+             access = \"public\"\nupstream = \"{name}\"\n"
+        )
+    };
+    let house = House::new(&(route("dying", &dying.url()) + &route("hanging", &hanging.url())));
+    let gateway = house.start();
+    let ask = |path: &str| {
+        let mut client = house.connect();
+        client.send(house.request(&format!("GET {path}"), &[], ""));
+        client
+    };
+    assert!(ask("/dying").ended_by_reset(), "a cut answer is not taken for a whole one");
+    ask("/hanging").head().expect("the head of the answer");
+    gateway.stop();
+    let lines = lines(&house);
+    let of = |path: &str| lines.iter().find(|line| line["path"] == path).expect("a line");
+    let (broken, left) = (of("/dying"), of("/hanging"));
+    assert_eq!((&broken["level"], &broken["aborted"]), (&"error".into(), &true.into()), "{broken}");
+    let why = broken["error"].as_str().unwrap_or_default();
+    assert!(why.starts_with("the answer broke off: "), "{broken}");
+    assert_eq!((&left["level"], &left["aborted"]), (&"info".into(), &true.into()), "{left}");
+    assert_eq!(left["error"], Value::Null, "{left}");
+}
+
+#[test]
+fn a_lack_of_descriptors_is_told_with_its_limit_and_ends_with_them() {
+    let house = house();
+    let gateway = house.start();
+    let limit = gateway.limit_descriptors(8);
+    let crowd: Vec<_> = (0..40).map(|_| house.connect()).collect();
+    eventually("the operator is told", || {
+        gateway.said().contains("cannot be accepted").then_some(())
+    });
+    drop(crowd);
+    house.get("/well", &[]).expect(200);
+    let said = gateway.stop();
+    let told = format!("the limit of open files is {limit}");
+    assert_eq!(said.matches(&told).count(), 1, "{said}");
 }
 
 /// Somebody who reads a FIFO, and nobody else with them.
@@ -139,4 +188,95 @@ fn a_fifo_is_a_log_as_long_as_somebody_reads_it_and_nobody_waits_for_that() {
     }
     house.get("/well", &[]).expect(200);
     gateway.stop();
+}
+
+/// A pipe that takes no byte more.
+fn full_pipe() -> (PipeReader, PipeWriter) {
+    let (reader, mut writer) = pipe().unwrap();
+    let flags = fcntl_getfl(&writer).unwrap();
+    fcntl_setfl(&writer, flags | OFlags::NONBLOCK).unwrap();
+    for size in [4096, 1] {
+        while writer.write(&vec![b'.'; size]).is_ok() {}
+    }
+    fcntl_setfl(&writer, flags).unwrap();
+    (reader, writer)
+}
+
+fn start_telling(house: &House, stderr: PipeWriter) -> Process {
+    let mut command = house.command(&["run"]);
+    command.stderr(stderr);
+    house.start_silent(command, house.address())
+}
+
+#[test]
+fn a_standard_error_that_nobody_reads_holds_up_neither_requests_nor_the_end() {
+    for signals in [&[Signal::TERM][..], &[Signal::TERM, Signal::INT]] {
+        let mut house = house();
+        house.reconfigure("workers = 2", "workers = 1");
+        let (_nobody, stuck) = full_pipe();
+        let mut gateway = start_telling(&house, stuck);
+        let elsewhere = request("GET /well", &[("Host", "elsewhere.example")], "");
+        house.connect().ask(elsewhere).expect(421);
+        house.get("/down", &[]).expect(502);
+        house.get("/well", &[]).expect(200);
+        for signal in signals {
+            gateway.signal(*signal);
+        }
+        assert_eq!(gateway.end().code(), Some(0), "{signals:?}");
+    }
+}
+
+#[test]
+fn what_a_standard_error_did_not_take_at_once_is_told_in_order_when_it_does() {
+    let house = house();
+    let (mut reader, stuck) = full_pipe();
+    let mut gateway = start_telling(&house, stuck);
+    house.get("/down", &[]).expect(502);
+    house.get("/odd", &[]).expect(502);
+    let mut said = Vec::new();
+    let mut tells = |part: &str| {
+        loop {
+            let text = String::from_utf8_lossy(&said).into_owned();
+            if let Some(at) = text.find(part) {
+                return at;
+            }
+            let mut some = [0; 4096];
+            let read = reader.read(&mut some).unwrap();
+            assert!(read > 0, "{part}: {text}");
+            said.extend_from_slice(&some[..read]);
+        }
+    };
+    tells("portcullis listens on ");
+    let down = tells("the upstream down gives no answer");
+    let odd = tells("the upstream odd gives no answer");
+    assert!(down < odd);
+    gateway.signal(Signal::HUP);
+    assert!(odd < tells("is in force, as configuration 2"));
+    gateway.signal(Signal::TERM);
+    assert_eq!(gateway.end().code(), Some(0));
+}
+
+#[test]
+fn a_refusal_to_start_that_nobody_reads_ends_all_the_same() {
+    let house = house();
+    let taken = std::net::TcpListener::bind(house.address()).unwrap();
+    let (_nobody, stuck) = full_pipe();
+    let mut command = house.command(&["run"]);
+    let mut refused = command.stderr(stuck).spawn().unwrap();
+    let ended = eventually("it ends", || refused.try_wait().unwrap());
+    assert_eq!(ended.code(), Some(1));
+    drop(taken);
+}
+
+#[test]
+fn a_second_signal_ends_even_what_waits_for_a_reader_of_its_output() {
+    let house = House::new("");
+    let listen = format!("127.0.0.1:{}", free_port());
+    let (_nobody, stuck) = full_pipe();
+    let mut command = house.command(&["demo", "--listen", &listen]);
+    command.stdout(stuck);
+    let mut demo = house.start_silent(command, listen.parse().unwrap());
+    demo.signal(Signal::INT);
+    demo.signal(Signal::TERM);
+    assert_eq!(demo.end().code(), Some(1));
 }

@@ -54,6 +54,8 @@ impl Service for Booth {
     }
 
     fn turned_away(&self, _peer: Peer) {}
+
+    fn cannot_accept(&self, _cause: &std::io::Error) {}
 }
 
 struct House {

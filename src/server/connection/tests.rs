@@ -52,6 +52,8 @@ impl Service for Nothing {
     fn parse_error(&self, _error: ParseError, _peer: Peer) {}
 
     fn turned_away(&self, _peer: Peer) {}
+
+    fn cannot_accept(&self, _cause: &std::io::Error) {}
 }
 
 fn run(test: impl Future<Output = ()>) {

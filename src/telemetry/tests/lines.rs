@@ -55,6 +55,8 @@ fn combined_lines_are_apaches() {
         written(&Facts::default(), LogFormat::Combined),
         "- - - [24/Nov/2026:13:44:46 +0000] \"- - HTTP/1.1\" 499 0 \"-\" \"-\"\n"
     );
+    let newer = written(&Facts { version: Version::HTTP_2, ..facts() }, LogFormat::Combined);
+    assert!(newer.contains(" \"POST /a=b HTTP/2.0\" 201 "), "{newer}");
 }
 
 /// None of these can come through the request's reader; the log relies on nobody.

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::ops::Deref;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -11,7 +11,9 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Resource, Rlimit, Signal, geteuid, getrlimit, kill_process, setrlimit};
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, geteuid, getrlimit, kill_process, prlimit, setrlimit,
+};
 use tempfile::TempDir;
 
 use super::gateway::merge;
@@ -282,6 +284,19 @@ impl House {
         process
     }
 
+    /// Starts a command whose outputs are those of the caller, and waits until it listens there and
+    /// heeds signals.
+    #[track_caller]
+    pub fn start_silent(&self, mut command: Command, at: SocketAddr) -> Process {
+        let log = self.output("log");
+        File::create(&log).expect("a file can be made");
+        let child = command.stdin(Stdio::null()).spawn().expect("the program starts");
+        let process = Process { child, log };
+        eventually("it listens", || TcpStream::connect(at).ok());
+        eventually("it heeds signals", || process.catches(Signal::TERM).then_some(()));
+        process
+    }
+
     /// Starts the gateway, which refuses to start.
     #[track_caller]
     pub fn refusal(&self) -> Said {
@@ -360,16 +375,26 @@ impl Process {
     }
 
     fn memory(&self, which: &str) -> u64 {
+        let size = self.status(which);
+        let kib = size.strip_suffix(" kB").and_then(|kib| kib.parse::<u64>().ok());
+        1024 * kib.expect("a size")
+    }
+
+    /// Whether a signal does not end it any more as it ends any process.
+    fn catches(&self, signal: Signal) -> bool {
+        let caught = u64::from_str_radix(&self.status("SigCgt:"), 16).expect("a set of signals");
+        caught >> (signal.as_raw() - 1) & 1 == 1
+    }
+
+    fn status(&self, which: &str) -> String {
         let file = format!("/proc/{}/status", self.child.id());
         let status = fs::read_to_string(file).expect("it runs");
         let line = status.lines().find_map(|line| line.strip_prefix(which));
-        let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
-        1024 * kib.and_then(|kib| kib.parse::<u64>().ok()).expect("a size")
+        line.expect("it is told").trim().to_owned()
     }
 
     pub fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-        kill_process(pid.expect("a process id"), signal).expect("a child can be signalled");
+        kill_process(self.pid(), signal).expect("a child can be signalled");
     }
 
     /// The end of it, waited for.
@@ -378,12 +403,28 @@ impl Process {
         eventually("the gateway ends", || self.child.try_wait().expect("a child can be asked"))
     }
 
-    /// Stops it as a service manager does.
+    /// Stops it as a service manager does; gives what it has printed.
     #[track_caller]
-    pub fn stop(mut self) {
+    pub fn stop(mut self) -> String {
         self.signal(Signal::TERM);
         let ended = self.end();
         assert_eq!(ended.code(), Some(0), "{}", self.said());
+        self.said()
+    }
+
+    /// Lets it have so many more descriptors than it has now.
+    pub fn limit_descriptors(&self, more: u64) -> u64 {
+        let folder = fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("it runs");
+        let limit = u64::try_from(folder.count()).expect("a count") + more;
+        let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+        let lower = Rlimit { current: Some(limit), maximum };
+        prlimit(Some(self.pid()), Resource::Nofile, lower).expect("a child can be limited");
+        limit
+    }
+
+    fn pid(&self) -> Pid {
+        let id = i32::try_from(self.child.id()).ok();
+        id.and_then(Pid::from_raw).expect("a process id")
     }
 
     /// kill -9.
