@@ -365,6 +365,7 @@ fn minted() -> &'static (KeyRing, AccessRules, String) {
             identity: &identity,
             version: 1,
             auth_time: now,
+            issued: now,
             session_end: now.plus(Duration::from_secs(86_400)),
             client: "api",
         };

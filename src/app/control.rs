@@ -82,7 +82,7 @@ pub enum Answer {
     Sessions(Vec<SessionView>),
     /// The signing keys.
     Keys(Vec<KeyView>),
-    /// It was not done, and nothing was changed; why.
+    /// It was not done, or the store did not say so in time; why.
     Refused(String),
 }
 

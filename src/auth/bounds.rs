@@ -51,6 +51,7 @@ impl Parts {
             identity: &identity,
             version: u32::MAX,
             auth_time: now,
+            issued: now,
             session_end: now.plus(KEPT),
             client: "web",
         };

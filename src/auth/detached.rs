@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::store::{CancellationToken, Interest, Unavailable};
@@ -16,41 +17,25 @@ pub struct Detached(watch::Sender<usize>);
 struct UnderWay(watch::Sender<usize>);
 
 impl Detached {
-    /// Waits for work that nobody's leaving interrupts.
-    pub(super) async fn to_its_end<T, E>(
+    /// Waits for a deed that nobody's leaving interrupts. Whoever waits hears in time that the store
+    /// has not answered: what has not begun by then is not to begin, as its token tells, and what has
+    /// goes on until it can tell what came of it.
+    pub(super) async fn to_its_end<T, E, W>(
         &self,
-        work: impl Future<Output = Result<T, E>> + Send + 'static,
+        work: impl FnOnce(CancellationToken) -> W,
     ) -> Result<T, E>
     where
+        W: Future<Output = Result<T, E>> + Send + 'static,
         T: Send + 'static,
         E: From<Unavailable> + Send + 'static,
     {
-        let under_way = self.begin();
-        let work = async move {
-            let outcome = work.await;
-            drop(under_way);
-            outcome
-        };
-        // Only a runtime that stops ends it early.
-        let stopped = |_| Unavailable("the gateway is stopping".to_owned());
-        tokio::spawn(work).await.map_err(stopped)?
+        let interest = Interest::default();
+        let work = self.spawn(work(interest.token()));
+        // The interest is not in the hands of who may leave.
+        tokio::spawn(in_time(interest, work)).await.map_err(stopped)?
     }
 
-    /// The same for endings, which the store owes from when it is asked: whoever waits hears in time
-    /// that it has not answered, and the work goes on until it can tell what came of it.
-    pub(super) async fn though_late<T, E>(
-        &self,
-        work: impl Future<Output = Result<T, E>> + Send + 'static,
-    ) -> Result<T, E>
-    where
-        T: Send + 'static,
-        E: From<Unavailable> + Send + 'static,
-    {
-        let late = |_| Err(Unavailable("an ending has no answer yet".to_owned()).into());
-        timeout(LONGEST, self.to_its_end(work)).await.unwrap_or_else(late)
-    }
-
-    /// The same for what is not to begin any more once whoever asked has left: its token tells.
+    /// The same for what is not to begin any more once whoever asked has left.
     pub(super) async fn once_begun<T, E, W>(
         &self,
         work: impl FnOnce(CancellationToken) -> W,
@@ -61,9 +46,32 @@ impl Detached {
         E: From<Unavailable> + Send + 'static,
     {
         let interest = Interest::default();
-        let outcome = self.to_its_end(work(interest.token())).await;
-        drop(interest);
-        outcome
+        let work = self.spawn(work(interest.token()));
+        in_time(interest, work).await
+    }
+
+    /// The same for endings, which the store owes from when it is asked.
+    pub(super) async fn though_late<T, E>(
+        &self,
+        work: impl Future<Output = Result<T, E>> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<Unavailable> + Send + 'static,
+    {
+        in_time(Interest::default(), self.spawn(work)).await
+    }
+
+    fn spawn<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<T> {
+        let under_way = self.begin();
+        tokio::spawn(async move {
+            let outcome = work.await;
+            drop(under_way);
+            outcome
+        })
     }
 
     /// Waits until all of it has ended, wherever it runs, but no longer than anybody waits for the
@@ -78,6 +86,24 @@ impl Detached {
         self.0.send_modify(|count| *count = count.saturating_add(1));
         UnderWay(self.0.clone())
     }
+}
+
+/// Waits for work as long as anybody waits for the store, and then cancels what has not begun.
+async fn in_time<T, E: From<Unavailable>>(
+    interest: Interest,
+    work: JoinHandle<Result<T, E>>,
+) -> Result<T, E> {
+    let outcome = timeout(LONGEST, work).await;
+    drop(interest);
+    match outcome {
+        Ok(outcome) => outcome.map_err(stopped)?,
+        Err(_) => Err(Unavailable(LATE.to_owned()).into()),
+    }
+}
+
+/// Only a runtime that stops ends work early.
+fn stopped(_: tokio::task::JoinError) -> Unavailable {
+    Unavailable("the gateway is stopping".to_owned())
 }
 
 impl Drop for UnderWay {
@@ -106,3 +132,7 @@ impl<F: FnOnce()> Drop for OnDrop<F> {
 
 /// As long as anybody waits for the store to answer.
 const LONGEST: Duration = Duration::from_secs(3);
+
+/// What whoever waited so long is told.
+const LATE: &str =
+    "no answer within 3 s; what was asked may be done all the same: look before you ask again";

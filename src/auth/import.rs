@@ -57,10 +57,11 @@ impl Users {
         let users = self.clone();
         self.parts
             .detached
-            .to_its_end(async move {
+            .to_its_end(|cancellation| async move {
                 let told: Vec<_> =
                     new.iter().map(|user| (user.id, user.username.clone())).collect();
-                if users.parts.store.add_users(new).await? == Added::NameTaken {
+                let store = users.parts.store.until(cancellation);
+                if store.add_users(new).await? == Added::NameTaken {
                     return Err(UserError::Raced);
                 }
                 users.parts.changes.happened();

@@ -308,7 +308,8 @@ impl Parts {
             identity: &row.identity,
             version: row.version,
             auth_time: row.auth_time,
-            session_end: row.absolute_end,
+            issued: row.issued(now),
+            session_end: row.idle_end.min(row.absolute_end),
             client: if row.transport == Transport::Cookie { "web" } else { "api" },
         };
         let minted = self.ring.mint(&claims, &self.rules, now);

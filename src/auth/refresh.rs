@@ -85,15 +85,16 @@ impl Parts {
             return Ok(self.throttled(&attempt.client, wait));
         }
         let parts = Arc::clone(self);
-        self.detached
-            .once_begun(|cancellation| async move {
-                let rotation = parts.rotate((&token, &attempt), MayEnd::Yes, cancellation).await;
-                if !matches!(&rotation, Ok((Rotation { verdict: Verdict::Rotate, .. }, _))) {
-                    permit.into_iter().for_each(|permit| parts.limits.give_back(permit));
-                }
-                parts.conclude(&attempt, &token, rotation?)
-            })
-            .await
+        let work = |cancellation| async move {
+            let rotation = parts.rotate((&token, &attempt), MayEnd::Yes, cancellation).await;
+            if !matches!(&rotation, Ok((Rotation { verdict: Verdict::Rotate, .. }, _))) {
+                permit.into_iter().for_each(|permit| parts.limits.give_back(permit));
+            }
+            Ok(parts.conclude(&attempt, &token, rotation?))
+        };
+        let outcome: Result<_, Unavailable> = self.detached.once_begun(work).await;
+        outcome
+            .inspect_err(|_late_or_lost| self.telemetry.count(Counter::Refresh, "unavailable"))?
     }
 
     /// None: by cookie a session rotates once in a window at most, however many tabs ask at once, and
@@ -126,11 +127,7 @@ impl Parts {
             windows: self.sessions.windows,
             may_end: may_end == MayEnd::Yes,
         };
-        let rotated = self.store.until(cancellation.clone()).rotate(rotate).await;
-        if rotated.is_err() && !cancellation.is_cancelled() {
-            self.telemetry.count(Counter::Refresh, "unavailable");
-        }
-        Ok((rotated?, next))
+        Ok((self.store.until(cancellation).rotate(rotate).await?, next))
     }
 
     fn conclude(

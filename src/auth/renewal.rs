@@ -18,6 +18,7 @@ use crate::identity::{Identity, SessionId, Why};
 use crate::revocation::Standing;
 use crate::session::{EndReason, Row, Transport, Verdict, classify};
 use crate::store::{CancellationToken, Rotation, Unavailable};
+use crate::telemetry::Counter;
 use crate::token::{BadRefreshToken, RefreshToken, SecretHash};
 
 /// A refresh token that made a caller known, to be rotated when the answer's head is in hand.
@@ -200,7 +201,10 @@ impl Parts {
     async fn renew(&self, renewal: Renewal, cancellation: CancellationToken) -> Option<Tokens> {
         let token = self.masters.read(&renewal.token).ok()?;
         let attempt = attempt(renewal.token, renewal.client);
-        let rotated = self.rotate((&token, &attempt), MayEnd::No, cancellation).await;
+        let rotated = self.rotate((&token, &attempt), MayEnd::No, cancellation.clone()).await;
+        if rotated.is_err() && !cancellation.is_cancelled() {
+            self.telemetry.count(Counter::Refresh, "unavailable");
+        }
         let (Rotation { verdict, row }, next) = rotated.ok()?;
         let row = row?;
         let (outcome, current) = match verdict {

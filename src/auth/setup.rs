@@ -89,8 +89,8 @@ impl Users {
         let (users, name, user) = (self.clone(), name.clone(), link.user);
         self.parts
             .detached
-            .to_its_end(async move {
-                if !users.parts.store.add_link(link).await? {
+            .to_its_end(|cancellation| async move {
+                if !users.parts.store.until(cancellation).add_link(link).await? {
                     return Err(UserError::Disabled(name));
                 }
                 let event = users.event("auth.user.invited").user(user).username(name);

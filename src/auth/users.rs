@@ -14,7 +14,7 @@ use crate::password::{Busy, Password, PasswordHash, Rejection};
 use crate::revocation::KEPT;
 use crate::secret::{self, Secret};
 use crate::session::{EndReason, Row};
-use crate::store::{Added, Changed, NewUser, Taking, Unavailable, User};
+use crate::store::{Added, Changed, NewUser, Store, Taking, Unavailable, User};
 use crate::telemetry::AuditEvent;
 
 /// The administration of users. What it changes is told, also when whoever asked for it has left.
@@ -46,7 +46,7 @@ pub struct Administrator {
     pub client: Client,
 }
 
-/// Why an order was not carried out. Nothing was changed.
+/// Why an order was not carried out. Nothing was changed, but perhaps where the store did not answer.
 #[derive(Debug, Error)]
 pub enum UserError {
     /// No user has that name.
@@ -198,8 +198,8 @@ impl Users {
         let user = self.show(name).await?;
         let password = self.judge(name, password)?;
         let hash = self.parts.hasher.hash(password).await?;
-        let (users, id) = (self.clone(), user.id);
-        let change = async move { Ok(users.parts.store.set_password(id, hash).await?) };
+        let id = user.id;
+        let change = move |store: Store| async move { Ok(store.set_password(id, hash).await?) };
         let deed = ("auth.user.password", EndReason::Password);
         self.carry_out(user, deed, change).await.map(drop)
     }
@@ -209,13 +209,11 @@ impl Users {
     pub async fn set_roles(&self, name: &Username, roles: Vec<Role>) -> Result<bool, UserError> {
         self.check_roles(&roles)?;
         let user = self.show(name).await?;
-        let (users, whose) = (self.clone(), user.clone());
-        let change = async move {
-            match &users.by {
-                By::Administrator(by) => users.take(&whose, Taking::Roles(roles), by).await,
-                By::CommandLine | By::Configuration => {
-                    Ok(users.parts.store.set_roles(whose.id, roles).await?)
-                }
+        let (by, whose) = (self.by.clone(), user.clone());
+        let change = move |store: Store| async move {
+            match &by {
+                By::Administrator(by) => take((&store, by), &whose, Taking::Roles(roles)).await,
+                By::CommandLine | By::Configuration => Ok(store.set_roles(whose.id, roles).await?),
             }
         };
         self.carry_out(user, ("auth.user.roles", EndReason::User), change).await
@@ -224,12 +222,12 @@ impl Users {
     /// Disables a user and ends its sessions. False: it was disabled before.
     pub async fn disable(&self, name: &Username) -> Result<bool, UserError> {
         let user = self.show(name).await?;
-        let (users, whose) = (self.clone(), user.clone());
-        let change = async move {
-            match &users.by {
-                By::Administrator(by) => users.take(&whose, Taking::Disable, by).await,
+        let (by, whose) = (self.by.clone(), user.clone());
+        let change = move |store: Store| async move {
+            match &by {
+                By::Administrator(by) => take((&store, by), &whose, Taking::Disable).await,
                 By::CommandLine | By::Configuration => {
-                    Ok(users.parts.store.set_disabled(whose.id, true).await?)
+                    Ok(store.set_disabled(whose.id, true).await?)
                 }
             }
         };
@@ -239,23 +237,23 @@ impl Users {
     /// Lets a disabled user log in again. False: it was not disabled.
     pub async fn enable(&self, name: &Username) -> Result<bool, UserError> {
         let user = self.show(name).await?;
-        let (users, id) = (self.clone(), user.id);
-        let change = async move { Ok(users.parts.store.set_disabled(id, false).await?) };
+        let id = user.id;
+        let change = move |store: Store| async move { Ok(store.set_disabled(id, false).await?) };
         self.carry_out(user, ("auth.user.enabled", EndReason::User), change).await
     }
 
     /// Deletes a user and ends its sessions.
     pub async fn delete(&self, name: &Username, its_name: Name) -> Result<(), UserError> {
         let user = self.show(name).await?;
-        let (users, whose) = (self.clone(), user.clone());
-        let change = async move {
-            match (&users.by, its_name) {
+        let (by, whose) = (self.by.clone(), user.clone());
+        let change = move |store: Store| async move {
+            match (&by, its_name) {
                 (By::Administrator(by), Name::Reserved) => {
-                    users.take(&whose, Taking::Delete, by).await
+                    take((&store, by), &whose, Taking::Delete).await
                 }
                 (_, its_name) => {
                     let free_name = its_name == Name::Freed;
-                    Ok(users.parts.store.delete_user(whose.id, free_name).await?)
+                    Ok(store.delete_user(whose.id, free_name).await?)
                 }
             }
         };
@@ -329,24 +327,15 @@ impl Users {
         self.parts.audit().write(event.reason(call).outcome(outcome));
     }
 
-    async fn take(
-        &self,
-        user: &User,
-        change: Taking,
-        by: &Administrator,
-    ) -> Result<Changed, UserError> {
-        let changed = self.parts.store.take_standing(user.id, change, by.role.clone()).await?;
-        changed.ok_or_else(|| UserError::LastAdministrator(user.username.clone(), by.role.clone()))
-    }
-
     pub(super) async fn insert(&self, user: NewUser) -> Result<UserId, UserError> {
         user.username.may_be_taken()?;
         let users = self.clone();
         self.parts
             .detached
-            .to_its_end(async move {
+            .to_its_end(|cancellation| async move {
                 let (id, name) = (user.id, user.username.clone());
-                if users.parts.store.add_user(user).await? == Added::NameTaken {
+                let store = users.parts.store.until(cancellation);
+                if store.add_user(user).await? == Added::NameTaken {
                     return Err(UserError::NameTaken(name));
                 }
                 users.parts.changes.happened();
@@ -390,17 +379,20 @@ impl Users {
     }
 
     /// Makes a change and tells it, to the end. False: it stood so before, and nothing is told.
-    async fn carry_out(
+    async fn carry_out<C>(
         &self,
         user: User,
         (event, reason): (&'static str, EndReason),
-        change: impl Future<Output = Result<Changed, UserError>> + Send + 'static,
-    ) -> Result<bool, UserError> {
+        change: impl FnOnce(Store) -> C + Send + 'static,
+    ) -> Result<bool, UserError>
+    where
+        C: Future<Output = Result<Changed, UserError>> + Send + 'static,
+    {
         let users = self.clone();
         self.parts
             .detached
-            .to_its_end(async move {
-                let changed = change.await?;
+            .to_its_end(|cancellation| async move {
+                let changed = change(users.parts.store.until(cancellation)).await?;
                 users.parts.changes.happened();
                 let of_user =
                     |event| users.event(event).user(user.id).username(user.username.clone());
@@ -438,6 +430,16 @@ impl Parts {
             self.revocations.raise(session, least, drop_at);
         }
     }
+}
+
+/// What no administrator may do to the last who has the role that allows it.
+async fn take(
+    (store, by): (&Store, &Administrator),
+    user: &User,
+    change: Taking,
+) -> Result<Changed, UserError> {
+    let changed = store.take_standing(user.id, change, by.role.clone()).await?;
+    changed.ok_or_else(|| UserError::LastAdministrator(user.username.clone(), by.role.clone()))
 }
 
 /// Who did it, where nobody knows more.

@@ -178,7 +178,9 @@ that lost replies and parallel tabs sign nobody out. It must stay at or below a 
 
 LIFETIMES "E042"
 "A session has two ends: when it was idle too long, and an absolute one. An idle end beyond the
-absolute one is never reached, so one of the two is not what its writer meant."
+absolute one is never reached, so one of the two is not what its writer meant. And one that is hardly
+longer than an access token lives signs out people who are active: their sessions move it when their
+access token is renewed, and not with each request."
 
 IDLE_SECRET "E043"
 "`tokens.secret` is the shared secret of HS256. The other algorithms sign with private keys that the

@@ -199,6 +199,10 @@ pub(super) fn read_sessions(
     check_order(&section, ("idle", sessions.idle), ("absolute", sessions.absolute));
     let remember = ("remember_idle", sessions.remember_idle);
     check_order(&section, remember, ("remember_absolute", sessions.remember_absolute));
+    let least = tokens.access_ttl.saturating_add(sessions.windows.cookie).saturating_add(MINUTE);
+    for idle in [("idle", sessions.idle), remember] {
+        check_idle(&section, idle, least);
+    }
     sessions
 }
 
@@ -219,6 +223,24 @@ fn check_order<'a>(
     .label("never reached")
     .because("a session ends at its absolute end whatever happens, so the idle end beyond it says nothing")
     .help(format!("make `{}` the shorter of the two", idle.0));
+    section.tell(problem);
+}
+
+/// A session is known to be in use when its tokens are renewed: an access token after the last one, and
+/// that may be given until the end of the window. A minute is for whoever reads a page.
+fn check_idle<'a>(section: &Section<'a>, (key, idle): (&'a str, Duration), least: Duration) {
+    if idle >= least {
+        return;
+    }
+    // The defaults are longer than any.
+    let problem = Problem::new(
+        &codes::LIFETIMES,
+        section.place_of(key),
+        format!("`{key}` ({}) signs out people who are active", duration_text(idle)),
+    )
+    .label(format!("at least {} here", duration_text(least)))
+    .because("a session moves its idle end when an access token is renewed: at most `access_ttl` and `retry_window.cookie` after the last time, and a minute is for reading a page")
+    .help(format!("lengthen `sessions.{key}`, or shorten `tokens.access_ttl`"));
     section.tell(problem);
 }
 

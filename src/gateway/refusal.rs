@@ -121,7 +121,7 @@ refusals! {
     /// 503: too many logins wait.
     Busy = "busy", SERVICE_UNAVAILABLE, "Busy", "Too many logins are waiting. Try again in a moment.", UNAVAILABLE;
     /// 503: the store does not answer.
-    StoreUnavailable = "store_unavailable", SERVICE_UNAVAILABLE, "Temporarily unavailable", "Sessions cannot be looked up right now. You are not signed out. Try again in a moment.", UNAVAILABLE;
+    StoreUnavailable = "store_unavailable", SERVICE_UNAVAILABLE, "Temporarily unavailable", "Sessions cannot be looked up or changed right now. Nobody is signed out by that, but a change that was asked for may be done all the same. Try again in a moment.", UNAVAILABLE;
     /// 503: the store does not take a logout, which counts here until it does, or the gateway ends.
     LogoutUnfinished = "logout_unfinished", SERVICE_UNAVAILABLE, "Signed out here", "The session ends everywhere once the store is back, unless the gateway ends before. Until then its tokens are refused here.", UNAVAILABLE;
     /// 503: every connection to the application is in use.

@@ -170,6 +170,16 @@ pub struct Row {
     pub device_name: Option<String>,
 }
 
+impl Row {
+    /// The `iat` of an access token of this row. It confirms the rotation that it came with, and no
+    /// later one: what is neither rotated nor given in this second may be rotated in it after this
+    /// token, and is therefore dated a second back. Windows are a second at least.
+    pub fn issued(&self, now: Timestamp) -> Timestamp {
+        let made = self.rotated.max(self.given.unwrap_or(self.rotated));
+        now.minus(Duration::from_secs(1)).max(made).min(now)
+    }
+}
+
 /// A refresh token whose tag is good, with what came along.
 #[derive(Clone, Debug)]
 pub struct Presented {

@@ -84,6 +84,14 @@ pub enum OpenError {
         /// What SQLite said.
         cause: String,
     },
+    /// Another gateway, or a command, works on it with another data folder.
+    #[error(
+        "another portcullis uses the store {path}, with another data folder; stop it, administer through the gateway of that folder, or name another file in [store] url"
+    )]
+    Held {
+        /// The database file.
+        path: PathBuf,
+    },
     /// The schema is from the future.
     #[error(
         "the store {path} was made by a newer Portcullis: it has schema {found}, this one knows schemas up to {known}; run the newer release, or restore a backup from before the upgrade"

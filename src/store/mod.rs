@@ -4,7 +4,7 @@
 //! A [`Store`] is only a sender of operations; the back end is whoever drains them. An answer means
 //! that the change is durable, so what one caller was told the next one reads. Everything is
 //! bounded: a full queue or 3 s without an answer is [`Unavailable`], and then the operation may or
-//! may not have happened. Endings alone are waited for until that is known.
+//! may not have happened. Endings, and what can be cancelled, are waited for until that is known.
 
 mod cancellation;
 mod failure;
@@ -19,6 +19,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::oneshot::error::RecvError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
@@ -92,7 +93,8 @@ impl Store {
     }
 
     /// The store as asked for somebody who may leave while others wait for the answer: what has
-    /// not begun when the token is cancelled is not done, except for endings.
+    /// not begun when the token is cancelled is not done, except for endings. A change is waited for
+    /// until its outcome is known, however long that takes: whoever holds the interest is patient.
     #[must_use]
     pub fn until(&self, cancellation: CancellationToken) -> Self {
         Self { cancellation: Some(cancellation), ..self.clone() }
@@ -267,7 +269,7 @@ impl Store {
     /// Ends a session, even if the caller leaves meanwhile; false: it was ended before or never was.
     /// Waits for as long as it takes, since it may be done late, and then somebody has to tell of it.
     pub async fn end(&self, session: SessionId, reason: EndReason) -> Result<bool, Unavailable> {
-        self.write_within(Duration::MAX, |reply| Write::End(session, reason, reply)).await
+        self.write_with(Wait::UntilKnown, |reply| Write::End(session, reason, reply)).await
     }
 
     /// Ends all sessions of a user but one, even if the caller leaves meanwhile; gives those that
@@ -278,7 +280,7 @@ impl Store {
         but: Option<SessionId>,
         reason: EndReason,
     ) -> Result<Vec<SessionId>, Unavailable> {
-        self.write_within(Duration::MAX, |reply| Write::EndAll { user, but, reason, reply }).await
+        self.write_with(Wait::UntilKnown, |reply| Write::EndAll { user, but, reason, reply }).await
     }
 
     /// Names the device of a session; false: it has ended or never was.
@@ -334,28 +336,35 @@ impl Store {
     }
 
     async fn write<T>(&self, ask: impl FnOnce(Reply<T>) -> Write) -> Result<T, Unavailable> {
-        self.write_within(PATIENCE, ask).await
+        let wait = if self.cancellation.is_some() { Wait::UntilKnown } else { Wait::InTime };
+        self.write_with(wait, ask).await
     }
 
-    async fn write_within<T>(
+    async fn write_with<T>(
         &self,
-        patience: Duration,
+        wait: Wait,
         ask: impl FnOnce(Reply<T>) -> Write,
     ) -> Result<T, Unavailable> {
-        let (reply, answer) = Reply::new(self.cancellation.clone());
-        let outcome = match self.operations.try_send(Op::Write(ask(reply))) {
-            Ok(()) => within(patience, answer).await,
-            Err(error) => Err(refused(&error)),
-        };
-        let is_cancelled =
-            || self.cancellation.as_ref().is_some_and(CancellationToken::is_cancelled);
-        outcome.inspect_err(|unavailable| {
-            // What nobody wants any more is not begun.
-            if !is_cancelled() {
-                self.troubles.failed.store(true, Relaxed);
-                self.tell(unavailable);
+        let (reply, mut answer) = Reply::new(self.cancellation.clone());
+        let sent = self.operations.try_send(Op::Write(ask(reply)));
+        sent.map_err(|error| self.fails(refused(&error)))?;
+        let outcome = match timeout(PATIENCE, &mut answer).await {
+            Ok(outcome) => known(outcome),
+            Err(_) => {
+                let late = self.fails(late(PATIENCE));
+                if wait == Wait::InTime { Err(late) } else { known(answer.await) }
             }
-        })
+        };
+        let cancelled = self.cancellation.as_ref().is_some_and(CancellationToken::is_cancelled);
+        // What nobody wants any more is not begun.
+        outcome.map_err(|cause| if cancelled { cause } else { self.fails(cause) })
+    }
+
+    /// A change failed.
+    fn fails(&self, cause: Unavailable) -> Unavailable {
+        self.troubles.failed.store(true, Relaxed);
+        self.tell(&cause);
+        cause
     }
 
     /// Whoever asked is told no cause.
@@ -374,11 +383,15 @@ async fn within<T>(
     patience: Duration,
     answer: oneshot::Receiver<Result<T, Unavailable>>,
 ) -> Result<T, Unavailable> {
-    match timeout(patience, answer).await {
-        Ok(Ok(answer)) => answer,
-        Ok(Err(_)) => Err(Unavailable("it ended before it answered".to_owned())),
-        Err(_) => Err(Unavailable(format!("no answer within {} s", patience.as_secs_f32()))),
-    }
+    timeout(patience, answer).await.map_or_else(|_| Err(late(patience)), known)
+}
+
+fn known<T>(outcome: Result<Result<T, Unavailable>, RecvError>) -> Result<T, Unavailable> {
+    outcome.unwrap_or_else(|_| Err(Unavailable("it ended before it answered".to_owned())))
+}
+
+fn late(patience: Duration) -> Unavailable {
+    Unavailable(format!("no answer within {} s", patience.as_secs_f32()))
 }
 
 fn refused<T>(error: &TrySendError<T>) -> Unavailable {
@@ -386,6 +399,15 @@ fn refused<T>(error: &TrySendError<T>) -> Unavailable {
         TrySendError::Full(_) => format!("{QUEUE} operations wait already"),
         TrySendError::Closed(_) => "it has ended".to_owned(),
     })
+}
+
+/// How long whoever asks for a change stays with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wait {
+    /// For [`PATIENCE`]; what comes of it then, nobody hears.
+    InTime,
+    /// Until its outcome is known, since somebody has to tell of it.
+    UntilKnown,
 }
 
 /// How long an answer is waited for.

@@ -44,7 +44,9 @@ pub struct AccessClaims<'a> {
     pub version: u32,
     /// `auth_time`.
     pub auth_time: Timestamp,
-    /// The session's absolute end, which no token outlives.
+    /// `iat`, cut to its second.
+    pub issued: Timestamp,
+    /// The session's nearer end, which no token outlives.
     pub session_end: Timestamp,
     /// `client_id`: "web" or "api".
     pub client: &'static str,
@@ -84,7 +86,7 @@ impl KeyRing {
         rules: &AccessRules,
         now: Timestamp,
     ) -> Result<(String, Timestamp), KeyError> {
-        let issued = Timestamp::from_secs(now.as_secs());
+        let issued = Timestamp::from_secs(claims.issued.as_secs());
         let expires = issued.plus(life(rules)).min(claims.session_end).max(issued);
         let content = Content::new(claims, rules, [issued, expires]);
         let keys = self.keys();

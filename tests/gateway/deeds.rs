@@ -15,6 +15,7 @@ use portcullis::telemetry::RequestId;
 use portcullis::token::OldKeys;
 use serde_json::Value;
 
+use crate::rows::{AT_SPEED, slow_down};
 use crate::sessions::{LOOSE, block_on};
 use crate::support::Gateway;
 
@@ -244,6 +245,49 @@ fn a_replay_is_told_though_the_thief_ran_away() {
         }
     }
     assert!(ran_away > 0, "nobody ran away while the session ended");
+}
+
+/// The store has begun them when patience ends, so they are done, and nobody but the audit can say so.
+#[test]
+fn what_the_store_does_late_is_told_when_it_is_done() {
+    let gateway = Gateway::start(LOOSE);
+    let database = rusqlite::Connection::open(gateway.database()).unwrap();
+    database.busy_timeout(std::time::Duration::from_secs(60)).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let late = |change: &str, event: &str, deed: &dyn Fn() -> String| {
+        let before = lines(&gateway, event).len();
+        slow_down(&database, change);
+        let told = deed();
+        assert!(told.contains("may be done all the same"), "{event}: {told}");
+        database.execute_batch(AT_SPEED).unwrap();
+        let is_told = || (lines(&gateway, event).len() == before + 1).then_some(());
+        let told = runtime.block_on(async {
+            settled(gateway.auth()).await;
+            is_told()
+        });
+        assert!(told.is_some(), "{event}");
+    };
+    late("UPDATE OF roles ON users", "auth.user.roles", &|| {
+        let (user, roles) = ("alice".to_owned(), vec!["editor".to_owned()]);
+        let command = Command::UserRoles { user, roles };
+        match runtime.block_on(control::run(gateway.auth(), command)) {
+            Answer::Refused(told) => told,
+            other => panic!("{other:?}"),
+        }
+    });
+    late("INSERT ON users", "auth.user.added", &|| {
+        let newcomer = Newcomer {
+            name: Username::new("bob").unwrap(),
+            full_name: None,
+            email: None,
+            roles: roles(&["user"]),
+            password: None,
+        };
+        runtime.block_on(gateway.auth().users().add(newcomer)).unwrap_err().to_string()
+    });
+    late("INSERT ON sessions", "auth.login.success", &|| {
+        runtime.block_on(gateway.auth().login(attempt())).unwrap_err().to_string()
+    });
 }
 
 #[test]

@@ -474,7 +474,7 @@ fn a_store_that_is_away_is_told_by_a_page_and_signs_nobody_out_but_who_leaves() 
         assert_eq!(answer.cookies(), []);
         let seconds = answer.header("retry-after").expect("Retry-After").to_owned();
         let html = page(answer, 503);
-        assert!(html.contains("You are not signed out."), "{html}");
+        assert!(html.contains("Nobody is signed out by that."), "{html}");
         assert!(html.contains(&format!("Try again in {seconds} seconds.")), "{html}");
     }
     let html = page(submit(&gateway, "/auth/logout", &[("Cookie", &leaving)], ""), 503);

@@ -518,3 +518,23 @@ fn await_requests(upstream: &Upstream, count: usize) {
         std::thread::sleep(Duration::from_millis(5));
     }
 }
+
+/// A token of just before a rotation, and of its second, says nothing of the rotation's reply.
+#[test]
+fn what_was_given_before_a_rotation_does_not_confirm_it() {
+    let gateway = Gateway::start("");
+    let login = gateway.login_by_cookie("alice").cookie_header();
+    gateway.advance(Duration::from_millis(30_100));
+    let first = gateway.refresh_by_cookie(&login).expect(200);
+    gateway.advance(Duration::from_millis(29_950));
+    let again = gateway.refresh_by_cookie(&first.cookie_header()).expect(200);
+    assert_eq!(again.cookie("pc_rt"), first.cookie("pc_rt"));
+    gateway.advance(Duration::from_millis(150));
+    let lost = gateway.refresh_by_cookie(&again.cookie_header()).expect(200);
+    assert_ne!(lost.cookie("pc_rt"), first.cookie("pc_rt"));
+    gateway.get("/auth/me", &[("Cookie", &again.cookie_header())]).expect(200);
+    block_on(gateway.auth().store().ping()).unwrap();
+    gateway.advance(Duration::from_secs(70));
+    let found = gateway.refresh_by_cookie(&again.cookie_header()).expect(200);
+    assert_eq!(found.cookie("pc_rt"), lost.cookie("pc_rt"));
+}

@@ -71,6 +71,18 @@ fn steps_of(time: Duration) -> u64 {
     (times * sample as f64) as u64
 }
 
+/// Has a kind of change take three times as long as anybody waits, until [`AT_SPEED`].
+pub fn slow_down(database: &Connection, change: &str) {
+    let slow = format!(
+        "CREATE VIEW long AS {};
+        CREATE TRIGGER slow AFTER {change} BEGIN SELECT * FROM long; END",
+        count(steps_of(Duration::from_secs(9)))
+    );
+    database.execute_batch(&slow).unwrap();
+}
+
+pub const AT_SPEED: &str = "DROP TRIGGER slow; DROP VIEW long";
+
 fn count(steps: u64) -> String {
     format!(
         "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < {steps})
@@ -87,17 +99,12 @@ fn row_54_an_answer_that_comes_after_the_commit_and_too_late_costs_one_retry() {
     // The store is given three seconds for an answer; this rotation takes much longer.
     let database = Connection::open(gateway.database()).unwrap();
     database.busy_timeout(Duration::from_secs(60)).unwrap();
-    let slow = format!(
-        "CREATE VIEW long AS {};
-        CREATE TRIGGER slow AFTER UPDATE OF gen ON sessions BEGIN SELECT * FROM long; END",
-        count(steps_of(Duration::from_secs(9)))
-    );
-    database.execute_batch(&slow).unwrap();
+    slow_down(&database, "UPDATE OF gen ON sessions");
     let late = gateway.refresh_by_cookie(&cookies).expect(503);
     assert_eq!(late.member("code"), "store_unavailable");
     assert!(late.header("retry-after").is_some() && late.cookies().is_empty(), "{late:?}");
     // Behind the commit: whoever writes waits for it.
-    database.execute_batch("DROP TRIGGER slow; DROP VIEW long").unwrap();
+    database.execute_batch(AT_SPEED).unwrap();
     eventually("the rotation is committed", || {
         (row(&gateway, &session, "gen").as_deref() == Some("1")).then_some(())
     });

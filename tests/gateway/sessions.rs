@@ -706,8 +706,9 @@ fn row_41_an_access_token_says_what_it_must_and_no_more() {
 
 #[test]
 fn row_41_a_token_does_not_outlive_its_session() {
-    let gateway =
-        Gateway::start("[sessions]\nremember_idle = \"10m\"\nremember_absolute = \"20m\"\n");
+    let gateway = Gateway::start(
+        "[tokens]\naccess_ttl = \"8m\"\n[sessions]\nremember_idle = \"10m\"\nremember_absolute = \"20m\"\n",
+    );
     let mut tokens = gateway.login("alice");
     for _ in 0..2 {
         gateway.advance(9 * MINUTE);

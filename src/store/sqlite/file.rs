@@ -1,13 +1,13 @@
 //! The database file: made, guarded, opened, and its failures explained.
 
-use std::fs::{self, OpenOptions, Permissions};
+use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
-use rustix::fs::{Access, access};
+use rustix::fs::{Access, OFlags, access};
 
 use super::MEMORY;
 use super::schema;
@@ -55,6 +55,24 @@ impl Whereabouts {
             "{path} was moved away, deleted or replaced while it was open: all that is written now is \
              lost with the next start, unless that very file is put back"
         )))
+    }
+}
+
+/// Keeps everybody else from the database, whatever links lead there: what ends here would not be
+/// known there. The lock lies beside it, for closing the database itself would drop the locks that
+/// SQLite holds on it in this process.
+pub(super) fn hold(path: &Path) -> Result<File, OpenError> {
+    let itself = fs::canonicalize(path).map_err(|error| explain_io(path, &error))?;
+    let mut name = itself.into_os_string();
+    name.push(".lock");
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+    let lock = options.open(name).map_err(|error| explain_io(path, &error))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(OpenError::Held { path: path.to_owned() }),
+        Err(TryLockError::Error(error)) => Err(explain_io(path, &error)),
     }
 }
 

@@ -38,9 +38,9 @@ pub(super) fn open(
     checks: &[(u8, [u8; 32])],
     clock: &Clock,
 ) -> Result<Store, OpenError> {
-    let (path, mut writer) = match place {
-        Place::File(path) => (path, file::open(path)?),
-        Place::Memory => (Path::new(MEMORY), file::in_memory()?),
+    let (path, mut writer, lock) = match place {
+        Place::File(path) => (path, file::open(path)?, Some(file::hold(path)?)),
+        Place::Memory => (Path::new(MEMORY), file::in_memory()?, None),
     };
     schema::upgrade(&mut writer, path)?;
     master_keys::check(&mut writer, path, checks, clock.now())?;
@@ -60,6 +60,7 @@ pub(super) fn open(
         write(&mut writer, waiting, (&clock, &told));
         // Whoever closes a database last takes its log away, and a reader may not.
         readers.into_iter().for_each(|reader| drop(reader.join()));
+        drop((writer, lock));
     };
     let writer = Arc::new(Ending(Some(start("store-writer", path, work)?)));
     Ok(Store { operations, reads, ended, troubles, file, cancellation: None, _writer: writer })
@@ -130,7 +131,7 @@ fn write(
         {
             group.push(next);
         }
-        perform::group(database, group, (clock.now(), ended));
+        perform::group(database, group, (clock, ended));
     }
 }
 

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::{endings, lifetimes, renewal, rotation, schema, sessions, users};
-use crate::clock::Timestamp;
+use crate::clock::{Clock, Timestamp};
 use crate::revocation::Revocations;
 use crate::store::operation::{Op, Read, Reply, Write};
 use crate::store::{Revocation, Unavailable};
@@ -16,11 +16,13 @@ pub(super) type Held = Box<dyn FnOnce(&Result<(), Unavailable>)>;
 pub(super) fn group(
     database: &mut Connection,
     operations: Vec<Op>,
-    (now, ended): (Timestamp, &Revocations),
+    (clock, ended): (&Clock, &Revocations),
 ) {
     let transaction = database
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(|error| unavailable(&error));
+    // Not before: the lock of another process may have been waited for.
+    let now = clock.now();
     let mut group = Group { transaction, held: Vec::with_capacity(operations.len()), now };
     for operation in operations {
         match operation {

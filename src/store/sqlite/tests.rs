@@ -54,7 +54,10 @@ async fn every_file_of_the_store_is_for_its_owner_alone() {
         seen.push(entry.file_name().into_string().unwrap());
     }
     seen.sort();
-    assert_eq!(seen, ["portcullis.db", "portcullis.db-shm", "portcullis.db-wal"]);
+    assert_eq!(
+        seen,
+        ["portcullis.db", "portcullis.db-shm", "portcullis.db-wal", "portcullis.db.lock"]
+    );
 }
 
 #[test]
@@ -64,6 +67,20 @@ fn a_file_that_others_could_read_is_taken_from_them() {
     fs::set_permissions(&place, fs::Permissions::from_mode(0o644)).unwrap();
     let _store = open_at(&place, &CHECKS).unwrap();
     assert_eq!(fs::metadata(&place).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn a_store_is_open_once_whichever_way_leads_to_it_until_it_is_closed() {
+    let (folder, place) = folder();
+    let store = open_at(&place, &CHECKS).unwrap();
+    let link = folder.path().join("link.db");
+    std::os::unix::fs::symlink(&place, &link).unwrap();
+    for way in [&place, &link] {
+        told(&refusal(way), way, "another portcullis uses the store");
+    }
+    assert!(Store::is_empty_at(Place::File(&place)).is_ok(), "who only looks may");
+    drop(store);
+    let _again = open_at(&link, &CHECKS).unwrap();
 }
 
 #[test]
@@ -227,8 +244,10 @@ async fn a_master_key_that_live_sessions_need_must_be_there() {
     let bench = on_file();
     let place = bench.folder.as_ref().unwrap().path().join("portcullis.db");
     let (session, _) = with_session(&bench.store, Transport::Body).await;
-    let _ = open_at(&place, &CHECKS_AFTER).unwrap();
-    let _ = bench.store.rotate(rotate(session, 0, Transport::Body)).await.unwrap();
+    drop(bench.store);
+    let store = open_at(&place, &CHECKS_AFTER).unwrap();
+    let _ = store.rotate(rotate(session, 0, Transport::Body)).await.unwrap();
+    drop(store);
 
     let error = open_at(&place, &CHECKS).unwrap_err();
     assert!(matches!(error, OpenError::MissingMasterKey { id: 2, .. }), "{error:?}");
@@ -236,7 +255,9 @@ async fn a_master_key_that_live_sessions_need_must_be_there() {
     let error = open_at(&place, &[(1, [0xc1; 32]), (2, [0; 32])]).unwrap_err();
     assert!(matches!(error, OpenError::WrongMasterKey { id: 2, .. }), "kept before: {error:?}");
 
-    let _ = bench.store.end(session, EndReason::Logout).await.unwrap();
+    let store = open_at(&place, &CHECKS_AFTER).unwrap();
+    let _ = store.end(session, EndReason::Logout).await.unwrap();
+    drop(store);
     let _ = open_at(&place, &CHECKS).unwrap();
 }
 
@@ -281,11 +302,7 @@ fn a_failing_operation_leaves_the_others_of_its_group_alone() {
     let (begin, begun) = asked(|reply| Write::Begin(Box::new(new_session(1)), reply));
     let (end, ended) = asked(|reply| Write::End(sid(1), EndReason::Logout, reply));
     let (other, other_added) = adding(user(2));
-    perform::group(
-        &mut database,
-        vec![add, begin, end, other],
-        (clock.now(), &Revocations::default()),
-    );
+    perform::group(&mut database, vec![add, begin, end, other], (&clock, &Revocations::default()));
 
     assert_eq!(wait_for(added).unwrap().unwrap(), Added::Yes);
     assert!(matches!(wait_for(begun).unwrap().unwrap(), Begun::Yes { .. }));
@@ -307,7 +324,7 @@ fn a_transaction_that_the_database_rolled_back_is_told_to_all_of_its_group() {
         .unwrap();
     let (operations, answers): (Vec<_>, Vec<_>) =
         [1, 2, 3].map(|n| adding(user(n))).into_iter().unzip();
-    perform::group(&mut database, operations, (clock.now(), &Revocations::default()));
+    perform::group(&mut database, operations, (&clock, &Revocations::default()));
     for answer in answers {
         let error = wait_for(answer).unwrap().unwrap_err();
         assert!(error.to_string().contains("disk is gone"), "{error}");
@@ -316,7 +333,7 @@ fn a_transaction_that_the_database_rolled_back_is_told_to_all_of_its_group() {
     assert!(database.is_autocommit());
 
     let (add, added) = adding(user(3));
-    perform::group(&mut database, vec![add], (clock.now(), &Revocations::default()));
+    perform::group(&mut database, vec![add], (&clock, &Revocations::default()));
     assert_eq!(wait_for(added).unwrap().unwrap(), Added::Yes, "the next group is untouched");
 }
 
@@ -331,7 +348,7 @@ fn a_full_disk_is_unavailable_and_passes_when_there_is_room_again() {
 
     let big = |n| NewUser { name: Some("x".repeat(3_000)), ..user(n) };
     let (operations, answers): (Vec<_>, Vec<_>) = (1..=20).map(|n| adding(big(n))).unzip();
-    perform::group(&mut database, operations, (clock.now(), &Revocations::default()));
+    perform::group(&mut database, operations, (&clock, &Revocations::default()));
     let done = answers.into_iter().map(|answer| wait_for(answer).unwrap());
     let (added, full): (Vec<_>, Vec<_>) = done.partition(Result::is_ok);
     assert!(!full.is_empty());
@@ -344,7 +361,7 @@ fn a_full_disk_is_unavailable_and_passes_when_there_is_room_again() {
 
     database.pragma_update_and_check(None, "max_page_count", 10_000, |_| Ok(())).unwrap();
     let (add, added) = adding(big(30));
-    perform::group(&mut database, vec![add], (clock.now(), &Revocations::default()));
+    perform::group(&mut database, vec![add], (&clock, &Revocations::default()));
     assert_eq!(wait_for(added).unwrap().unwrap(), Added::Yes);
     let sound: String = database.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
     assert_eq!(sound, "ok");
@@ -383,7 +400,7 @@ fn a_commit_that_fails_answers_nobody_with_success() {
     let other = Connection::open(&place).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let (add, added) = adding(user(1));
-    perform::group(&mut database, vec![add], (NOW, &Revocations::default()));
+    perform::group(&mut database, vec![add], (&Clock::manual(NOW), &Revocations::default()));
     let error = wait_for(added).unwrap().unwrap_err();
     assert!(error.to_string().contains("locked"), "{error}");
     other.execute_batch("ROLLBACK").unwrap();
@@ -398,7 +415,7 @@ fn a_commit_that_fails_answers_nobody_with_success() {
         )
         .unwrap();
     let (add, added) = adding(user(1));
-    perform::group(&mut database, vec![add], (NOW, &Revocations::default()));
+    perform::group(&mut database, vec![add], (&Clock::manual(NOW), &Revocations::default()));
     let error = wait_for(added).unwrap().unwrap_err();
     assert!(error.to_string().contains("FOREIGN KEY"), "{error}");
     assert_eq!(count(&database, "users"), 0);
@@ -410,17 +427,17 @@ fn who_left_causes_no_rotation_but_gets_the_ending_asked_for() {
     let (mut database, clock) = by_hand();
     let (add, _added) = adding(named(new_session(1).user, "alice"));
     let (begin, _begun) = asked(|reply| Write::Begin(Box::new(new_session(1)), reply));
-    perform::group(&mut database, vec![add, begin], (clock.now(), &Revocations::default()));
+    perform::group(&mut database, vec![add, begin], (&clock, &Revocations::default()));
 
     let ask = Box::new(rotate(sid(1), 0, Transport::Body));
     let (left, gone) = asked::<Rotation>(|reply| Write::Rotate(ask, reply));
     drop(gone);
-    perform::group(&mut database, vec![left], (clock.now(), &Revocations::default()));
+    perform::group(&mut database, vec![left], (&clock, &Revocations::default()));
     assert_eq!(sessions::row(&database, sid(1)).unwrap().unwrap().generation, 0);
 
     let (left, gone) = asked(|reply| Write::End(sid(1), EndReason::Logout, reply));
     drop(gone);
-    perform::group(&mut database, vec![left], (clock.now(), &Revocations::default()));
+    perform::group(&mut database, vec![left], (&clock, &Revocations::default()));
     assert!(sessions::row(&database, sid(1)).unwrap().unwrap().revoked.is_some());
 }
 
@@ -457,7 +474,7 @@ fn the_statement_of_a_rotation_refuses_what_the_rules_refuse() {
     let (mut database, clock) = by_hand();
     let (add, _added) = adding(named(new_session(1).user, "alice"));
     let (begin, _begun) = asked(|reply| Write::Begin(Box::new(new_session(1)), reply));
-    perform::group(&mut database, vec![add, begin], (clock.now(), &Revocations::default()));
+    perform::group(&mut database, vec![add, begin], (&clock, &Revocations::default()));
     let ages = [-90_000, -30_001, -30_000, -29_999, -1, 0, 1, 29_999, 30_000, 30_001, 90_000];
     let moments = ages.map(|age| Timestamp::from_millis(NOW.as_millis() - age));
     let givings = || moments.into_iter().map(Some).chain([None]);
@@ -522,6 +539,7 @@ async fn a_clock_that_went_back_ends_nothing_and_rotates_a_window_later() {
     let (session, _) = with_session(&bench.store, Transport::Cookie).await;
     let place = bench.folder.as_ref().unwrap().path().join("portcullis.db");
     let behind = Clock::manual(START);
+    drop(bench.store);
     let store = Store::open(Place::File(&place), &CHECKS, &behind).unwrap();
     let ask = async || store.rotate(rotate(session, 0, Transport::Cookie)).await.unwrap().verdict;
     assert_eq!(ask().await, Verdict::Coalesced);
@@ -585,4 +603,27 @@ fn answers_go_to_who_asked() {
             });
         }
     });
+}
+
+/// Another process that holds the database makes no rotation look older than it is.
+#[tokio::test]
+async fn a_rotation_is_dated_when_its_turn_comes() {
+    let bench = on_file();
+    let (session, _) = with_session(&bench.store, Transport::Body).await;
+    let place = bench.folder.as_ref().unwrap().path().join("portcullis.db");
+    let other = Connection::open(place).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let mut rotation = Box::pin(bench.store.rotate(rotate(session, 0, Transport::Body)));
+    tokio::select! { biased;
+        answer = &mut rotation => panic!("{answer:?}"),
+        () = std::future::ready(()) => {}
+    }
+    let operations = &bench.store.operations;
+    while operations.capacity() < operations.max_capacity() {
+        tokio::task::yield_now().await;
+    }
+    bench.clock.advance(Duration::from_secs(2));
+    other.execute_batch("COMMIT").unwrap();
+    let row = rotation.await.unwrap().row.unwrap();
+    assert_eq!(row.rotated, START.plus(Duration::from_secs(2)));
 }

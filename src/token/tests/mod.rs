@@ -43,6 +43,7 @@ fn claims(identity: &Identity) -> AccessClaims<'_> {
         identity,
         version: 7,
         auth_time: Timestamp::from_secs(1_799_990_000),
+        issued: NOW,
         session_end: Timestamp::from_secs(1_900_000_000),
         client: "api",
     }

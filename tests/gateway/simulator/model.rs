@@ -187,11 +187,11 @@ impl Model {
 
     fn pair(&mut self, session: usize) -> Pair {
         let row = &self.sessions[session].row;
-        let issued = self.clock / SECOND;
+        let issued = row.issued(at(self.clock)).as_secs().unsigned_abs();
         let off =
             self.access as f64 * 0.2 * self.dice.between(0, 1 << 20) as f64 / (1 << 20) as f64;
         let life = (self.access as f64 - off).ceil() as u64;
-        let last = row.absolute_end.as_secs().unsigned_abs();
+        let last = row.idle_end.min(row.absolute_end).as_secs().unsigned_abs();
         let end = (issued + life).min(last);
         let secret = u64::from_le_bytes(row.current[..8].try_into().unwrap());
         Pair {
