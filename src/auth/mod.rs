@@ -233,8 +233,15 @@ impl Auth {
         Ok(())
     }
 
-    /// Shortens the sessions of a configuration that allowed them more.
+    /// Shortens the sessions of a configuration that allowed them more, and what they have open.
     pub async fn shorten_sessions(&self) -> Result<(), Unavailable> {
+        let shortened = self.shorten_rows().await;
+        // Some are shorter, even where the store failed at others.
+        self.parts.revocations.tell_of_all();
+        shortened
+    }
+
+    async fn shorten_rows(&self) -> Result<(), Unavailable> {
         for remember in [true, false] {
             let (idle, absolute) = lifetimes(&self.parts.sessions, remember);
             let now = Lifetimes { remember, idle, absolute };

@@ -8,6 +8,7 @@ use super::renewal::MayEnd;
 use super::{Auth, Client, Failure, Parts, Tokens};
 use crate::config::Level;
 use crate::limit::{Bucket, Wait};
+use crate::revocation::Standing;
 use crate::secret;
 use crate::session::{EndReason, Presented, Row, Transport, Verdict};
 use crate::store::{CancellationToken, Rotate, Rotation, Unavailable};
@@ -139,13 +140,13 @@ impl Parts {
         let Rotation { verdict, row } = rotation;
         let told = Told { attempt, presented: token.generation, row: row.as_deref() };
         match (verdict, row.as_deref()) {
-            (Verdict::Rotate, Some(row)) => self.fresh(row, &next, told.event("rotated")),
-            (Verdict::Coalesced, Some(row)) => self.fresh(row, token, told.event("coalesced")),
+            (Verdict::Rotate, Some(row)) => self.fresh((row, &told), &next, "rotated"),
+            (Verdict::Coalesced, Some(row)) => self.fresh((row, &told), token, "coalesced"),
             (Verdict::Replayed { late, .. }, Some(row)) => match self.replayed(token, row) {
                 Some(current) => {
                     self.measure_replay(attempt, row);
                     let outcome = if late { "replayed_late" } else { "replayed" };
-                    self.fresh(row, &current, told.event(outcome))
+                    self.fresh((row, &told), &current, outcome)
                 }
                 None => Err(self.key_missing(attempt, Some(row))),
             },
@@ -191,9 +192,23 @@ impl Parts {
         self.telemetry.count(Counter::ReplayChanged, what);
     }
 
-    fn fresh(&self, row: &Row, token: &RefreshToken, event: Outcome) -> Result<Refresh, Failure> {
-        self.tell(event);
+    /// A logout that the store has not taken yet counts here already.
+    fn fresh(
+        &self,
+        (row, told): (&Row, &Told<'_>),
+        token: &RefreshToken,
+        outcome: &'static str,
+    ) -> Result<Refresh, Failure> {
+        if self.has_ended(row) {
+            return Ok(self.refuse(RefusedRefresh::Revoked, told.event("after_revoke")));
+        }
+        self.tell(told.event(outcome));
         Ok(Refresh::Fresh(Box::new(self.tokens(row, token)?)))
+    }
+
+    /// Whether the session has ended, though its row may not say so yet.
+    pub(super) fn has_ended(&self, row: &Row) -> bool {
+        self.revocations.standing(row.identity.session, row.version) == Standing::Ended
     }
 
     fn refuse(&self, refused: RefusedRefresh, event: Outcome) -> Refresh {

@@ -206,7 +206,7 @@ impl Parts {
             self.telemetry.count(Counter::Refresh, "unavailable");
         }
         let (Rotation { verdict, row }, next) = rotated.ok()?;
-        let row = row?;
+        let row = row.filter(|row| !self.has_ended(row))?;
         let (outcome, current) = match verdict {
             Verdict::Rotate => ("rotated", next),
             Verdict::Coalesced => ("coalesced", token.clone()),

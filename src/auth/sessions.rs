@@ -99,13 +99,10 @@ impl Auth {
         self.parts
             .detached
             .though_late(async move {
+                let ended = parts.store.end_all(Some(user), but, EndReason::Logout).await?;
                 // What ended by itself ends again here, and is not counted.
-                let live = parts.store.sessions(Some(user)).await?;
-                let ended = parts.store.end_all(user, but, EndReason::Logout).await?;
-                let lived =
-                    |session: &&SessionId| live.iter().any(|row| row.identity.session == **session);
-                let count = ended.iter().filter(lived).count();
-                parts.ended(ended.into_iter().map(|session| (session, EndReason::Logout)));
+                let count = ended.iter().filter(|ended| ended.lived).count();
+                parts.ended(ended.into_iter().map(|ended| (ended.session, EndReason::Logout)));
                 if count > 0 {
                     parts.audit().write(event.outcome("success").reason("all"));
                 }

@@ -72,15 +72,18 @@ impl Users {
         if !(SHORTEST_LIFE..=LONGEST_LIFE).contains(&life) {
             return Err(UserError::LinkLife);
         }
-        let user = match self.parts.store.user(name).await? {
-            Some(_) if !roles.is_empty() => return Err(UserError::RolesOfKnown(name.clone())),
-            Some(user) => user.id,
-            None if roles.is_empty() => return Err(UserError::RolesNeeded(name.clone())),
-            None => self.add_without_password(name, roles).await?,
-        };
         let link = secret::random::<32>();
         let expires = self.parts.clock.now().plus(life);
-        self.keep_link(name, NewLink { hash: Sha256::digest(link).into(), user, expires }).await?;
+        let kept = |user| NewLink { hash: Sha256::digest(link).into(), user, expires };
+        match self.parts.store.user(name).await? {
+            Some(_) if !roles.is_empty() => return Err(UserError::RolesOfKnown(name.clone())),
+            Some(user) => self.keep_link(name, kept(user.id)).await?,
+            None if roles.is_empty() => return Err(UserError::RolesNeeded(name.clone())),
+            None => {
+                let id = UserId::from_bytes(secret::random());
+                self.add_invited((id, name), roles, kept(id)).await?;
+            }
+        }
         let url = format!("{}?t={}", self.parts.setup_url, URL_SAFE_NO_PAD.encode(link));
         Ok(Invitation { url: url.into(), expires })
     }
@@ -93,22 +96,22 @@ impl Users {
                 if !users.parts.store.until(cancellation).add_link(link).await? {
                     return Err(UserError::Disabled(name));
                 }
-                let event = users.event("auth.user.invited").user(user).username(name);
-                users.parts.audit().write(event.outcome("success"));
+                users.tell_of("auth.user.invited", user, name);
                 Ok(())
             })
             .await
     }
 
-    async fn add_without_password(
+    async fn add_invited(
         &self,
-        name: &Username,
+        (id, name): (UserId, &Username),
         roles: Vec<Role>,
-    ) -> Result<UserId, UserError> {
+        link: NewLink,
+    ) -> Result<(), UserError> {
         self.check_roles(&roles)?;
-        let id = UserId::from_bytes(secret::random());
         let username = name.clone();
-        self.insert(NewUser { id, username, name: None, email: None, roles, hash: None }).await
+        let user = NewUser { id, username, name: None, email: None, roles, hash: None };
+        self.insert(user, Some(link)).await.map(drop)
     }
 }
 

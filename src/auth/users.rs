@@ -2,6 +2,7 @@
 //! running or not, for the bootstrap of a configuration, and for administrators over HTTP. The
 //! last can take the administrators' role from everybody but the last who has it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -14,7 +15,7 @@ use crate::password::{Busy, Password, PasswordHash, Rejection};
 use crate::revocation::KEPT;
 use crate::secret::{self, Secret};
 use crate::session::{EndReason, Row};
-use crate::store::{Added, Changed, NewUser, Store, Taking, Unavailable, User};
+use crate::store::{Added, Changed, Ended, NewLink, NewUser, Store, Taking, Unavailable, User};
 use crate::telemetry::AuditEvent;
 
 /// The administration of users. What it changes is told, also when whoever asked for it has left.
@@ -158,7 +159,7 @@ impl Users {
             roles: newcomer.roles,
             hash,
         };
-        self.insert(user).await
+        self.insert(user, None).await
     }
 
     /// Creates a user of the configuration whose name never existed; changes none.
@@ -175,7 +176,7 @@ impl Users {
             roles: user.roles.clone(),
             hash: Some(self.first_hash(user).await?),
         };
-        match self.insert(new).await {
+        match self.insert(new, None).await {
             // Somebody was faster.
             Ok(_) | Err(UserError::NameTaken(_)) => Ok(()),
             Err(other) => Err(other),
@@ -287,30 +288,35 @@ impl Users {
 
     /// Ends every session of a user; gives how many.
     pub async fn end_sessions(&self, name: &Username) -> Result<usize, UserError> {
-        self.end_sessions_of(self.show(name).await?).await
+        let user = self.show(name).await?;
+        self.end_sessions_of(Some(user.id), vec![user]).await
     }
 
-    /// Ends every session of every user; gives how many.
+    /// Ends every session of every user, or none; gives how many.
     pub async fn end_all_sessions(&self) -> Result<usize, UserError> {
-        let mut count = 0_usize;
-        for user in self.list().await? {
-            count += self.end_sessions_of(user).await?;
-        }
-        Ok(count)
+        self.end_sessions_of(None, self.list().await?).await
     }
 
-    /// None are left of a user who was deleted meanwhile.
-    async fn end_sessions_of(&self, user: User) -> Result<usize, UserError> {
+    /// What ended by itself ends again here, and is not counted.
+    async fn end_sessions_of(
+        &self,
+        whose: Option<UserId>,
+        known: Vec<User>,
+    ) -> Result<usize, UserError> {
         let users = self.clone();
         self.parts
             .detached
             .though_late(async move {
                 let reason = EndReason::Administrator;
-                let ended = users.parts.store.end_all(user.id, None, reason).await?;
-                let count = ended.len();
-                let event = users.event(SESSION_ENDED).user(user.id).username(user.username);
-                users.parts.ended_by(&event, ended.into_iter().map(|session| (session, reason)));
-                Ok(count)
+                let ended = users.parts.store.end_all(whose, None, reason).await?;
+                let names: HashMap<_, _> =
+                    known.into_iter().map(|user| (user.id, user.username)).collect();
+                for Ended { session, user, .. } in &ended {
+                    let event = users.event(SESSION_ENDED).user(*user);
+                    let event = event.username(names.get(user).cloned());
+                    users.parts.ended_by(&event, [(*session, reason)]);
+                }
+                Ok(ended.iter().filter(|ended| ended.lived).count())
             })
             .await
     }
@@ -327,7 +333,12 @@ impl Users {
         self.parts.audit().write(event.reason(call).outcome(outcome));
     }
 
-    pub(super) async fn insert(&self, user: NewUser) -> Result<UserId, UserError> {
+    /// Adds a user, with a link for it if there is one: both or neither.
+    pub(super) async fn insert(
+        &self,
+        user: NewUser,
+        link: Option<NewLink>,
+    ) -> Result<UserId, UserError> {
         user.username.may_be_taken()?;
         let users = self.clone();
         self.parts
@@ -335,12 +346,19 @@ impl Users {
             .to_its_end(|cancellation| async move {
                 let (id, name) = (user.id, user.username.clone());
                 let store = users.parts.store.until(cancellation);
-                if store.add_user(user).await? == Added::NameTaken {
+                let invited = link.is_some();
+                let added = match link {
+                    Some(link) => store.invite(user, link).await?,
+                    None => store.add_user(user).await?,
+                };
+                if added == Added::NameTaken {
                     return Err(UserError::NameTaken(name));
                 }
                 users.parts.changes.happened();
-                let event = users.event("auth.user.added").user(id).username(name);
-                users.parts.audit().write(event.outcome("success"));
+                users.tell_of("auth.user.added", id, name.clone());
+                if invited {
+                    users.tell_of("auth.user.invited", id, name);
+                }
                 Ok(id)
             })
             .await
@@ -409,6 +427,12 @@ impl Users {
                 Ok(true)
             })
             .await
+    }
+
+    /// Tells that an order about a user was carried out.
+    pub(super) fn tell_of(&self, event: &'static str, user: UserId, name: Username) {
+        let event = self.event(event).user(user).username(name);
+        self.parts.audit().write(event.outcome("success"));
     }
 
     pub(super) fn event(&self, name: &'static str) -> AuditEvent {

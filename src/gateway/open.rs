@@ -40,6 +40,8 @@ enum Term {
     New,
     /// It is to be asked for.
     Unknown,
+    /// It is being asked for, and nothing has happened since.
+    Asked,
     /// The session's idle or absolute end when it was last asked for; the idle end may move.
     Until(Timestamp),
 }
@@ -68,15 +70,17 @@ impl Gateway {
         let cut = Rc::clone(&visit.cut);
         let place = self.streams.enter(Stream { session, version, cut, claim });
         // What ended between the decision and this was told when nobody was here to be cut.
-        let refusal = match self.auth.revocations().standing(session, version) {
-            Standing::Good => {
+        match self.auth.revocations().standing(session, version) {
+            Standing::Ended => Err(Refused::from(Refusal::SessionRevoked).realm(&visit.snapshot)),
+            standing => {
+                // By roles that were true a moment ago: decided again like what went out just before.
+                if standing == Standing::Stale {
+                    self.auth.revocations().tell(session);
+                }
                 visit.place = Some(place);
-                return Ok(());
+                Ok(())
             }
-            Standing::Stale => Refusal::TokenExpired,
-            Standing::Ended => Refusal::SessionRevoked,
-        };
-        Err(Refused::from(refusal).realm(&visit.snapshot))
+        }
     }
 
     /// Cuts the streams of sessions as they end, by whoever's word or by time, and decides again on
@@ -120,6 +124,10 @@ impl Gateway {
     fn cut_ended(&self, concerned: &Concerned) -> HashSet<SessionId> {
         let mut changed = HashSet::new();
         let cut = self.streams.judge(concerned, |stream| {
+            // What the store was asked before may not be true any more.
+            if stream.claim.term != Term::New {
+                stream.claim.term = Term::Unknown;
+            }
             match self.auth.revocations().standing(stream.session, stream.version) {
                 Standing::Good => Fate::Goes,
                 Standing::Stale => {
@@ -165,7 +173,9 @@ impl Gateway {
             let now = self.auth.now();
             let cut = self.streams.judge(&Concerned::only(session), |stream| match end {
                 Some(end) if end > now => {
-                    stream.claim.term = Term::Until(end);
+                    if stream.claim.term == Term::Asked {
+                        stream.claim.term = Term::Until(end);
+                    }
                     Fate::Goes
                 }
                 Some(_) | None => Fate::Ends,
@@ -181,7 +191,8 @@ impl Gateway {
             match stream.claim.term {
                 Term::New => stream.claim.term = Term::Unknown,
                 Term::Until(end) if now < end => {}
-                Term::Unknown | Term::Until(_) => {
+                Term::Unknown | Term::Asked | Term::Until(_) => {
+                    stream.claim.term = Term::Asked;
                     due.insert(stream.session);
                 }
             }

@@ -20,7 +20,7 @@ use crate::auth::{DecidedBy, Renewal};
 use crate::identity::{Caller, Why};
 use crate::policy::{self, BearerPolicy, Matched, Permitted, Target, Unmatched};
 use crate::request::{FirstBytes, Malformed, NormalRequest, Peer, Upload, UploadState};
-use crate::revocation::{Cut, Place};
+use crate::revocation::{Cut, Place, Standing};
 use crate::telemetry::{Decision, Exchange};
 use crate::upstream::{self, Facts, Keeper, Outbound, Profile, Returning};
 
@@ -240,10 +240,10 @@ impl Gateway {
     pub(super) async fn forward(
         &self,
         visit: &mut Visit,
-        (permitted, own_credential): (Permitted, bool),
+        sent: (Permitted, bool),
         upload: Arriving,
     ) -> Result<Response<Content>, Refused> {
-        let profile = self.profile(&permitted).await?;
+        let ((permitted, own_credential), profile) = self.with_profile(visit, sent).await?;
         // On a public route a reading may have made the caller known, and its tokens are renewed.
         let is_known = permitted.caller().identity().is_some() || visit.renewal.is_some();
         let keeper = Keeper::of(permitted.route().cache, is_known);
@@ -293,6 +293,33 @@ impl Gateway {
         }
         answer.body().read_by(&visit.cut, &self.telemetry);
         Ok(answer.map(Content::Upstream))
+    }
+
+    /// With the caller's profile, and by the roles of now: where these change meanwhile a cookie is
+    /// asked again, since a browser is renewed within its request.
+    async fn with_profile(
+        &self,
+        visit: &mut Visit,
+        mut sent: (Permitted, bool),
+    ) -> Result<((Permitted, bool), Option<Rc<Profile>>), Refused> {
+        for _ in 0..MOST_CHANGES {
+            let profile = self.profile(&sent.0).await?;
+            if visit.leaving || !self.is_stale(visit, sent.0.caller()) {
+                return Ok((sent, profile));
+            }
+            if !sent.0.is_by_cookie() {
+                break;
+            }
+            let (request, ..) = sent.0.into_parts();
+            let matched = visit.snapshot.table().find(request).map_err(|(_, why)| why)?;
+            sent = Box::pin(self.permit(visit, matched)).await?;
+        }
+        Err(Refused::from(Refusal::TokenExpired).realm(&visit.snapshot))
+    }
+
+    fn is_stale(&self, visit: &Visit, caller: &Caller) -> bool {
+        let standing = |session| self.auth.revocations().standing(session, visit.version);
+        caller.identity().is_some_and(|known| standing(known.session) == Standing::Stale)
     }
 
     /// Name and e-mail of the caller, where the application is told them.
@@ -345,6 +372,9 @@ fn unanswered(visit: &mut Visit, failure: &upstream::Failure, state: &UploadStat
     }
     Refused::upstream(failure, state)
 }
+
+/// Changes of roles that a request lives through on its way: nobody makes as many by hand.
+const MOST_CHANGES: usize = 4;
 
 fn has_body(upload: &Arriving) -> bool {
     !http_body::Body::is_end_stream(upload)

@@ -38,7 +38,7 @@ impl Permitted {
         self.by_cookie
     }
 
-    /// Ends the proof: for `upstream` alone.
+    /// Ends the proof: for `upstream`, and to be decided on anew.
     pub fn into_parts(self) -> (NormalRequest, Arc<Route>, Caller) {
         (self.request, self.route, self.caller)
     }

@@ -60,6 +60,13 @@ impl Revocations {
         self.add(session, Entry { least, drop_at });
     }
 
+    /// Tells that something may have happened to any session, as when they may live no longer so long.
+    pub fn tell_of_all(&self) {
+        for ear in self.ears.read().unwrap_or_else(PoisonError::into_inner).iter() {
+            ear.drop_in_all();
+        }
+    }
+
     /// What holds for a token of this session and version.
     pub fn standing(&self, session: SessionId, version: u32) -> Standing {
         let Some(shard) = self.shard(session) else {
@@ -118,7 +125,8 @@ impl Revocations {
         }
     }
 
-    fn tell(&self, session: SessionId) {
+    /// Tells that something happened to a session.
+    pub fn tell(&self, session: SessionId) {
         for ear in self.ears.read().unwrap_or_else(PoisonError::into_inner).iter() {
             ear.drop_in(session);
         }

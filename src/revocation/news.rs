@@ -80,6 +80,11 @@ impl Letterbox {
         self.bell.notify_one();
     }
 
+    pub(super) fn drop_in_all(&self) {
+        *self.lock() = Concerned::Anybody;
+        self.bell.notify_one();
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Concerned> {
         self.letters.lock().unwrap_or_else(PoisonError::into_inner)
     }

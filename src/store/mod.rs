@@ -35,8 +35,8 @@ use operation::{Op, Read, Reply, Write};
 pub use cancellation::{CancellationToken, Interest};
 pub use failure::{OpenError, Unavailable};
 pub use model::{
-    Added, Applicant, Begun, Changed, Lifetimes, NewLink, NewSession, NewUser, Renewal, RenewedBy,
-    Revocation, Rotate, Rotation, Taking, User,
+    Added, Applicant, Begun, Changed, Ended, Lifetimes, NewLink, NewSession, NewUser, Renewal,
+    RenewedBy, Revocation, Rotate, Rotation, Taking, User,
 };
 
 /// A handle on the store. Clones share it; dropping the last one ends its threads and waits for them. Its futures need
@@ -162,6 +162,11 @@ impl Store {
         self.write(|reply| Write::AddUser(Box::new(user), reply)).await
     }
 
+    /// Adds a user and keeps a link for it.
+    pub async fn invite(&self, user: NewUser, link: NewLink) -> Result<Added, Unavailable> {
+        self.write(|reply| Write::Invite(Box::new(user), link, reply)).await
+    }
+
     /// Adds users, all of them or none.
     pub async fn add_users(&self, users: Vec<NewUser>) -> Result<Added, Unavailable> {
         self.write(|reply| Write::AddUsers(users, reply)).await
@@ -272,15 +277,16 @@ impl Store {
         self.write_with(Wait::UntilKnown, |reply| Write::End(session, reason, reply)).await
     }
 
-    /// Ends all sessions of a user but one, even if the caller leaves meanwhile; gives those that
-    /// ended, which may have been past their idle end. Waits like [`Store::end`].
+    /// Ends all sessions of a user, or of everybody, but one, even if the caller leaves meanwhile.
+    /// Waits like [`Store::end`].
     pub async fn end_all(
         &self,
-        user: UserId,
+        user: Option<UserId>,
         but: Option<SessionId>,
         reason: EndReason,
-    ) -> Result<Vec<SessionId>, Unavailable> {
-        self.write_with(Wait::UntilKnown, |reply| Write::EndAll { user, but, reason, reply }).await
+    ) -> Result<Vec<Ended>, Unavailable> {
+        let ends = |reply| Write::EndAll(user, (but, reason), reply);
+        self.write_with(Wait::UntilKnown, ends).await
     }
 
     /// Names the device of a session; false: it has ended or never was.

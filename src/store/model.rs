@@ -172,6 +172,17 @@ pub struct NewSession {
     pub max_per_user: usize,
 }
 
+/// A session that was ended with others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Which.
+    pub session: SessionId,
+    /// Whose.
+    pub user: UserId,
+    /// It had not run out before.
+    pub lived: bool,
+}
+
 /// What came of beginning a session.
 #[derive(Clone, Debug)]
 #[must_use]

@@ -10,8 +10,8 @@ use crate::password::PasswordHash;
 use crate::session::{EndReason, Row};
 
 use super::{
-    Added, Applicant, Begun, CancellationToken, Changed, Lifetimes, NewLink, NewSession, NewUser,
-    Renewal, Revocation, Rotate, Rotation, Taking, Unavailable, User,
+    Added, Applicant, Begun, CancellationToken, Changed, Ended, Lifetimes, NewLink, NewSession,
+    NewUser, Renewal, Revocation, Rotate, Rotation, Taking, Unavailable, User,
 };
 
 /// Where an answer goes.
@@ -71,6 +71,7 @@ pub(super) enum Read {
 pub(super) enum Write {
     AddUser(Box<NewUser>, Reply<Added>),
     AddUsers(Vec<NewUser>, Reply<Added>),
+    Invite(Box<NewUser>, NewLink, Reply<Added>),
     AddLink(NewLink, Reply<bool>),
     Renew(Box<Renewal>, Reply<Begun>),
     SetPassword(UserId, PasswordHash, Reply<Changed>),
@@ -85,7 +86,7 @@ pub(super) enum Write {
     Touch(Vec<(SessionId, Timestamp)>),
     Shorten(Lifetimes, Reply<bool>),
     End(SessionId, EndReason, Reply<bool>),
-    EndAll { user: UserId, but: Option<SessionId>, reason: EndReason, reply: Reply<Vec<SessionId>> },
+    EndAll(Option<UserId>, (Option<SessionId>, EndReason), Reply<Vec<Ended>>),
     NameDevice(SessionId, String, Reply<bool>),
     TakeStanding { user: UserId, change: Taking, keep: Role, reply: Reply<Option<Changed>> },
     Sweep(Reply<bool>),

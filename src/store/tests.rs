@@ -829,11 +829,18 @@ async fn all_but_one_session_end(bench: Bench) {
     for n in 2..=4 {
         let _ = begun(store.begin(new_session(n)).await.unwrap());
     }
-    let mut ended = store.end_all(ALICE, Some(session), EndReason::Revoked).await.unwrap();
-    ended.sort();
-    assert_eq!(ended, [sid(2), sid(3), sid(4)]);
-    assert_eq!(store.end_all(ALICE, None, EndReason::Revoked).await.unwrap(), [session]);
-    assert!(store.end_all(ALICE, None, EndReason::Revoked).await.unwrap().is_empty());
+    let end_all = async |user, but| {
+        let ended = store.end_all(user, but, EndReason::Revoked).await.unwrap();
+        assert!(ended.iter().all(|ended| ended.user == ALICE && ended.lived), "{ended:?}");
+        let mut ended: Vec<_> = ended.into_iter().map(|ended| ended.session).collect();
+        ended.sort();
+        ended
+    };
+    assert!(end_all(Some(BOB), None).await.is_empty());
+    assert_eq!(end_all(Some(ALICE), Some(session)).await, [sid(2), sid(3), sid(4)]);
+    assert_eq!(end_all(None, Some(session)).await, []);
+    assert_eq!(end_all(None, None).await, [session]);
+    assert_eq!(end_all(Some(ALICE), None).await, []);
 }
 
 async fn only_live_sessions_are_listed_newest_first(bench: Bench) {

@@ -296,7 +296,7 @@ struct Crowded {
 impl Crowded {
     fn start() -> Self {
         let upstream = streaming();
-        let telling = "[identity.full]\nname = \"Remote-Name\"\n";
+        let telling = "[identity.full]\nname = \"Remote-Name\"\nroles = \"Remote-Groups\"\n";
         let route = |more: &str| {
             let url = upstream.url();
             format!(
@@ -391,6 +391,29 @@ fn a_change_of_roles_that_a_reload_overtakes_is_judged_by_what_is_in_force() {
 }
 
 #[test]
+fn a_cookies_request_that_a_change_of_roles_overtakes_is_permitted_by_the_new_ones() {
+    let crowded = Crowded::start();
+    let gateway = &crowded.gateway;
+    let store = gateway.auth().store();
+    let alice = block_on(store.user(&Username::new("alice").unwrap())).unwrap().unwrap().id;
+    let cookies = gateway.login_by_cookie("alice").cookie_header();
+    keep_readers_busy(crowded.reads, gateway, &crowded.done);
+    let mut client = gateway.connect();
+    client.send(gateway.request("POST /edit/x", &[("Cookie", &cookies)], "the whole body"));
+    // The first overtakes it here or there, the second as it waits for what its application is told.
+    for role in ["user", "editor"] {
+        let roles = vec![portcullis::identity::Role::new(role).unwrap()];
+        let _changed = block_on(store.set_roles(alice, roles)).unwrap();
+        block_on(store.user_by_id(alice)).unwrap();
+    }
+    assert_eq!(client.head().map(|(status, _)| status), Some(200));
+    let seen = crowded.upstream.seen();
+    let [seen] = &seen[..] else { panic!("{seen:?}") };
+    assert_eq!(seen.header("remote-groups"), Some("editor"));
+    assert_eq!(seen.body, b"the whole body");
+}
+
+#[test]
 fn a_stream_does_not_outlive_its_sessions_end_by_time() {
     let sessions = "[sessions]\nidle = \"2h\"\nabsolute = \"3h\"\nremember_default = false\n";
     let gateway = Gateway::start(&(routes(&streaming().url()) + sessions));
@@ -406,6 +429,26 @@ fn a_stream_does_not_outlive_its_sessions_end_by_time() {
     gateway.refresh(&active.refresh).expect(200);
     gateway.advance(Duration::from_secs(51 * 60));
     assert!(second.ended_by_reset(), "nothing moves the absolute end");
+}
+
+#[test]
+fn a_stream_does_not_outlive_an_end_that_a_reload_brought_nearer() {
+    let three_hours = "remember_idle = \"3h\"\nremember_absolute = \"3h\"\n";
+    let sessions = format!("[sessions]\n{three_hours}idle = \"1h\"\nabsolute = \"1h\"\n");
+    let file = ONE_WORKER.to_owned() + &routes(&streaming().url()) + &sessions;
+    let mut gateway = Gateway::start(&file);
+    let (alice, admin) = (gateway.login("alice"), gateway.login("admin"));
+    let mut long = events(&gateway, "/events", &alice.access);
+    let briefly = gateway.login_with("alice", r#","remember":false"#).expect(200);
+    let mut brief = events(&gateway, "/events", &Tokens::of(&briefly).access);
+    gateway.advance(Duration::from_secs(61 * 60));
+    assert!(brief.ended_by_reset(), "ends are asked for, that of the longer one too");
+    gateway.reconfigure(three_hours, &three_hours.replace("3h", "70m"));
+    gateway.reload().unwrap();
+    assert!(is_open(&long), "it has nine minutes left");
+    gateway.advance(Duration::from_secs(10 * 60));
+    assert!(long.ended_by_reset());
+    gateway.refresh(&admin.refresh).expect(401);
 }
 
 #[test]

@@ -145,3 +145,27 @@ fn a_login_whose_token_would_be_too_long_says_so_and_leaves_nothing_behind() {
     gateway.login("alice");
     set(&gateway, &link, BETTER).expect(200);
 }
+
+#[test]
+fn an_invitation_that_fails_adds_nobody() {
+    let gateway = Gateway::start("");
+    let dave = portcullis::identity::Username::new("dave").unwrap();
+    let user = vec![portcullis::identity::Role::new("user").unwrap()];
+    let invite = || {
+        let users = gateway.auth().users();
+        let life = Duration::from_secs(60);
+        crate::sessions::block_on(users.invite(&dave, user.clone(), life))
+    };
+    let database = rusqlite::Connection::open(gateway.database()).unwrap();
+    database.execute_batch("ALTER TABLE setup_links RENAME TO away").unwrap();
+    assert!(invite().is_err());
+    database.execute_batch("ALTER TABLE away RENAME TO setup_links").unwrap();
+    let link = invite().expect("dave is nobody yet");
+    let url = String::from_utf8(link.url.expose().to_vec()).unwrap();
+    set(&gateway, &url, BETTER).expect(200);
+    let audit = gateway.audit();
+    for event in ["auth.user.added", "auth.user.invited"] {
+        let of_dave = |line: &&str| line.contains(event) && line.contains("dave");
+        assert_eq!(audit.lines().filter(of_dave).count(), 1, "{audit}");
+    }
+}

@@ -274,6 +274,47 @@ fn a_session_past_its_end_is_not_counted_by_logout_all() {
 }
 
 #[test]
+fn a_session_past_its_end_is_not_counted_when_all_are_ended() {
+    let gateway = Gateway::start("[sessions]\nremember_idle = \"1h\"\n");
+    let users = gateway.auth().users();
+    gateway.login("alice");
+    gateway.login("admin");
+    gateway.advance(61 * MINUTE);
+    gateway.login("alice");
+    let alice = portcullis::identity::Username::new("alice").unwrap();
+    assert_eq!(block_on(users.end_sessions(&alice)).unwrap(), 1);
+    gateway.login("alice");
+    assert_eq!(block_on(users.end_all_sessions()).unwrap(), 1);
+}
+
+#[test]
+fn all_sessions_end_or_none() {
+    let gateway = Gateway::start("");
+    let users = gateway.auth().users();
+    let all = ["admin", "alice"].map(|name| gateway.login(name));
+    let database = rusqlite::Connection::open(gateway.database()).unwrap();
+    let refuse = "CREATE TRIGGER refuse BEFORE UPDATE ON sessions WHEN NEW.user_id =
+        (SELECT id FROM users WHERE username = 'alice') BEGIN SELECT RAISE(ABORT, 'no'); END";
+    database.execute_batch(refuse).unwrap();
+    assert!(block_on(users.end_all_sessions()).is_err());
+    for tokens in &all {
+        gateway.get_as("/auth/me", &tokens.access).expect(200);
+    }
+    database.execute_batch("DROP TRIGGER refuse").unwrap();
+    assert_eq!(block_on(users.end_all_sessions()).unwrap(), 2);
+    for tokens in &all {
+        gateway.get_as("/auth/me", &tokens.access).expect(401);
+    }
+    let audit = gateway.audit();
+    for name in ["admin", "alice"] {
+        let told = |line: &&str| {
+            line.contains("auth.session.revoked") && line.contains(&format!("\"{name}\""))
+        };
+        assert_eq!(audit.lines().filter(told).count(), 1, "{name}: {audit}");
+    }
+}
+
+#[test]
 fn row_34_the_21st_session_ends_another() {
     let gateway = Gateway::start("[tokens]\naccess_ttl = \"60m\"\naccess_jitter = 0.0\n");
     let cookie = gateway.login_by_cookie("alice").member("session_id");

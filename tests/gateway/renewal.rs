@@ -6,6 +6,9 @@ use std::sync::Mutex;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
+use portcullis::auth::{Client, Peek};
+use portcullis::telemetry::RequestId;
+
 use crate::sessions::{LOOSE, block_on, row};
 use crate::support::{Answer, Gateway, Then, Upstream, request, routes};
 
@@ -352,6 +355,30 @@ fn row_52_a_logout_during_an_outage_is_not_claimed_and_is_finished_later() {
         assert!(std::time::Instant::now() < deadline, "the logout was forgotten");
         std::thread::sleep(Duration::from_millis(50));
     }
+}
+
+#[test]
+fn nothing_renews_a_session_whose_logout_is_unfinished() {
+    let house = House::new();
+    let login = house.gateway.login_by_cookie("alice");
+    let cookies = login.cookie_header();
+    let auth = house.gateway.auth();
+    let client = Client {
+        address: [127, 0, 0, 1].into(),
+        agent: None,
+        request_id: RequestId::new(auth.now()),
+    };
+    let token = login.cookie("pc_rt").unwrap();
+    let peeked = block_on(auth.peek(&token, client)).unwrap();
+    let Peek::Known { renewal, .. } = peeked else { panic!("{peeked:?}") };
+    house.gateway.advance(MINUTE);
+    let database = rusqlite::Connection::open(house.gateway.database()).unwrap();
+    database.execute_batch("ALTER TABLE sessions RENAME TO away").unwrap();
+    house.gateway.ask("POST /auth/logout", &[("Cookie", &cookies)], "").expect(503);
+    database.execute_batch("ALTER TABLE away RENAME TO sessions").unwrap();
+    assert!(block_on(auth.renew(renewal)).is_none());
+    let refused = house.gateway.refresh_by_cookie(&cookies).expect(401);
+    assert_eq!((refused.member("code"), refused.cookies().len()), ("session_revoked".into(), 0));
 }
 
 #[test]

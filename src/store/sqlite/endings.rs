@@ -10,7 +10,7 @@ use crate::clock::Timestamp;
 use crate::identity::{SessionId, UserId};
 use crate::revocation::KEPT;
 use crate::session::EndReason;
-use crate::store::Revocation;
+use crate::store::{Ended, Revocation};
 
 /// Ends a session; false: it was ended before, or never was. One past its end by time is ended all
 /// the same: the clock may have been wrong.
@@ -37,23 +37,36 @@ pub(super) fn end(
     Ok(true)
 }
 
-/// Ends all sessions of a user but one.
+macro_rules! unended {
+    ($whose:literal) => {
+        concat!(
+            "SELECT sid, user_id, idle_expires_at > ?3 AND abs_expires_at > ?3 FROM sessions
+            WHERE revoked_at IS NULL AND sid IS NOT ?2 AND ",
+            $whose
+        )
+    };
+}
+
+/// Ends all sessions of a user, or of everybody, but one.
 pub(super) fn end_all(
     database: &Connection,
-    user: UserId,
+    user: Option<UserId>,
     (but, reason): (Option<SessionId>, EndReason),
     now: Timestamp,
-) -> rusqlite::Result<Vec<SessionId>> {
-    let sessions: Vec<SessionId> = database
-        .prepare_cached(
-            "SELECT sid FROM sessions WHERE user_id = ?1 AND revoked_at IS NULL AND sid IS NOT ?2",
-        )?
-        .query_map((user, but), |row| row.get(0))?
-        .collect::<Result<_, _>>()?;
-    for session in &sessions {
-        end(database, *session, reason, now)?;
+) -> rusqlite::Result<Vec<Ended>> {
+    let unended = match user {
+        Some(_) => unended!("user_id = ?1"),
+        None => unended!("?1 IS NULL"),
+    };
+    let read = |row: &rusqlite::Row<'_>| {
+        Ok(Ended { session: row.get(0)?, user: row.get(1)?, lived: row.get(2)? })
+    };
+    let mut found = database.prepare_cached(unended)?;
+    let all: Vec<Ended> = found.query_map((user, but, now), read)?.collect::<Result<_, _>>()?;
+    for ended in &all {
+        end(database, ended.session, reason, now)?;
     }
-    Ok(sessions)
+    Ok(all)
 }
 
 /// Raises the least `sv` of a user's sessions.

@@ -74,6 +74,9 @@ impl Group<'_> {
             Write::AddUsers(users, reply) => {
                 self.run(reply, |db| users::add_all(db, &users, now));
             }
+            Write::Invite(user, link, reply) => {
+                self.run(reply, |db| renewal::invite(db, &user, &link, now));
+            }
             Write::AddLink(link, reply) => self.run(reply, |db| renewal::add_link(db, &link)),
             Write::Renew(ask, reply) => self.run(reply, |db| renewal::renew(db, *ask, now)),
             Write::SetPassword(user, hash, reply) => {
@@ -105,8 +108,8 @@ impl Group<'_> {
             Write::End(session, reason, reply) => {
                 self.owe(reply, |db| endings::end(db, session, reason, now));
             }
-            Write::EndAll { user, but, reason, reply } => {
-                self.owe(reply, |db| endings::end_all(db, user, (but, reason), now));
+            Write::EndAll(user, but, reply) => {
+                self.owe(reply, |db| endings::end_all(db, user, but, now));
             }
             Write::NameDevice(session, name, reply) => {
                 self.run(reply, |db| sessions::name_device(db, session, &name));

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::{sessions, users};
 use crate::clock::Timestamp;
 use crate::session::EndReason;
-use crate::store::{Begun, Changed, NewLink, NewSession, Renewal, RenewedBy, User};
+use crate::store::{Added, Begun, Changed, NewLink, NewSession, NewUser, Renewal, RenewedBy, User};
 
 /// Keeps a link for a user who may log in; false: there is none.
 pub(super) fn add_link(database: &Connection, link: &NewLink) -> rusqlite::Result<bool> {
@@ -19,6 +19,20 @@ pub(super) fn add_link(database: &Connection, link: &NewLink) -> rusqlite::Resul
         )?
         .execute((link.hash, link.user, link.expires))
         .map(|added| added == 1)
+}
+
+/// Adds a user and keeps a link for it, unless the name is or was taken.
+pub(super) fn invite(
+    database: &Connection,
+    user: &NewUser,
+    link: &NewLink,
+    now: Timestamp,
+) -> rusqlite::Result<Added> {
+    let added = users::add(database, user, now)?;
+    if added == Added::Yes {
+        add_link(database, link)?;
+    }
+    Ok(added)
 }
 
 /// The user of a good link.

@@ -281,7 +281,8 @@ fn ended(
     if found == 0 {
         return Ok(Changed::NoSuchUser);
     }
-    endings::end_all(database, user, (None, reason), now).map(Changed::Ended)
+    let ended = endings::end_all(database, Some(user), (None, reason), now)?;
+    Ok(Changed::Ended(ended.into_iter().map(|ended| ended.session).collect()))
 }
 
 fn raised(
