@@ -2,15 +2,11 @@
 
 use std::rc::Rc;
 
-use base64::Engine;
-use base64::alphabet;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-
 use super::{Auth, Parts};
 use crate::identity::{Caller, Why};
 use crate::request::CookieValue;
 use crate::revocation::Standing;
-use crate::token::{BadToken, TokenCache, Verified};
+use crate::token::{BadToken, TokenCache, Verified, decode_leniently};
 
 /// What came along with a request.
 #[derive(Clone, Copy, Debug)]
@@ -88,8 +84,7 @@ impl Auth {
     }
 
     fn owns_basic(&self, encoded: &str) -> bool {
-        let plain = encoded.trim_end_matches('=').replace('-', "+").replace('_', "/");
-        let decoded = LENIENT.decode(plain).unwrap_or_default();
+        let decoded = decode_leniently(encoded).unwrap_or_default();
         let pair = String::from_utf8_lossy(&decoded);
         let (user, password) = pair.split_once(':').unwrap_or((&pair, ""));
         self.is_ours(user) || self.is_ours(password)
@@ -128,11 +123,3 @@ impl Parts {
 fn anonymous(why: Why, by: DecidedBy) -> Authentication {
     Authentication { caller: Caller::Anonymous(why), by, verified: None, foreign_bearer: false }
 }
-
-/// Base64 without its final `=`, and with bits left over.
-const LENIENT: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::STANDARD,
-    GeneralPurposeConfig::new()
-        .with_decode_allow_trailing_bits(true)
-        .with_decode_padding_mode(DecodePaddingMode::RequireNone),
-);

@@ -14,7 +14,7 @@ use super::serve::Visit;
 use crate::auth::Companion;
 use crate::clock::Timestamp;
 use crate::policy::{Permitted, Route};
-use crate::request::cookie_names;
+use crate::request::{cookie_names, name_readings};
 use crate::upstream::{Keeper, keep_from_others};
 
 /// What a request shows of whom the application's cookies were set for.
@@ -39,10 +39,10 @@ impl Gateway {
         let presented = visit.snapshot.reader().cookies.companion(headers);
         let user = permitted.caller().identity().map(|identity| identity.user);
         let companion = self.auth.companion(presented.value(), user);
-        let is_meant = |name: &&[u8]| patterns.iter().any(|pattern| pattern.matches(name));
-        let is_anothers = |name: &&[u8]| !companion.holds(&route.name, name);
+        let is_meant = |name: &[u8]| patterns.iter().any(|pattern| pattern.matches(name));
+        let is_anothers = |name: &[u8]| is_meant(name) && !companion.holds(&route.name, name);
         let withheld =
-            cookie_names(headers).filter(is_meant).filter(is_anothers).map(Into::into).collect();
+            cookie_names(headers).filter(|name| is_anothers(name)).map(Into::into).collect();
         Some(Box::new(Owning { companion, withheld }))
     }
 
@@ -60,9 +60,14 @@ impl Gateway {
         let now = self.auth.now();
         let mut noted = false;
         for set in headers.get_all(SET_COOKIE).iter().map(Set::read) {
-            let meant = route.app_cookies.iter().flat_map(|patterns| patterns.iter());
-            if meant.into_iter().any(|pattern| pattern.matches(set.name)) && !set.deletes(now) {
-                companion.note((&route.name, set.name), set.end(now));
+            let patterns = route.app_cookies.as_deref().unwrap_or_default();
+            let is_meant = |name: &[u8]| patterns.iter().any(|pattern| pattern.matches(name));
+            if set.deletes(now) {
+                continue;
+            }
+            // In each reading that it is looked for in when it comes back.
+            for name in name_readings(set.name).filter(|name| is_meant(name)) {
+                companion.note((&route.name, &name), set.end(now));
                 noted = true;
             }
         }

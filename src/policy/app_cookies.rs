@@ -59,7 +59,7 @@ impl std::fmt::Display for CookiePattern {
 }
 
 fn folded(byte: u8) -> u8 {
-    if matches!(byte, b'.' | b' ' | b'[') { b'_' } else { byte.to_ascii_lowercase() }
+    if matches!(byte, b'.' | b' ' | b'+' | b'[') { b'_' } else { byte.to_ascii_lowercase() }
 }
 
 fn is_token(byte: u8) -> bool {

@@ -23,7 +23,7 @@ type BoxError = Box<dyn Error + Send + Sync>;
 pub struct UploadLimits {
     /// The most bytes; None: no bound.
     pub max_bytes: Option<u64>,
-    /// The least bytes a second, once `grace` has passed; 0: no bound.
+    /// The least bytes a second, once `grace` has passed and until the answer begins; 0: no bound.
     pub min_rate: u64,
     /// See `min_rate`.
     pub grace: Duration,
@@ -37,6 +37,7 @@ pub struct UploadState(Rc<Cell<Progress>>);
 struct Progress {
     bytes: u64,
     whole: bool,
+    answered: bool,
     fault: Option<UploadFault>,
 }
 
@@ -68,6 +69,17 @@ impl UploadState {
     /// Why it was cut, if it was.
     pub fn fault(&self) -> Option<UploadFault> {
         self.0.get().fault
+    }
+
+    /// Notes that the head of the answer has come: what goes on beside it is the application's
+    /// affair.
+    pub fn note_answer(&self) {
+        self.update(|progress| progress.answered = true);
+    }
+
+    /// Whether the head of the answer has come.
+    pub fn is_answered(&self) -> bool {
+        self.0.get().answered
     }
 
     fn update(&self, change: impl FnOnce(&mut Progress)) {
@@ -197,8 +209,9 @@ impl<B: Body<Data = Bytes>> Upload<B> {
     }
 
     /// Only a client that we wait for can be too slow; an upstream that does not read is not its fault.
+    /// Beside an answer either may be silent, as in streams that go both ways.
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<UploadFault> {
-        if self.limits.min_rate == 0 {
+        if self.limits.min_rate == 0 || self.state.is_answered() {
             return Poll::Pending;
         }
         let pace = self.pace.get_or_insert_with(|| Pace::new(&self.limits));

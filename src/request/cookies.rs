@@ -3,6 +3,8 @@
 //! Reading is strict and taking out is lenient: a spelling that any other parser might take for a
 //! cookie of ours makes ours count as absent, and never reaches an application.
 
+use std::borrow::Cow;
+
 use http::header::{COOKIE, HeaderMap, HeaderValue};
 
 use super::app_cookies::remove_cookies;
@@ -94,9 +96,9 @@ impl CookieNames {
         let mut style = Style::Netscape;
         for pair in headers.get_all(COOKIE).iter().flat_map(pairs) {
             for name in names_in(pair) {
-                if is_version(name) {
+                if is_version(&name) {
                     style = Style::Rfc2109;
-                } else if self.own.as_bytes().eq_ignore_ascii_case(name) {
+                } else if self.own.as_bytes().eq_ignore_ascii_case(&name) {
                     found.add(exact_value(pair, &self.own));
                 }
             }
@@ -121,9 +123,9 @@ impl CookieNames {
         let mut style = Style::Netscape;
         for pair in headers.get_all(COOKIE).iter().flat_map(pairs) {
             for name in names_in(pair) {
-                if is_version(name) {
+                if is_version(&name) {
                     style = Style::Rfc2109;
-                } else if let Some((slot, name)) = self.slot(&mut presented, name) {
+                } else if let Some((slot, name)) = self.slot(&mut presented, &name) {
                     slot.add(exact_value(pair, name));
                 }
             }
@@ -175,7 +177,7 @@ pub(super) fn join(headers: &mut HeaderMap) {
 /// Whether a cookie, sent back as this pair, would be taken for a gateway's, or make us distrust
 /// those beside it.
 pub fn disturbs_gateway_cookies(pair: &[u8]) -> bool {
-    names_in(pair).any(|name| is_gateway_cookie(name) || is_version(name))
+    names_in(pair).any(|name| is_gateway_cookie(&name) || is_version(&name))
 }
 
 /// Whether a cookie's name is one that a gateway could use: letter case aside, with or without a
@@ -208,10 +210,14 @@ pub(super) fn pairs(line: &HeaderValue) -> impl Iterator<Item = &[u8]> {
     line.as_bytes().split(|byte| *byte == b';')
 }
 
-/// What parsers could take for the name of a cookie in a pair: blanks and quotes around it do not
-/// count, old ones part cookies at commas too, and Python's at blanks. To one or another everything
-/// is a blank that is no printable ASCII.
-pub(super) fn names_in(pair: &[u8]) -> impl Iterator<Item = &[u8]> {
+/// What parsers could take for the name of a cookie in a pair.
+pub(super) fn names_in(pair: &[u8]) -> impl Iterator<Item = Cow<'_, [u8]>> {
+    written_names(pair).flat_map(name_readings)
+}
+
+/// Blanks and quotes around a name do not count, old parsers part cookies at commas too, and
+/// Python's at blanks. To one or another everything is a blank that is no printable ASCII.
+fn written_names(pair: &[u8]) -> impl Iterator<Item = &[u8]> {
     pair.split(|byte| *byte == b',').flat_map(|part| {
         let part = trim_start(part, |byte| is_padding(byte) || byte == b'=');
         let mut before_signs = part.split(|byte| *byte == b'=');
@@ -243,6 +249,44 @@ fn is_blank(byte: u8) -> bool {
 
 fn is_padding(byte: u8) -> bool {
     is_blank(byte) || matches!(byte, b'"' | b'\'')
+}
+
+/// A name as it is written, and as it reads to whom percent-decodes it: as CGI.pm, Rack and older
+/// PHP do, or once more behind a proxy that does too.
+pub fn name_readings(written: &[u8]) -> impl Iterator<Item = Cow<'_, [u8]>> {
+    let once = decoded(written);
+    let twice = once.as_deref().and_then(decoded);
+    std::iter::once(Cow::Borrowed(written))
+        .chain([once, twice].into_iter().flatten().map(Cow::Owned))
+}
+
+/// A name without escapes, and without what PHP does not count: blanks before it, `+` among them,
+/// and what follows a NUL. None: there is nothing of it to decode.
+fn decoded(name: &[u8]) -> Option<Vec<u8>> {
+    if !name.iter().any(|byte| matches!(byte, b'%' | b'+')) {
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(name.len());
+    let mut rest = name;
+    while let Some((byte, after)) = rest.split_first() {
+        let (byte, after) = escaped(rest).unwrap_or((*byte, after));
+        bytes.push(byte);
+        rest = after;
+    }
+    let text = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+    Some(trim(text, |byte| is_padding(byte) || byte == b'+').to_vec())
+}
+
+/// The byte that an escape stands for (to CGI.pm `%u0070` is one too), and what follows it.
+fn escaped(text: &[u8]) -> Option<(u8, &[u8])> {
+    let ([b'%', b'u' | b'U', b'0', b'0', high, low, rest @ ..] | [b'%', high, low, rest @ ..]) =
+        text
+    else {
+        return None;
+    };
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let code = (digit(*high)? << 4) | digit(*low)?;
+    Some((u8::try_from(code).ok()?, rest))
 }
 
 fn trim_start(mut text: &[u8], is_stranger: impl Fn(u8) -> bool) -> &[u8] {
@@ -279,13 +323,13 @@ pub(super) fn without(
     let mut kept: Vec<&[u8]> = Vec::new();
     let mut after_doomed = false;
     for pair in pairs(line) {
-        let doomed = names_in(pair).any(is_doomed);
-        after_doomed = doomed || (after_doomed && names_in(pair).any(is_attribute));
+        let doomed = names_in(pair).any(|name| is_doomed(&name));
+        after_doomed = doomed || (after_doomed && names_in(pair).any(|name| is_attribute(&name)));
         if !after_doomed {
             kept.push(pair);
         }
     }
-    let tells_style = |pair: &[u8]| names_in(pair).any(is_version);
+    let tells_style = |pair: &[u8]| names_in(pair).any(|name| is_version(&name));
     if kept.iter().all(|pair| pair.trim_ascii().is_empty() || tells_style(pair)) {
         return None;
     }

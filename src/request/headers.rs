@@ -140,8 +140,10 @@ fn check_length(headers: &HeaderMap) -> Result<Option<u64>, Malformed> {
     let digits = value.to_str().unwrap_or_default();
     let plain = digits.bytes().all(|byte| byte.is_ascii_digit())
         && (digits == "0" || !digits.starts_with('0'));
-    let length = if plain { digits.parse().ok() } else { None };
-    length.map(Some).ok_or(Malformed::Bad("a Content-Length that is not a plain number"))
+    // As far as those count who count with a sign.
+    let length = digits.parse::<i64>().ok().filter(|_| plain);
+    let length = length.and_then(|length| u64::try_from(length).ok());
+    length.map(Some).ok_or(Malformed::Bad("a Content-Length that is no plain number below 2^63"))
 }
 
 fn looks_like_framing(name: &HeaderName) -> bool {

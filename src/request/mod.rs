@@ -33,7 +33,9 @@ pub use body::{
     CollectError, FirstBytes, Upload, UploadFault, UploadLimits, UploadState, UploadTrailers,
     collect,
 };
-pub use cookies::{CookieNames, CookiePrefix, CookieValue, disturbs_gateway_cookies};
+pub use cookies::{
+    CookieNames, CookiePrefix, CookieValue, disturbs_gateway_cookies, name_readings,
+};
 pub use destination::{BadDestination, DESTINATION, Destination, DestinationForm};
 pub use forwarding::{ClientSource, PeerKind, Trust, TrustedProxy, read_address, read_network};
 pub use headers::fold;

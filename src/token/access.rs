@@ -7,11 +7,13 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_SAFE_NO_PAD};
+use base64::{Engine, alphabet};
 use jsonwebtoken::Validation;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{KeyError, KeyRing};
 use crate::clock::Timestamp;
@@ -112,19 +114,22 @@ impl KeyRing {
     }
 
     /// Whether a Bearer value claims to be ours: `pcr_…`, `pca_…`, our `kid`, or (unverified) our
-    /// `iss`. Such a value decides alone, whether or not it verifies.
+    /// `iss`. Such a value decides alone, whether or not it verifies. Read as leniently as the most
+    /// lenient application could: whatever is no letter of base64 parts words, and each may be ours.
     pub fn claims_ours(&self, value: &str, rules: &AccessRules) -> bool {
-        if value.starts_with("pcr_") || value.starts_with("pca_") {
+        value.split(|char| !is_base64(char)).any(|word| self.claims_word(word, rules))
+    }
+
+    fn claims_word(&self, word: &str, rules: &AccessRules) -> bool {
+        if word.starts_with("pcr_") || word.starts_with("pca_") {
             return true;
         }
-        let mut parts = value.split('.');
-        let (Some(header), Some(content)) = (parts.next(), parts.next()) else {
+        let json = decode_leniently(word).unwrap_or_default();
+        let Ok(claims) = serde_json::from_slice::<AnyClaims>(&json) else {
             return false;
         };
-        let kid = decode::<AnyHeader>(header).and_then(|header| header.kid);
-        let issuer = || decode::<AnyContent>(content).and_then(|content| content.iss);
-        kid.is_some_and(|kid| self.keys().knows(&kid))
-            || issuer().is_some_and(|issuer| issuer == rules.issuer)
+        claims.kid.as_str().is_some_and(|kid| self.keys().knows(kid))
+            || claims.iss.as_str() == Some(&rules.issuer)
     }
 
     /// All but `exp`.
@@ -288,21 +293,35 @@ impl Content {
     }
 }
 
-/// Of any header, ours or not.
+/// Of any header or any claims, ours or not.
 #[derive(Deserialize)]
-struct AnyHeader {
-    kid: Option<String>,
-}
-
-/// Of any claims, ours or not.
-#[derive(Deserialize)]
-struct AnyContent {
-    iss: Option<String>,
+struct AnyClaims {
+    #[serde(default)]
+    kid: Value,
+    #[serde(default)]
+    iss: Value,
 }
 
 fn decode<T: DeserializeOwned>(part: &str) -> Option<T> {
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).ok()?).ok()
 }
+
+/// Base64 of either alphabet, padded or not, and with bits left over.
+pub fn decode_leniently(text: &str) -> Option<Vec<u8>> {
+    let plain = text.trim_end_matches('=').replace('-', "+").replace('_', "/");
+    LENIENT.decode(plain).ok()
+}
+
+fn is_base64(char: char) -> bool {
+    char.is_ascii_alphanumeric() || matches!(char, '+' | '/' | '-' | '_')
+}
+
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::RequireNone),
+);
 
 /// Evenly drawn, in whole seconds rounded up: a thief cannot know when the victim will refresh.
 fn life(rules: &AccessRules) -> Duration {

@@ -111,6 +111,9 @@ impl Pools {
             let Framed { group, request, upload, upgrade, terms, rules } = framed?;
             let state = upload.clone();
             let answer = exchange::carry(group, request, (upload, upgrade, &terms)).await?;
+            if let Some(state) = &state {
+                state.note_answer();
+            }
             Ok(answer.map(|body| body.with_rules(rules).beside(state)))
         }
     }

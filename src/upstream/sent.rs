@@ -153,6 +153,11 @@ impl Body for Sent {
             return Poll::Ready(None);
         };
         if let Some(gate) = &mut load.gate {
+            // A final answer came instead of the 100. The body stays where it is, and with it the
+            // connection ends.
+            if load.upload.state().is_answered() {
+                return Poll::Pending;
+            }
             ready!(gate.poll_open(cx));
             load.gate = None;
         }
@@ -173,4 +178,4 @@ impl Body for Sent {
 }
 
 /// How long an upstream that never says 100 keeps the body back.
-const PATIENCE: Duration = Duration::from_secs(1);
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);

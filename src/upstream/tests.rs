@@ -745,6 +745,25 @@ fn a_refusal_instead_of_100_reaches_the_client_and_no_body_is_asked_for() {
     });
 }
 
+/// Not even when an upstream that says nothing would have got it.
+#[test]
+fn a_final_answer_that_is_under_way_lets_no_body_through_that_waited_for_its_100() {
+    run_over_each(|kind| async move {
+        let house = House::over(kind, |_| {}).await;
+        let (mut client, mut upstream, _) = house
+            .ask("POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n")
+            .await;
+        upstream.send("HTTP/1.1 401 Unauthorized\r\nContent-Length: 4\r\n\r\nha").await;
+        let begun = client.until("ha").await;
+        assert!(begun.starts_with("HTTP/1.1 401 "), "{begun:?}");
+        client.send("abc").await;
+        tokio::time::sleep(super::sent::PATIENCE + Duration::from_millis(200)).await;
+        upstream.send("lf").await;
+        assert_eq!(client.until("lf").await, "lf");
+        assert_eq!(upstream.rest().await, "", "sent, or used again");
+    });
+}
+
 #[test]
 fn an_upstream_that_never_says_100_gets_the_body_all_the_same() {
     run(async {

@@ -196,6 +196,11 @@ fn what_is_withheld_is_withheld_in_every_spelling_and_the_rest_stays_as_it_was()
         // PHP reads these as one name.
         ("b=3; php.session=2; php_session=3", Some("b=3")),
         ("b=3; php session=2; php[session=3", Some("b=3")),
+        // CGI.pm, Rack and older PHP decode names.
+        ("b=3; sess%69on=2; %73ession=3; %u0073ession=4", Some("b=3")),
+        ("b=3; %2573ession=2; +session=3; session%20=4; theme%00x=5", Some("b=3")),
+        ("b=3; php%5fsession=2; php%2Esession=3; php+session=4", Some("b=3")),
+        ("b%20c=%73ession; b+session=1", Some("b%20c=%73ession; b+session=1")),
         // A word of a value is no name, nor what follows a second sign.
         ("b=my session; c=2=session", Some("b=my session; c=2=session")),
         ("b=session=2", Some("b=session=2")),
@@ -214,6 +219,21 @@ fn setting(line: &'static str) -> (Upstream, Gateway) {
     ));
     let gateway = house(&upstream);
     (upstream, gateway)
+}
+
+/// As Rack and CGI.pm write them.
+#[test]
+fn a_cookie_whose_name_is_written_encoded_comes_back_in_each_spelling_of_it() {
+    let (upstream, gateway) = setting("Set-Cookie: sess%5Ba%20b%5D=1; Path=/");
+    let alice = gateway.login_by_cookie("alice").cookie_header();
+    let set = gateway.get("/own/x", &[("Cookie", &alice)]);
+    let companion = companion_of(&set).unwrap();
+    let companion = companion.split(';').next().unwrap();
+    for own in ["sess%5Ba%20b%5D=1", "sess%5ba%20b%5d=1"] {
+        let sent = format!("{alice}; {companion}; {own}; sess%5Bother%5D=2");
+        gateway.get("/own/x", &[("Cookie", &sent)]).expect(200);
+        assert_eq!(upstream.last().header("cookie"), Some(own));
+    }
 }
 
 fn companion_of(answer: &Answer) -> Option<String> {

@@ -1,5 +1,6 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::task::Waker;
 
 use http::HeaderMap;
 
@@ -101,6 +102,23 @@ fn silence_beyond_the_grace_is_too_slow_however_much_came_before() {
     let state = upload.state();
     assert_eq!(run(collect(upload, 1000)), Err(CollectError::TooSlow));
     assert_eq!(state.fault(), Some(UploadFault::TooSlow));
+}
+
+/// What a client and an application say to each other beside an answer has a pace of its own.
+#[test]
+fn no_silence_is_too_slow_once_the_answer_has_begun() {
+    run(async {
+        let mut upload = Upload::new(Script::silent([data("a")]), limits(None, 1, 10));
+        let state = upload.state();
+        assert!(upload.frame().await.unwrap().is_ok());
+        // It waits already when the answer begins.
+        let waiting = Pin::new(&mut upload).poll_frame(&mut Context::from_waker(Waker::noop()));
+        assert!(waiting.is_pending());
+        state.note_answer();
+        let late = tokio::time::timeout(Duration::from_millis(50), upload.frame()).await;
+        assert!(late.is_err(), "{late:?}");
+        assert_eq!(state.fault(), None);
+    });
 }
 
 #[test]

@@ -68,6 +68,7 @@ fn a_doubled_cookie_or_a_look_alike_counts_as_none() {
         ["a=b __Host-Http-pc_at=x", ""],
         ["__Host-Http-pc_at=x; a=b __Host-Http-pc_at =y", ""],
         ["\u{a0}__Host-Http-pc_at=x", ""],
+        ["__Host-Http-pc_at=x; __Host-Http-pc_%61t=y", ""],
         ["$Version=1; __Host-Http-pc_at=x; $Path=/", ""],
         ["__Host-Http-pc_at=x", "$version=1"],
     ] {
@@ -83,6 +84,7 @@ fn cookies_of_applications_stay_byte_for_byte() {
         vec!["a=my pc_at; b=1=pc_at; c=x=pc_at=y; d=pc_at pc_rt"],
         vec!["$Version=1; a=b; $Path=/"],
         vec!["pc_atx=1; xpc_at=2; pc_at_=3; pc_at_8x=4; my_pc_rt=5; __Hostpc_at=6"],
+        vec!["a%20b=1; c+d=%70c_at; %=2; %7=3; %zz=4; pc_%61tx=5; %u00=6"],
     ] {
         assert_eq!(stripped(&lines), lines);
     }
@@ -117,6 +119,16 @@ fn no_spelling_of_a_gateway_cookie_reaches_an_application() {
         "\u{a0}pc_at=SECRET",
         "\u{85}pc_at\u{3000}=SECRET",
         "x=y\u{2003}pc_at=SECRET",
+        "%70c_at=SECRET",
+        "__Host-Http-pc_%61t_8080=SECRET",
+        "__%48ost-Http%2Dpc%5frt=SECRET",
+        "pc_%2561t=SECRET",
+        "pc_%u0061t=SECRET",
+        "+pc_at=SECRET",
+        "pc_at%20=SECRET",
+        "%22pc_at%22=SECRET",
+        "pc_at%00x=SECRET",
+        "x=y pc_%61t=SECRET",
     ] {
         let left = stripped(&[&format!("a=b; {ours}; c=d")]);
         assert_eq!(left, ["a=b; c=d"], "{ours}");

@@ -174,6 +174,16 @@ fn over_http_2_an_empty_body_that_does_not_end_is_told_as_what_it_is() {
     assert!(told.as_ref().is_some_and(|told| told.contains(fault)), "{told:?}");
 }
 
+/// What counts lengths with a sign reads a larger one as none, or as less than nothing.
+#[test]
+fn a_length_is_one_that_every_server_can_count() {
+    let length = |digits: &str| outcome(head("POST", "/", &[("content-length", digits)]));
+    assert_eq!(length("9223372036854775807"), "ok");
+    for longer in ["9223372036854775808", "18446744073709551615", "18446744073709551616"] {
+        assert_ne!(length(longer), "ok", "{longer}");
+    }
+}
+
 #[test]
 fn cookies_that_http_2_splits_are_one_line_again() {
     let cookies = [("cookie", "a=1"), ("cookie", "b=2; c=3"), ("cookie", "d=4")];

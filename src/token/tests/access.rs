@@ -152,3 +152,32 @@ fn a_bearer_value_is_ours_by_its_prefix_its_kid_or_its_issuer() {
         assert!(!ring.claims_ours(foreign, &rules()), "{foreign}");
     }
 }
+
+#[test]
+fn a_bearer_value_is_ours_in_every_spelling_that_a_lenient_reader_takes() {
+    let ring = KeyRing::ephemeral(Algorithm::EdDsa).unwrap();
+    let other = KeyRing::ephemeral(Algorithm::EdDsa).unwrap();
+    let foreign = AccessRules { issuer: "https://elsewhere.example".to_owned(), ..rules() };
+    let by_kid = ring.mint(&claims(&alice()), &foreign, NOW).unwrap().0;
+    let by_issuer = mint(&other);
+    let refresh = "pcr_AQEC".to_owned();
+    for ours in [by_kid, by_issuer, refresh] {
+        for spelling in [
+            ours.replace('.', "=."),
+            ours.replace('.', "==.") + "=",
+            ours.replace('.', " . "),
+            ours.replace('.', ".."),
+            format!(".{ours}"),
+            format!(" ..{ours}."),
+            format!("\"{ours}\""),
+            format!("token={ours}"),
+            ours.replace('-', "+").replace('_', "/").replace("pcr/", "pcr_"),
+        ] {
+            assert!(ring.claims_ours(&spelling, &rules()), "{spelling}");
+        }
+    }
+    let neither = other.mint(&claims(&alice()), &foreign, NOW).unwrap().0;
+    for foreign in [neither.replace('.', "=."), format!(".{neither}"), "xpcr_AQEC".to_owned()] {
+        assert!(!ring.claims_ours(&foreign, &rules()), "{foreign}");
+    }
+}

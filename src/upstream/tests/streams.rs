@@ -192,6 +192,24 @@ fn a_body_waits_for_the_upstreams_100_here_too() {
 }
 
 #[test]
+fn a_final_answer_lets_no_body_through_that_waited_for_its_100_here_either() {
+    run(async {
+        let house = house().await;
+        let request =
+            "POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n";
+        let (mut client, _server, (mut asked, mut respond)) = begin(&house, request).await;
+        let mut stream = respond.send_response(answer(401), false).unwrap();
+        assert!(client.head().await.starts_with("HTTP/1.1 401 "));
+        client.send("abc").await;
+        tokio::time::sleep(super::super::sent::PATIENCE + Duration::from_millis(200)).await;
+        stream.send_data(Bytes::from_static(b"half"), true).unwrap();
+        client.until("half\r\n0\r\n\r\n").await;
+        let sent = asked.body_mut().data().await;
+        assert!(!matches!(sent, Some(Ok(_))), "{sent:?}");
+    });
+}
+
+#[test]
 fn answers_without_a_body_end_with_their_head_here_too() {
     run(async {
         let house = house().await;
