@@ -250,6 +250,8 @@ pub enum Why {
     Expired,
     /// The session was ended.
     Revoked,
+    /// A cookie of a session that is not renewed by cookie, and no access token that still holds.
+    NotByCookie,
 }
 
 fn write_uuid(bytes: &[u8; 16], f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -111,6 +111,14 @@ fn reaches(open: &Route, strict: &Route) -> bool {
         && open.target == strict.target
         && more_open(&open.rule, &strict.rule)
         && covers(&sent(open), &sent(strict))
+        && !arrives_guarded(open, strict)
+}
+
+/// Whether what comes to the stricter route's paths is asked for by that route's own pattern.
+fn arrives_guarded(open: &Route, strict: &Route) -> bool {
+    open.strip_prefix == strict.strip_prefix
+        && open.hosts == strict.hosts
+        && covers(open.pattern.as_str(), strict.pattern.as_str())
 }
 
 /// A route's pattern as its upstream sees it.

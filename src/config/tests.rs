@@ -497,3 +497,18 @@ proptest! {
         prop_assert!(!intact || !told.contains(HUNTER), "{text}\n{told}");
     }
 }
+
+#[test]
+fn a_prefix_that_both_routes_cut_off_leads_past_neither() {
+    let warned = |strict: &str| {
+        let open = "[[routes]]\npath = \"/app/*\"\nstrip_prefix = \"/app\"\naccess = \"public\"\nupstream = \"http://127.0.0.1:1\"\n";
+        let text = format!(
+            "{open}[[routes]]\nupstream = \"http://127.0.0.1:1\"\nroles = [\"admin\"]\n{strict}"
+        );
+        problems(&text).problems().iter().any(|problem| problem.code() == "W006")
+    };
+    assert!(!warned("path = \"/app/inner/*\"\nstrip_prefix = \"/app\""));
+    assert!(warned("path = \"/app/inner/*\"\nstrip_prefix = \"/app\"\nhost = \"other.example\""));
+    assert!(warned("path = \"/other/inner/*\"\nstrip_prefix = \"/other\""));
+    assert!(warned("path = \"/inner/*\""));
+}

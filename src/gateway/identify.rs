@@ -126,6 +126,9 @@ impl Gateway {
                 found.by = DecidedBy::Cookie;
                 found.caller = Caller::Anonymous(why);
             }
+            Ok(Peek::NotOurs) if found.caller == Caller::Anonymous(Why::NoCredential) => {
+                found.caller = Caller::Anonymous(Why::NotByCookie);
+            }
             Ok(Peek::Anonymous(_) | Peek::NotOurs) => {}
             // An access token that still holds needs no store.
             Err(failure) if !still_known => return Err(failure.into()),

@@ -342,7 +342,7 @@ impl From<Unmatched> for Refused {
 impl From<Denied> for Refused {
     fn from(denied: Denied) -> Self {
         match denied {
-            Denied::SignIn(why) => Refusal::from(why).into(),
+            Denied::SignIn(why) => why.into(),
             Denied::Forbidden => Refusal::Forbidden.into(),
             Denied::NotFound => Refusal::NotFound.into(),
             Denied::Method { allow: methods } => allow(&methods),
@@ -356,12 +356,19 @@ impl From<Denied> for Refused {
     }
 }
 
+impl From<Why> for Refused {
+    fn from(why: Why) -> Self {
+        let refused = Self::from(Refusal::from(why));
+        if why == Why::NotByCookie { refused.detail(NOT_BY_COOKIE) } else { refused }
+    }
+}
+
 impl From<Why> for Refusal {
     fn from(why: Why) -> Self {
         match why {
             Why::NoCredential => Self::TokenMissing,
             Why::Invalid => Self::TokenInvalid,
-            Why::Expired => Self::TokenExpired,
+            Why::Expired | Why::NotByCookie => Self::TokenExpired,
             Why::Revoked => Self::SessionRevoked,
         }
     }
@@ -432,3 +439,7 @@ fn allow(methods: &[Method]) -> Refused {
         Err(_) => refused,
     }
 }
+
+/// To a script that kept the cookies of a login that did not say.
+const NOT_BY_COOKIE: &str = "The access token has expired, and this session is not renewed by cookie. \
+    Refresh it with the refresh token in the body, or sign in with `\"transport\": \"cookie\"`.";

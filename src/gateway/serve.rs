@@ -282,6 +282,7 @@ impl Gateway {
         let answer = Box::pin(self.pools.send(outbound, upload)).await;
         visit.exchange.upstream_answered();
         let mut answer = answer.map_err(|failure| unanswered(visit, &failure, &state))?;
+        let demanded = upgrade::demanded(&answer);
         upstream::clean_answer(answer.headers_mut(), keeper);
         returning.rewrite(answer.headers_mut(), visit.snapshot.header_rules(), keeper);
         if answer.headers().contains_key(header::SET_COOKIE) {
@@ -290,6 +291,9 @@ impl Gateway {
         if let (Some(protocol), Some(tunnel)) = (protocol, answer.body_mut().take_tunnel()) {
             upgrade::tell(&mut answer, way, protocol);
             return Ok(answer.map(|_none| Content::Tunnel(tunnel)));
+        }
+        if let Some(protocol) = demanded {
+            upgrade::tell(&mut answer, Way::Connection, protocol);
         }
         answer.body().read_by(&visit.cut, &self.telemetry);
         Ok(answer.map(Content::Upstream))

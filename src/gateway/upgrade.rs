@@ -94,6 +94,13 @@ fn refused(bad: BadHandshake) -> Refused {
     }
 }
 
+/// What an application asks for by a 426, which is nothing without it (RFC 9110 section 15.5.22).
+/// Over HTTP/2 hyper takes it out again.
+pub(super) fn demanded<B>(answer: &Response<B>) -> Option<HeaderValue> {
+    let protocol = answer.headers().get(UPGRADE)?;
+    (answer.status() == StatusCode::UPGRADE_REQUIRED).then(|| protocol.clone())
+}
+
 /// How a client asks for a tunnel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way {

@@ -123,6 +123,10 @@ impl NormalRequest {
             return Err(Malformed::TooManyFields);
         }
         let target = target_of(&head)?;
+        // RFC 9113 section 8.3.1; over HTTP/1.1 an absolute target may have a query and no path.
+        if head.version == Version::HTTP_2 && !target.as_str().starts_with('/') {
+            return Err(Malformed::Bad("`:path` does not begin with a slash"));
+        }
         if target.as_str().len() > reader.target_limit {
             return Err(Malformed::TargetTooLong);
         }

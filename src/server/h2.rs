@@ -12,13 +12,13 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::rc::{Rc, Weak};
-use std::task::{Context, Poll, ready};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{HeaderValue, TRANSFER_ENCODING};
+use http::header::{CONNECTION, HeaderMap, HeaderValue, TRANSFER_ENCODING};
 use http::{Method, Request};
-use http_body::{Body, Frame, SizeHint};
+use http_body::Body;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::rt::Executor;
@@ -26,17 +26,17 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, Sleep, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
-use super::activity::{Activity, InFlight};
+use super::activity::Activity;
 use super::connect;
 use super::connection::Shared;
+use super::flow::{Flow, Flowing, flowing, linger_on};
 use super::naming::Given;
 use super::socket::{Home, Socket};
 use super::stream::Stream;
 use super::{ParseError, Service, Settings};
 use crate::request::{FirstBytes, Peer};
-use crate::revocation::Cut;
 
 /// Serves a connection until it is closed.
 pub(super) async fn serve<S: Service>(
@@ -62,6 +62,7 @@ pub(super) async fn serve<S: Service>(
                 let unrecorded = Unrecorded { service: Some(&*service), peer };
                 tell_framing(&mut request, settings.header_timeout).await;
                 unrecorded.served();
+                let has_body = !request.body().is_end_stream();
                 let opening = connect::opening(&mut request);
                 let mut answer = service.serve(request, peer, Rc::clone(&flow.cut)).await;
                 if let Some(opening) = opening
@@ -71,6 +72,7 @@ pub(super) async fn serve<S: Service>(
                     let cuts = (Rc::clone(&flow.cut), sending);
                     streams.run(connect::through(opening, far, cuts, activity.begin()));
                 }
+                flow.unread.set(has_body && leaves_unread(answer.headers()));
                 let flowing = |body| Flowing::new(body, flow, in_flight);
                 Ok::<_, Infallible>(answer.map(flowing))
             }
@@ -121,6 +123,11 @@ impl<S: Service> Drop for Unrecorded<'_, S> {
             service.parse_error(ParseError::Left, self.peer);
         }
     }
+}
+
+/// Whether an answer says what over HTTP/1.1 ends its connection (RFC 9112 section 9.6).
+fn leaves_unread(headers: &HeaderMap) -> bool {
+    headers.get(CONNECTION).is_some_and(|value| value == "close")
 }
 
 /// A body whose length nobody told is what HTTP/1.1 calls chunked. HTTP/2 has no header that says
@@ -328,16 +335,6 @@ struct Streams {
     patience: Duration,
 }
 
-/// How an answer flows to its client.
-#[derive(Debug, Default)]
-struct Flow {
-    pieces: Cell<u64>,
-    /// The latest piece waits for the client.
-    owed: Cell<bool>,
-    /// Ends it from outside.
-    cut: Rc<Cut>,
-}
-
 impl Streams {
     fn new(tasks: &Tasks, patience: Duration) -> Self {
         Self { tasks: Rc::downgrade(tasks), begun: Rc::default(), patience }
@@ -360,91 +357,15 @@ impl Streams {
 impl<F: Future<Output = ()> + 'static> Executor<F> for Streams {
     fn execute(&self, stream: F) {
         let flow = self.begun.take().unwrap_or_default();
-        self.run(flowing(stream, flow, self.patience));
-    }
-}
-
-/// Runs a stream until it ends, is cut, or its client has taken nothing for too long: then it is
-/// dropped, and so reset.
-async fn flowing(stream: impl Future<Output = ()>, flow: Rc<Flow>, patience: Duration) {
-    let mut stream = pin!(stream);
-    let mut stall: Option<(u64, Pin<Box<Sleep>>)> = None;
-    poll_fn(|cx| {
-        if flow.cut.poll_made(cx).is_ready() || stream.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(());
-        }
-        let pieces = flow.pieces.get();
-        if !flow.owed.get() {
-            stall = None;
-        } else if stall.as_ref().is_none_or(|(at, _)| *at != pieces) {
-            stall = Some((pieces, Box::pin(sleep(patience))));
-        }
-        stall.as_mut().map_or(Poll::Pending, |(_, timer)| timer.as_mut().poll(cx))
-    })
-    .await;
-}
-
-/// A body that tells how it flows, and when hyper is done with it. It is handed out in small pieces:
-/// while the client takes one it gives no sign of life.
-struct Flowing<B> {
-    body: B,
-    /// Of its latest frame.
-    rest: Bytes,
-    flow: Rc<Flow>,
-    _in_flight: InFlight,
-}
-
-impl<B> Flowing<B> {
-    fn new(body: B, flow: Rc<Flow>, in_flight: InFlight) -> Self {
-        Self { body, rest: Bytes::new(), flow, _in_flight: in_flight }
-    }
-}
-
-impl<B: Body<Data = Bytes> + Unpin> Flowing<B> {
-    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        if self.rest.is_empty() {
-            match ready!(Pin::new(&mut self.body).poll_frame(cx))
-                .map(|frame| frame.map(Frame::into_data))
-            {
-                Some(Ok(Ok(data))) => self.rest = data,
-                Some(Ok(Err(trailers))) => return Poll::Ready(Some(Ok(trailers))),
-                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
-                None => return Poll::Ready(None),
+        let (tasks, patience) = (self.tasks.clone(), self.patience);
+        self.run(async move {
+            let mut stream = pin!(stream);
+            flowing(stream.as_mut(), &flow, patience).await;
+            let many = || tasks.upgrade().is_some_and(|tasks| tasks.borrow().len() > MOST_KEPT);
+            if flow.unread.get() && flow.whole.get() && !many() {
+                linger_on(stream).await;
             }
-        }
-        let length = self.rest.len().min(LARGEST_PIECE);
-        Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(length)))))
-    }
-}
-
-impl<B: Body<Data = Bytes> + Unpin> Body for Flowing<B> {
-    type Data = Bytes;
-    type Error = B::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        let frame = self.poll_piece(cx);
-        // Asked for the next piece only when the one before was taken.
-        self.flow.owed.set(matches!(frame, Poll::Ready(Some(Ok(_)))));
-        self.flow.pieces.set(self.flow.pieces.get().wrapping_add(1));
-        frame
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.rest.is_empty() && self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        let rest = u64::try_from(self.rest.len()).unwrap_or(u64::MAX);
-        let mut hint = self.body.size_hint();
-        // In this order, since neither may pass the other.
-        if let Some(upper) = hint.upper() {
-            hint.set_upper(upper.saturating_add(rest));
-        }
-        hint.set_lower(hint.lower().saturating_add(rest));
-        hint
+        });
     }
 }
 
@@ -454,8 +375,6 @@ const MOST_STREAMS: u32 = 100;
 const HEADER_TABLE: u32 = 4096;
 /// Bytes; the least that the protocol knows.
 const LARGEST_FRAME: u32 = 16 * 1024;
-/// Bytes of an answer that hyper gets at a time, as many as it sends in a frame.
-const LARGEST_PIECE: usize = 16 * 1024;
 /// Bytes of one upload that may be under way to us unread.
 const STREAM_WINDOW: u32 = 256 * 1024;
 /// The same for all uploads of a connection: seven that nobody reads hold up none of the others, and no
@@ -467,10 +386,9 @@ const SEND_BUFFER: usize = 64 * 1024;
 const MOST_RESETS_UNSEEN: usize = 20;
 /// Streams of one connection that we had to reset for a fault of the client's.
 const MOST_FAULTS: usize = 100;
+/// Streams of one connection, kept ones among them, beyond which none more is kept.
+const MOST_KEPT: usize = 2 * 100;
 /// How often a connection is looked at.
 const TICK: Duration = Duration::from_secs(1);
 /// How long a client that has nothing in flight may take to leave.
 const GRACE: Duration = Duration::from_secs(2);
-
-#[cfg(test)]
-mod tests;

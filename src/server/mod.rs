@@ -11,6 +11,7 @@ mod closing;
 mod connect;
 mod connection;
 mod doors;
+mod flow;
 mod h2;
 mod inherit;
 mod listen;

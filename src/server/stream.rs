@@ -286,4 +286,4 @@ const MOST_DRAINED: usize = 256 * 1024;
 /// Bytes drained at once.
 const WASTE: usize = 16 * 1024;
 /// Time that a refused client has to read why.
-const LONGEST_LINGER: Duration = Duration::from_secs(2);
+pub(super) const LONGEST_LINGER: Duration = Duration::from_secs(2);

@@ -159,9 +159,9 @@ impl Link {
         self.timer.poll_silent(cx, (since, self.waits.idle))
     }
 
-    /// Whether its answer began before the request had been read whole.
+    /// Whether its answer began before the request had been read whole, or sent whole.
     pub(super) fn was_answered_early(&self) -> bool {
-        self.heard.early.get()
+        self.heard.early.get() || self.heard.deaf.get()
     }
 
     /// This connection is not to be used again.
@@ -298,6 +298,10 @@ struct Heard {
     /// Of the request under way, until its answer begins.
     upload: RefCell<Option<UploadState>>,
     early: Cell<bool>,
+    /// The request under way has a body.
+    has_body: Cell<bool>,
+    /// The upstream takes no more of it.
+    deaf: Cell<bool>,
 }
 
 impl Heard {
@@ -305,6 +309,7 @@ impl Heard {
         self.awaiting_head.set(true);
         self.bytes.set(0);
         self.early.set(false);
+        self.has_body.set(upload.is_some());
         self.upload.replace(upload.cloned());
     }
 
@@ -327,6 +332,19 @@ impl Heard {
         }
     }
 
+    /// Takes a write for done that fails because the upstream closed with the body unread: its answer
+    /// may be there to be read, and tells more than this failure. If there is none, reading tells that.
+    fn or_unheard<T>(&self, written: Poll<io::Result<T>>, done: T) -> Poll<io::Result<T>> {
+        if let Poll::Ready(Err(error)) = &written
+            && self.has_body.get()
+            && is_closed(error)
+        {
+            self.deaf.set(true);
+            return Poll::Ready(Ok(done));
+        }
+        written
+    }
+
     fn check(&self) -> io::Result<()> {
         if self.awaiting_head.get() && self.bytes.get() >= MOST_BEFORE_HEAD {
             return Err(io::Error::other("too much came before the head of an answer"));
@@ -335,7 +353,8 @@ impl Heard {
     }
 }
 
-/// The socket, listened to: a flood of interim answers, each small, is cut.
+/// The socket, listened to: a flood of interim answers, each small, is cut, and what an upstream does
+/// not take of a body is thrown away.
 pub(super) struct Wire {
     stream: Socket,
     heard: Rc<Heard>,
@@ -368,7 +387,11 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        if self.heard.deaf.get() {
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.heard.or_unheard(written, bytes.len())
     }
 
     fn poll_write_vectored(
@@ -376,7 +399,12 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+        let all = slices.iter().map(|slice| slice.len()).sum();
+        if self.heard.deaf.get() {
+            return Poll::Ready(Ok(all));
+        }
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.heard.or_unheard(written, all)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -384,12 +412,24 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        if self.heard.deaf.get() {
+            return Poll::Ready(Ok(()));
+        }
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.heard.or_unheard(flushed, ())
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.heard.deaf.get() {
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
+}
+
+/// Whether the other side takes nothing any more.
+fn is_closed(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
 /// Whether this is one interim answer and no more, as a 100 that a body waits for. What is cut

@@ -559,6 +559,25 @@ fn an_early_answer_reaches_the_client_and_ends_the_upload() {
     });
 }
 
+/// As gunicorn does: what was sent and not read makes the kernel reset the connection.
+#[test]
+fn an_answer_passes_though_its_upstream_closes_with_the_upload_unread() {
+    for kind in [Kind::Tcp, Kind::Unix] {
+        run(async {
+            let house = House::over(kind, |_| {}).await;
+            let (mut client, mut upstream, _) =
+                house.ask("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 500000\r\n\r\nabc").await;
+            // None of this waits, so the gateway finds all of it at once.
+            upstream.send("HTTP/1.1 409 Conflict\r\nContent-Length: 3\r\n\r\nbig").await;
+            drop(upstream);
+            client.send("def").await;
+            let answer = client.until("big").await;
+            assert!(answer.starts_with("HTTP/1.1 409 "), "{kind:?} {answer:?}");
+            assert_eq!(house.failures(), []);
+        });
+    }
+}
+
 #[test]
 fn an_upload_goes_on_while_an_early_answer_streams() {
     run(async {

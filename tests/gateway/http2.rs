@@ -2,6 +2,7 @@
 //! upstream of it.
 
 use std::io::Write;
+use std::time::{Duration, Instant};
 
 use crate::groups::metrics;
 use crate::support::frames::*;
@@ -222,6 +223,7 @@ fn a_malformed_request_is_reset_alone_and_reaches_nobody() {
         ("8.3.1 no scheme", without(":scheme")),
         ("8.3.1 no path", without(":path")),
         ("8.3.1 an empty path", block(&[&plain[..3], &[(":path", "")]].concat())),
+        ("8.3.1 a path of a query", block(&[&plain[..3], &[(":path", "?x")]].concat())),
         ("8.5 a tunnel of an unknown kind", with((":protocol", "x"))),
         ("8.1.1 a length of nothing", with(("content-length", "3"))),
         ("8.1.1 a length that is none", with(("content-length", "x"))),
@@ -546,20 +548,45 @@ fn a_request_that_ends_with_its_connection_before_its_end_comes_is_counted() {
 fn an_upload_that_nobody_reads_is_answered_and_its_stream_stopped_while_others_go_on() {
     let door = Door::open();
     let host = door.host();
-    for (path, method) in [("/x", "POST"), ("/auth/ping", "GET"), ("/auth/nothing", "PUT")] {
-        let fields = [(":method", method), (":scheme", "http"), (":authority", &host)];
-        let more = [(":path", path), ("content-length", "2000")];
-        let mut client = door.connect();
+    let begun = [("/x", "POST"), ("/auth/ping", "GET"), ("/auth/nothing", "PUT")].map(|asked| {
+        let fields = [(":method", asked.1), (":scheme", "http"), (":authority", &host)];
+        let more = [(":path", asked.0), ("content-length", "2000")];
+        let (mut client, since) = (door.connect(), Instant::now());
         client.send(frame(HEADERS, END_HEADERS, 1, &block(&[&fields[..], &more].concat())));
         client.send(frame(DATA, 0, 1, &[b'x'; 1000]));
+        (client, since)
+    });
+    for (mut client, since) in begun {
         let answer = client.until(HEADERS);
         let text = String::from_utf8_lossy(&answer.payload).to_lowercase();
         assert!(!text.contains("connection"), "{text}");
         assert_eq!(client.told(), Told::Reset(NO_ERROR));
+        // Some clients never look at an answer that comes along with a reset.
+        assert!(since.elapsed() >= Duration::from_secs(2), "reset after {:?}", since.elapsed());
         client.send(frame(HEADERS, END_STREAM | END_HEADERS, 3, &door.get("/auth/ping", &[])));
         assert_eq!(client.told(), Told::Status(200));
     }
     assert_eq!(door.upstream.seen().len(), 0);
+}
+
+/// What comes of it is thrown away, and holds up nobody else.
+#[test]
+fn an_upload_that_goes_on_behind_its_answer_ends_in_peace() {
+    let door = Door::open();
+    let host = door.host();
+    let fields = [(":method", "POST"), (":scheme", "http"), (":authority", &host), (":path", "/x")];
+    let mut client = door.connect();
+    // More of them than fit into the window of the connection.
+    for stream in (1..40).step_by(2) {
+        client.send(frame(HEADERS, END_HEADERS, stream, &block(&fields)));
+        assert_eq!(client.until(HEADERS).stream, stream);
+        for _ in 0..15 {
+            client.send(frame(DATA, 0, stream, &[b'x'; 16_384]));
+        }
+        client.send(frame(DATA, END_STREAM, stream, b"x"));
+    }
+    client.send(frame(HEADERS, END_STREAM | END_HEADERS, 41, &door.get("/auth/ping", &[])));
+    assert_eq!(client.until(HEADERS).stream, 41);
 }
 
 /// RFC 9113 section 5.2.2: what one stream has filled and nobody reads is missing to all others.
@@ -733,6 +760,23 @@ fn a_stream_is_reset_when_its_session_ends_and_the_others_of_its_connection_go_o
     client.send(frame(HEADERS, END_STREAM | END_HEADERS, 5, &door.get("/public/x", &[])));
     let answered = client.until(HEADERS);
     assert_eq!(answered.stream, 5, "the other stream has not been reset meanwhile");
+}
+
+#[test]
+fn what_an_application_demands_by_426_is_told_over_http_1_alone() {
+    let upstream = Upstream::answering(
+        "HTTP/1.1 426 Upgrade Required\r\nUpgrade: IRC/6.9, h2\r\nConnection: upgrade\r\nContent-Length: 0\r\n\r\n",
+    );
+    let door = Door { gateway: Gateway::before(&upstream.url()), upstream };
+    let answer = door.gateway.get("/public/x", &[]).expect(426);
+    assert_eq!(answer.header("upgrade"), Some("IRC/6.9, h2"));
+    let options = answer.header("connection").unwrap_or_default().to_lowercase();
+    assert!(options.contains("upgrade"), "{options}");
+    let mut client = door.connect();
+    client.send(frame(HEADERS, END_STREAM | END_HEADERS, 1, &door.get("/public/x", &[])));
+    let head = client.until(HEADERS);
+    // The name by its Huffman code (RFC 7541 appendix B).
+    assert!(!head.payload.windows(5).any(|coded| coded == b"\xb6\xb9\xac\x1c\x85"));
 }
 
 #[test]

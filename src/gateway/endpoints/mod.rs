@@ -107,7 +107,7 @@ impl Gateway {
         match (found.caller, found.verified) {
             (Caller::Known(_), Some(verified)) => Ok(verified),
             (Caller::Known(_), None) => Err(Refusal::TokenInvalid.into()),
-            (Caller::Anonymous(why), _) => Err(Refusal::from(why).into()),
+            (Caller::Anonymous(why), _) => Err(why.into()),
         }
     }
 

@@ -46,6 +46,15 @@ fn text_lines_are_for_people() {
 }
 
 #[test]
+fn a_method_as_long_as_a_head_is_told_by_its_beginning() {
+    let facts = Facts { method: Method::from_bytes(&[b'A'; 60_000]).ok(), ..facts() };
+    for format in [LogFormat::Json, LogFormat::Text, LogFormat::Combined] {
+        let line = written(&facts, format);
+        assert!(line.contains(&"A".repeat(32)) && line.len() < 1000, "{} bytes", line.len());
+    }
+}
+
+#[test]
 fn combined_lines_are_apaches() {
     assert_eq!(
         written(&facts(), LogFormat::Combined),

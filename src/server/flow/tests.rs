@@ -1,8 +1,10 @@
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::task::Waker;
 
 use http::HeaderMap;
 
+use super::super::activity::Activity;
 use super::*;
 
 /// Pieces, then trailers; of a known length.
