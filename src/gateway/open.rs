@@ -71,16 +71,15 @@ impl Gateway {
         let place = self.streams.enter(Stream { session, version, cut, claim });
         // What ended between the decision and this was told when nobody was here to be cut.
         match self.auth.revocations().standing(session, version) {
-            Standing::Ended => Err(Refused::from(Refusal::SessionRevoked).realm(&visit.snapshot)),
-            standing => {
-                // By roles that were true a moment ago: decided again like what went out just before.
-                if standing == Standing::Stale {
-                    self.auth.revocations().tell(session);
-                }
-                visit.place = Some(place);
-                Ok(())
+            Standing::Good => {}
+            // By roles that were true a moment ago: decided again like what went out just before.
+            Standing::Stale => self.auth.revocations().tell(session),
+            Standing::Ended => {
+                return Err(Refused::from(Refusal::SessionRevoked).realm(&visit.snapshot));
             }
         }
+        visit.place = Some(place);
+        Ok(())
     }
 
     /// Cuts the streams of sessions as they end, by whoever's word or by time, and decides again on

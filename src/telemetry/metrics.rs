@@ -97,7 +97,7 @@ impl Counter {
             Self::StreamsCut => (
                 "portcullis_streams_cut_total",
                 &["why"],
-                "Downloads, event streams, tunnels and requests under way cut since their session was ended (session) or ran out (time), since a change of roles (role) or of the routes (policy) no longer permits them, or since their client read too slowly while others waited for its connection (slow).",
+                "Downloads, event streams, tunnels and requests under way cut since their session was ended (session) or ran out (time), since a change of roles (role) or of the routes (policy) no longer permits them, or since their client read too slowly while others waited for its place (slow).",
             ),
             Self::ReplayChanged => (
                 "portcullis_refresh_replay_changed_total",
