@@ -39,7 +39,7 @@ pub(super) fn tell_request_id(answer: &mut Response<Content>, id: RequestId) {
 /// HTTP/2, which resets that stream alone, carries no such header.
 pub(super) fn tell_unread(answer: &mut Response<Content>, upload: &UploadState) {
     if !upload.is_whole() && !matches!(answer.body(), Content::Tunnel(_)) {
-        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        answer.headers_mut().append(CONNECTION, HeaderValue::from_static("close"));
     }
 }
 

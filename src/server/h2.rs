@@ -127,7 +127,7 @@ impl<S: Service> Drop for Unrecorded<'_, S> {
 
 /// Whether an answer says what over HTTP/1.1 ends its connection (RFC 9112 section 9.6).
 fn leaves_unread(headers: &HeaderMap) -> bool {
-    headers.get(CONNECTION).is_some_and(|value| value == "close")
+    headers.get_all(CONNECTION).iter().any(|value| value == "close")
 }
 
 /// A body whose length nobody told is what HTTP/1.1 calls chunked. HTTP/2 has no header that says
@@ -332,12 +332,14 @@ struct Streams {
     /// hyper asks the service for an answer, and at once has that answer's stream run; and what
     /// sends on a tunnel's, at once when that answer is there.
     begun: Rc<Cell<Option<Rc<Flow>>>>,
+    /// Streams that are kept beyond their answers.
+    kept: Rc<Cell<usize>>,
     patience: Duration,
 }
 
 impl Streams {
     fn new(tasks: &Tasks, patience: Duration) -> Self {
-        Self { tasks: Rc::downgrade(tasks), begun: Rc::default(), patience }
+        Self { tasks: Rc::downgrade(tasks), begun: Rc::default(), kept: Rc::default(), patience }
     }
 
     fn begin(&self) -> Rc<Flow> {
@@ -357,13 +359,14 @@ impl Streams {
 impl<F: Future<Output = ()> + 'static> Executor<F> for Streams {
     fn execute(&self, stream: F) {
         let flow = self.begun.take().unwrap_or_default();
-        let (tasks, patience) = (self.tasks.clone(), self.patience);
+        let (kept, patience) = (Rc::clone(&self.kept), self.patience);
         self.run(async move {
             let mut stream = pin!(stream);
             flowing(stream.as_mut(), &flow, patience).await;
-            let many = || tasks.upgrade().is_some_and(|tasks| tasks.borrow().len() > MOST_KEPT);
-            if flow.unread.get() && flow.whole.get() && !many() {
+            if flow.unread.get() && flow.whole.get() && kept.get() < MOST_KEPT {
+                kept.set(kept.get().saturating_add(1));
                 linger_on(stream).await;
+                kept.set(kept.get().saturating_sub(1));
             }
         });
     }
@@ -376,7 +379,7 @@ const HEADER_TABLE: u32 = 4096;
 /// Bytes; the least that the protocol knows.
 const LARGEST_FRAME: u32 = 16 * 1024;
 /// Bytes of one upload that may be under way to us unread.
-const STREAM_WINDOW: u32 = 256 * 1024;
+const STREAM_WINDOW: u32 = 128 * 1024;
 /// The same for all uploads of a connection: seven that nobody reads hold up none of the others, and no
 /// connection holds more than this.
 const CONNECTION_WINDOW: u32 = 8 * STREAM_WINDOW;
@@ -386,8 +389,8 @@ const SEND_BUFFER: usize = 64 * 1024;
 const MOST_RESETS_UNSEEN: usize = 20;
 /// Streams of one connection that we had to reset for a fault of the client's.
 const MOST_FAULTS: usize = 100;
-/// Streams of one connection, kept ones among them, beyond which none more is kept.
-const MOST_KEPT: usize = 2 * 100;
+/// Streams of one connection that are kept: they count among its client's hundred.
+const MOST_KEPT: usize = 25;
 /// How often a connection is looked at.
 const TICK: Duration = Duration::from_secs(1);
 /// How long a client that has nothing in flight may take to leave.

@@ -57,7 +57,7 @@ impl Debts {
     /// That is closed.
     pub(super) fn close(&self, debt: &Rc<Debt>) {
         let mut open = self.open.borrow_mut();
-        if let Some(at) = open.iter().position(|other| Rc::ptr_eq(other, debt)) {
+        if let Some(at) = open.iter().rposition(|other| Rc::ptr_eq(other, debt)) {
             open.swap_remove(at);
         }
     }

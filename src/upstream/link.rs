@@ -187,7 +187,7 @@ impl Link {
     /// At the end of an answer: back to the pool, if the request was sent whole too and nothing
     /// came after the answer; else closed.
     pub(super) fn settle(mut self: Box<Self>, cx: &mut Context<'_>) {
-        if self.spoiled {
+        if self.spoiled || self.heard.deaf.get() {
             return;
         }
         if !self.sender.is_ready() {
@@ -377,6 +377,10 @@ impl AsyncRead for Wire {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
         self.heard.came(buffer.filled().get(before..).unwrap_or_default());
+        // The write that failed took the reset along: what now looks like an end may be a loss.
+        if self.heard.deaf.get() && read.is_ready() && buffer.filled().len() == before {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
         read
     }
 }

@@ -81,7 +81,7 @@ impl Pool {
             connections: (upstream.max_connections / workers.max(1)).max(1),
         };
         Self {
-            streams: Streams::new(place.speaks()),
+            streams: Streams::new(place.speaks(), upstream.idle_timeout),
             place,
             client,
             limits,
@@ -177,11 +177,7 @@ impl Pool {
         client: IpAddr,
         patience: Duration,
     ) -> Result<UploadPlace, Failure> {
-        let places = match self.streams.speaks() {
-            Speaks::Http2 => self.most_streams(),
-            Speaks::Http1 | Speaks::Either => self.limits.connections,
-        };
-        let most = (places / 2).max(1);
+        let most = (self.limits.connections.saturating_mul(self.streams.each()) / 2).max(1);
         let waiting = most.saturating_mul(MOST_WAITING);
         self.uploads.admit(client, (most, waiting), Instant::now() + patience).await
     }
@@ -230,7 +226,7 @@ impl Pool {
         let waiting = Waiting::begin(self);
         let mut shed_at = first_shed();
         loop {
-            self.turn(&waiting.turn, (end, &mut shed_at)).await?;
+            self.turn(&waiting.turn, (end, &mut shed_at), &self.debts).await?;
             if let Some(taken) = take() {
                 return Ok(taken);
             }
@@ -238,11 +234,12 @@ impl Pool {
         }
     }
 
-    /// Waits for a turn, and has the slowest reader cut meanwhile, from `shed_at` on.
+    /// Waits for a turn, and has the slowest reader of what is waited for cut meanwhile, from `shed_at` on.
     pub(super) async fn turn(
         &self,
         turn: &Turn,
         (end, shed_at): (Instant, &mut Instant),
+        debts: &Debts,
     ) -> Result<(), Failure> {
         while timeout_at(end.min(*shed_at), turn.come()).await.is_err() {
             let now = Instant::now();
@@ -251,7 +248,7 @@ impl Pool {
             }
             // Who waits for a handshake is not waiting for a reader.
             if !self.streams.is_connecting() {
-                self.debts.shed(now);
+                debts.shed(now);
             }
             *shed_at = now + NEXT_SHED;
         }
@@ -271,7 +268,8 @@ impl Pool {
         self.queue.len()
     }
 
-    /// What the readers of its answers owe.
+    /// What those owe who read its answers, each on a connection of its own.
+    #[cfg(test)]
     pub(super) fn debts(&self) -> &Debts {
         &self.debts
     }
@@ -462,13 +460,13 @@ impl Drop for Lease {
 /// Requests that may wait for each place: a burst of many clients is over before any of them gives up,
 /// and an application that is slow is not owed a longer queue.
 const MOST_WAITING: usize = 8;
-/// When a client that waits for a connection has the slowest reader of one cut off, if that reader is
-/// too slow: not at once, since most places are free again in no time.
-/// When who begins to wait now is in need.
+
+/// When a client that begins to wait now has the slowest reader cut off, if that one is too slow.
 pub(super) fn first_shed() -> Instant {
     Instant::now() + FIRST_SHED
 }
 
+/// Not at once, since most places are free again in no time.
 const FIRST_SHED: Duration = Duration::from_millis(250);
 /// And when again, if nothing came of it.
 const NEXT_SHED: Duration = Duration::from_millis(500);

@@ -42,6 +42,7 @@ pub(super) struct Streams {
     /// Requests that wait for a place on one.
     queue: Queue,
     active: Cell<usize>,
+    debts: Debts,
 }
 
 /// The version of HTTP that a server speaks.
@@ -84,7 +85,7 @@ struct Shared {
 
 impl Streams {
     /// Nothing is connected yet.
-    pub(super) fn new(speaks: Speaks) -> Self {
+    pub(super) fn new(speaks: Speaks, idle: Duration) -> Self {
         Self {
             speaks: Cell::new(speaks),
             open: RefCell::default(),
@@ -93,7 +94,19 @@ impl Streams {
             failed: RefCell::default(),
             queue: Queue::default(),
             active: Cell::new(0),
+            debts: Debts::new(idle),
         }
+    }
+
+    /// What those owe who read its answers.
+    pub(super) fn debts(&self) -> &Debts {
+        &self.debts
+    }
+
+    /// Requests that each connection carries at a time, as far as is known.
+    pub(super) fn each(&self) -> usize {
+        let said = self.open.borrow().iter().map(|shared| shared.most.get()).min();
+        said.unwrap_or(1).clamp(1, MOST_STREAMS)
     }
 
     /// What the server is known to speak.
@@ -341,7 +354,7 @@ impl Ticket {
 
     /// Of those who read answers of this server.
     pub(super) fn debts(&self) -> &Debts {
-        self.shared.lease.pool().debts()
+        self.shared.lease.pool().streams().debts()
     }
 
     pub(super) fn age(&self) -> Age {

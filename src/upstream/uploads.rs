@@ -12,7 +12,14 @@ use super::Failure;
 
 /// The places of each network that has any. Asked only for requests with a body.
 #[derive(Debug, Default)]
-pub(super) struct Uploads(RefCell<HashMap<IpAddr, Arc<Semaphore>>>);
+pub(super) struct Uploads(RefCell<HashMap<IpAddr, Places>>);
+
+#[derive(Debug)]
+struct Places {
+    free: Arc<Semaphore>,
+    /// Free ones and others.
+    all: usize,
+}
 
 /// Held until an upload has ended.
 pub(super) type UploadPlace = OwnedSemaphorePermit;
@@ -38,15 +45,27 @@ impl Uploads {
     /// Whether its network has no place left.
     pub(super) fn are_most_of(&self, client: IpAddr) -> bool {
         let networks = self.0.borrow();
-        networks.get(&network(client)).is_some_and(|places| places.available_permits() == 0)
+        networks.get(&network(client)).is_some_and(|places| places.free.available_permits() == 0)
     }
 
     fn places(&self, network: IpAddr, most: usize) -> Arc<Semaphore> {
         let mut networks = self.0.borrow_mut();
         if !networks.contains_key(&network) {
-            networks.retain(|_, places| Arc::strong_count(places) > 1);
+            networks.retain(|_, places| Arc::strong_count(&places.free) > 1);
         }
-        Arc::clone(networks.entry(network).or_insert_with(|| Arc::new(Semaphore::new(most))))
+        let none = || Places { free: Arc::new(Semaphore::new(0)), all: 0 };
+        let places = networks.entry(network).or_insert_with(none);
+        places.resize(most);
+        Arc::clone(&places.free)
+    }
+}
+
+impl Places {
+    /// To so many: what a server takes is known better with each connection. Held ones stay.
+    fn resize(&mut self, most: usize) {
+        self.free.add_permits(most.saturating_sub(self.all));
+        self.all = self.all.max(most);
+        self.all -= self.free.forget_permits(self.all - most);
     }
 }
 
@@ -69,6 +88,21 @@ mod tests {
         let of = |text: &str| network(text.parse().unwrap()).to_string();
         assert_eq!(of("192.0.2.7"), "192.0.2.7");
         assert_eq!(of("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+    }
+
+    #[test]
+    fn a_network_has_as_many_places_as_are_known_by_now_and_keeps_those_it_holds() {
+        let uploads = Uploads::default();
+        let client = IpAddr::from([192, 0, 2, 1]);
+        let take = |most| uploads.places(client, most).try_acquire_owned().ok();
+        let one = take(1).unwrap();
+        assert!(take(1).is_none());
+        let two = take(2).unwrap();
+        assert!(take(1).is_none());
+        drop(one);
+        assert!(take(1).is_none(), "the other one is still held");
+        drop(two);
+        assert!(take(1).is_some());
     }
 
     #[test]

@@ -600,7 +600,7 @@ fn a_few_uploads_that_nobody_reads_leave_room_for_others() {
     let stream = i64::from(u32::from_be_bytes(told[2..].try_into().unwrap()));
     let connection = i64::from(u16::MAX) + client.window_of(0);
     assert!(connection >= 8 * stream, "{connection} of {stream}");
-    assert!(connection <= 2 << 20, "a connection may hold {connection} bytes");
+    assert!(connection <= 1 << 20, "a connection may hold {connection} bytes");
 }
 
 #[test]

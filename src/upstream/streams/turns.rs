@@ -54,7 +54,9 @@ async fn wait_for(pool: &Rc<Pool>, end: Instant) -> Result<Share, Failure> {
         let begun = usize::from(!streams.connecting.get());
         let attempt = streams.attempts.get().wrapping_add(begun);
         let late = || if streams.connecting.get() { Failure::TimedOut } else { Failure::Full };
-        pool.turn(&waiting.turn, (end, &mut shed_at)).await.map_err(|_full| late())?;
+        pool.turn(&waiting.turn, (end, &mut shed_at), streams.debts())
+            .await
+            .map_err(|_full| late())?;
         if let Some(failure) = streams.failure(attempt) {
             return Err(failure);
         }
