@@ -15,6 +15,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
+use tokio::time::timeout;
 
 use super::keys::{self, KeyOrder, KeyView};
 use super::office::start;
@@ -354,9 +355,7 @@ async fn converse(reloader: &Reloader, mut stream: UnixStream) -> io::Result<()>
     stream.read_exact(&mut bytes).await?;
     let body = match serde_json::from_slice::<Frame<Command>>(&bytes) {
         Ok(frame) if frame.version == VERSION => gateway_does(reloader, frame.body).await,
-        Ok(_) | Err(_) => Answer::Refused(
-            "the running gateway is of another release than this command line; restart it".into(),
-        ),
+        Ok(_) | Err(_) => Answer::Refused(OTHER_RELEASE.to_owned()),
     };
     stream.write_all(&frame(&Frame { version: VERSION, body })?).await
 }
@@ -378,9 +377,10 @@ async fn gateway_does(reloader: &Reloader, command: Command) -> Answer {
 }
 
 async fn health(reloader: &Reloader) -> Answer {
-    match reloader.workers_turn().await {
-        true => Answer::Done("every worker turns".to_owned()),
-        false => Answer::Refused("a worker has ended".to_owned()),
+    match timeout(A_TURN, reloader.workers_turn()).await {
+        Ok(true) => Answer::Done("every worker turns".to_owned()),
+        Ok(false) => Answer::Refused("a worker has ended".to_owned()),
+        Err(_elapsed) => Answer::Refused("a worker does not turn".to_owned()),
     }
 }
 
@@ -410,6 +410,13 @@ fn checked(length: u32) -> io::Result<usize> {
     }
     usize::try_from(length).map_err(io::Error::other)
 }
+
+/// Less than whoever asks for the health waits, so that they hear of it.
+const A_TURN: Duration = Duration::from_secs(2);
+
+/// The answer to what is not understood. Earlier releases give it word for word.
+pub const OTHER_RELEASE: &str =
+    "the running gateway is of another release than this command line; restart it";
 
 /// Of commands and answers; raised when an older one would be misread.
 const VERSION: u32 = 1;

@@ -131,10 +131,10 @@ Or try it from another terminal:
     curl ORIGIN/                     # open to everybody
     curl -i ORIGIN/private/hello     # 401: sign in first
 
-    curl -s -c jar -X POST ORIGIN/auth/login \
-      -H 'Content-Type: application/json' -d '{"username":"alice","password":"ALICE"}'
-    curl -b jar ORIGIN/private/hello # alice, as the application is told
-    curl -b jar ORIGIN/admin/        # 403: alice is no admin
-    curl -b jar ORIGIN/auth/me
+    curl -s -c jar ORIGIN/auth/login -H 'Content-Type: application/json' \
+      -d '{"username":"alice","password":"ALICE","transport":"cookie"}'
+    curl -b jar -c jar ORIGIN/private/hello # alice, as the application is told
+    curl -b jar -c jar ORIGIN/admin/        # 403: alice is no admin
+    curl -b jar -c jar ORIGIN/auth/me
 
 Nothing is kept: users and sessions end with this process. Ctrl-C stops it."#;

@@ -253,7 +253,7 @@ pub fn start_from(
 ) -> Result<Running, StartError> {
     let config = Arc::new(config);
     descriptors::raise();
-    if let Some(lack) = descriptors::too_few(config.server.max_connections) {
+    if let Some(lack) = descriptors::too_few(&config.server) {
         tracing::warn!("{lack}");
     }
     let data_dir = hold(&config)?;

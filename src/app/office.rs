@@ -16,7 +16,7 @@ use super::reload::Reloader;
 use super::{Phase, StartError, admin, control};
 use crate::auth::Auth;
 use crate::clock::Clock;
-use crate::server::{Slots, Tls};
+use crate::server::{Slots, Tls, passes_at_once};
 use crate::telemetry::{Gauge, Telemetry};
 use crate::upstream::Health;
 
@@ -204,6 +204,7 @@ where
         Ok(connection) => {
             tokio::spawn(connection);
         }
+        Err(cause) if passes_at_once(&cause) => {}
         // Out of file descriptors, most likely: they come back.
         Err(cause) => {
             telemetry.cannot_accept(&cause);

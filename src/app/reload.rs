@@ -225,7 +225,7 @@ impl Reloader {
                 "warning: sessions keep their old lifetimes until the next start: {cause}"
             ));
         }
-        let lack = descriptors::too_few(now.config.server.max_connections);
+        let lack = descriptors::too_few(&now.config.server);
         let told = roles_gone(&auth, &now.config).await.into_iter().chain(lack);
         lines.extend(told.map(|line| format!("warning: {line}")));
         lines.retain(|line| !line.is_empty());

@@ -74,5 +74,5 @@ async fn end_anyway() {
     std::process::exit(1);
 }
 
-/// For the store, and for outputs that got stuck: each is given up after less.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// For the store, and for outputs that got stuck: together they are given up after less.
+const PATIENCE: Duration = Duration::from_secs(15);

@@ -12,10 +12,10 @@ use std::time::Duration;
 use super::inspect;
 use super::output::{Output, find};
 use crate::app::administration::{self, AdministrationError};
-use crate::app::control::{Answer, Command};
+use crate::app::control::{Answer, Command, OTHER_RELEASE};
 use crate::app::{self, Running, demo};
 use crate::clock::Clock;
-use crate::config::{self, Config, Environment};
+use crate::config::{self, Config, Environment, WaysIn};
 use crate::telemetry::{self, Diagnostics};
 
 pub(super) fn run(output: &Output, file: Option<&Path>) -> ExitCode {
@@ -98,32 +98,35 @@ fn serve(output: &Output, running: Running, tell: impl FnOnce(&Running)) -> Exit
 
 /// Asks the gateway of this configuration whether it lives: exit code 0 if it says so. The file may
 /// be another by now, or faulty: of it only the data folder counts, where the gateway listens for
-/// commands, and the admin listener for one that is not heard there. Without a file that of the
-/// defaults is asked, so that a container needs no more than this command.
+/// commands, and the listeners for one that is not heard there. Without a file that of the defaults
+/// is asked, so that a container needs no more than this command.
 pub(super) fn healthcheck(output: &Output, file: Option<&Path>) -> ExitCode {
     let found = match find(file) {
-        Ok(found) => found,
-        Err(_none) if file.is_none() => return Probe::of_defaults().judge(output),
+        Ok(found) => Some(found),
+        Err(_none) if file.is_none() => None,
         Err(text) => return output.could_not(text),
     };
-    let (data_dir, admin) = match config::ways_in(&found, &Environment::process()) {
+    let ways = match config::ways_in(found.as_deref(), &Environment::process()) {
         Ok(ways) => ways,
         Err(report) => return output.tell(&report),
     };
-    match (asked(&data_dir), admin) {
-        (Ok(Some(Answer::Refused(why))), _) => output.refuse(why),
-        (Ok(Some(_lives)), _) => ExitCode::SUCCESS,
-        // It keeps its store in memory, or its folder from this user; or there is none.
-        (Ok(None) | Err(AdministrationError::Start(_)), Some(admin)) => {
-            Probe::of_admin(admin).judge(output)
-        }
-        (Ok(None), None) => {
-            let nobody = AdministrationError::not_running(&data_dir);
-            output.refuse(format!(
+    let unheard = match asked(&ways.data_dir) {
+        Ok(Some(Answer::Refused(why))) if why == OTHER_RELEASE => why,
+        Ok(Some(Answer::Refused(why))) => return output.refuse(why),
+        Ok(Some(_lives)) => return ExitCode::SUCCESS,
+        Ok(None) => {
+            let nobody = AdministrationError::not_running(&ways.data_dir);
+            format!(
                 "{nobody}; one with its store in memory cannot be asked, since `server.admin` is off"
-            ))
+            )
         }
-        (Err(error), _) => output.refuse(error),
+        Err(error) => error.to_string(),
+    };
+    // It keeps its store in memory, or its folder from this user, or is of another release; or there
+    // is none.
+    match Probe::of(ways) {
+        Some(probe) => probe.judge(output),
+        None => output.refuse(unheard),
     }
 }
 
@@ -141,16 +144,13 @@ fn asked(data_dir: &Path) -> Result<Option<Answer>, AdministrationError> {
 /// Whom a health check asks by HTTP, and for what.
 struct Probe {
     address: SocketAddr,
-    path: &'static str,
+    path: String,
 }
 
 impl Probe {
-    fn of_defaults() -> Self {
-        Self { address: DEFAULT_LISTENER, path: "/auth/ping" }
-    }
-
-    fn of_admin(admin: SocketAddr) -> Self {
-        Self { address: reachable(admin), path: "/healthz" }
+    fn of(ways: WaysIn) -> Option<Self> {
+        let admin = ways.admin.map(|admin| (admin, "/healthz".to_owned()));
+        admin.or(ways.ping).map(|(address, path)| Self { address: reachable(address), path })
     }
 
     fn judge(&self, output: &Output) -> ExitCode {
@@ -195,6 +195,3 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 
 /// As long as a container's health check waits.
 const PATIENCE: Duration = Duration::from_secs(3);
-
-/// Where a gateway listens whose file does not say.
-const DEFAULT_LISTENER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);

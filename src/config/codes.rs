@@ -450,8 +450,8 @@ EARLY "W017"
 looks the same."
 
 PLAIN_URL "W019"
-"An origin by http is served, and the gateway speaks TLS on every listener. The links of invitations
-begin with `public_url`: whoever follows one gets no answer. `http_redirect` leads from http to https.
+"`public_url` is by http, and the gateway speaks TLS on every listener. The links of invitations
+begin with it: whoever follows one gets no answer. `http_redirect` leads from http to https.
 
     public_url = \"https://localhost:8443\"     # not http
     tls        = { cert = \"tls.crt\", key = \"tls.key\" }"

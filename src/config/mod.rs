@@ -106,16 +106,22 @@ pub fn data_dir(
     environment: &Environment,
     in_doubt: InDoubt,
 ) -> Result<PathBuf, Report> {
-    let text = text_of(path)?;
-    let context = Context::new(path, environment);
-    let source = Source { path: path.to_owned(), text };
-    let tree = Tree::parse(&source, 0);
+    data_dir_in(&Source { path: path.to_owned(), text: text_of(path)? }, environment, in_doubt)
+}
+
+fn data_dir_in(
+    source: &Source,
+    environment: &Environment,
+    in_doubt: InDoubt,
+) -> Result<PathBuf, Report> {
+    let context = Context::new(&source.path, environment);
+    let tree = Tree::parse(source, 0);
     let server = top(&context, &tree, 0).section("server", &keys::SERVER);
     let guess = in_doubt == InDoubt::TakeDefault && !server.has("data_dir");
     if server.text("data_dir").is_some_and(|text| !text.value.is_empty()) || guess {
         return Ok(server::data_dir(&server));
     }
-    match read(&source.text, path, environment) {
+    match read(&source.text, &source.path, environment) {
         Ok(loaded) => Ok(loaded.config.server.data_dir),
         // In both tables there is nothing amiss, and no other one holds what should be in them.
         Err(report)
@@ -127,17 +133,37 @@ pub fn data_dir(
     }
 }
 
-/// Where the gateway of a configuration file may be asked, which may be faulty in all else: its data
-/// folder, and its admin listener.
-pub fn ways_in(
-    path: &Path,
-    environment: &Environment,
-) -> Result<(PathBuf, Option<SocketAddr>), Report> {
-    let folder = data_dir(path, environment, InDoubt::TakeDefault)?;
-    let source = Source { path: path.to_owned(), text: text_of(path)? };
-    let (context, tree) = (Context::new(path, environment), Tree::parse(&source, 0));
-    let admin = server::admin(&top(&context, &tree, 0).section("server", &keys::SERVER));
-    Ok((folder, admin))
+/// Where a gateway may be asked whether it lives.
+#[derive(Clone, Debug)]
+pub struct WaysIn {
+    /// Its data folder, where it listens for commands.
+    pub data_dir: PathBuf,
+    /// Its admin listener.
+    pub admin: Option<SocketAddr>,
+    /// A listener for clients that speaks no TLS, and the path of its ping, where that is the last
+    /// way: the store is in memory, or there is no file.
+    pub ping: Option<(SocketAddr, String)>,
+}
+
+/// Where the gateway of a configuration file may be asked, which may be faulty in all else. Without
+/// a file: where one of the defaults listens for commands, and for clients.
+pub fn ways_in(path: Option<&Path>, environment: &Environment) -> Result<WaysIn, Report> {
+    let text = path.map_or(Ok(String::new()), text_of)?;
+    let source = Source { path: path.unwrap_or(Path::new("")).to_owned(), text };
+    let data_dir = data_dir_in(&source, environment, InDoubt::TakeDefault)?;
+    let (context, tree) = (Context::new(&source.path, environment), Tree::parse(&source, 0));
+    let top = top(&context, &tree, 0);
+    let server = top.section("server", &keys::SERVER);
+    let store = server::read_store(top.section("store", &keys::STORE), &data_dir);
+    let plain = listen::read(&server).iter().find_map(ListenAddress::tcp);
+    let plain = plain.filter(|_| !server.has("tls"));
+    let last = path.is_none() || store == StoreUrl::Memory;
+    let auth_path = people::auth_path(&top.section("auth", &keys::AUTH));
+    Ok(WaysIn {
+        admin: path.and_then(|_file| server::admin(&server)),
+        ping: plain.filter(|_| last).map(|address| (address, format!("{auth_path}/ping"))),
+        data_dir,
+    })
 }
 
 fn text_of(path: &Path) -> Result<String, Report> {

@@ -87,6 +87,8 @@ pub struct Server {
     pub strict_paths: bool,
     /// All connections.
     pub max_connections: usize,
+    /// The file says how many.
+    pub max_connections_written: bool,
     /// From one IPv4 /32 or IPv6 /64.
     pub max_connections_per_ip: usize,
     /// Longest target, bytes.

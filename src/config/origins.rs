@@ -26,8 +26,8 @@ pub(super) fn check(
     let written: Vec<(Origin, Place)> = public.into_iter().chain(further).collect();
     for (origin, place) in &written {
         check_secure(section, origin, *place, cookies);
-        check_answered(section, server, origin, *place);
     }
+    check_answered(section, server);
     let served = derived(section, server).into_iter().chain(written);
     let served: Vec<_> = served.chain(hosts(server, drafts)).collect();
     check_clashes(section, &served);
@@ -92,13 +92,14 @@ fn check_secure(
 }
 
 /// Whoever follows a link by http to a listener that speaks TLS gets no answer.
-fn check_answered(section: &Section<'_>, server: &Server, origin: &Origin, place: Place) {
-    if origin.scheme() == Scheme::Https || server.tls.is_empty() {
+fn check_answered(section: &Section<'_>, server: &Server) {
+    let public = server.public_url.as_ref().filter(|origin| origin.scheme() == Scheme::Http);
+    let (Some(origin), false) = (public, server.tls.is_empty()) else {
         return;
-    }
+    };
     let problem = Problem::new(
         &codes::PLAIN_URL,
-        place,
+        section.place_of("public_url"),
         format!("{origin} is plain http, and every listener speaks TLS"),
     );
     section.tell(

@@ -199,7 +199,7 @@ impl Roles {
     }
 }
 
-fn auth_path(section: &Section<'_>) -> String {
+pub(super) fn auth_path(section: &Section<'_>) -> String {
     let default = || "/auth".to_owned();
     let Some(text) = section.text("path") else {
         return default();
@@ -272,7 +272,7 @@ fn bootstrap_password(
         section.tell(problem);
         return None;
     }
-    if section.clash("password", "hash") || section.clash("password_file", "hash") {
+    if section.clash("password", "hash") || section.clash("hash", "password_file") {
         return None;
     }
     if let Some(text) = section.text("hash") {

@@ -309,7 +309,8 @@ impl<'a> Section<'a> {
         .label("given as well")
         .also(first.place, "given here")
         .help("keep one of the two");
-        self.tell(problem);
+        // It may be the secret itself.
+        self.tell(if other.ends_with("_file") { problem.hiding_value() } else { problem });
         true
     }
 
@@ -335,12 +336,11 @@ impl<'a> Section<'a> {
     }
 }
 
-/// Whether a text names a file that is there, or one in a folder that is: a secret, written where
-/// the name of its file belongs, does neither.
+/// Whether a text names a file that is there, or one somewhere in a folder that is: a secret, written
+/// where the name of its file belongs, does neither.
 fn names_a_place(folder: &Path, text: &str) -> bool {
-    let parent = Path::new(text).parent().filter(|parent| parent.file_name().is_some());
-    folder.join(text).symlink_metadata().is_ok()
-        || parent.is_some_and(|parent| folder.join(parent).is_dir())
+    let mut above = Path::new(text).ancestors().skip(1).filter(|above| above.file_name().is_some());
+    folder.join(text).symlink_metadata().is_ok() || above.any(|above| folder.join(above).is_dir())
 }
 
 fn no_secret_file(cause: &std::io::Error, place: Place) -> Problem {

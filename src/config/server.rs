@@ -45,6 +45,7 @@ pub(super) fn read(section: Section<'_>) -> Server {
         max_body: max_body(&section),
         strict_paths: section.flag("strict_paths", false),
         max_connections: section.count("max_connections", 20_000, 1..=10_000_000),
+        max_connections_written: section.has("max_connections"),
         max_connections_per_ip: section.count("max_connections_per_ip", 2_000, 1..=10_000_000),
         limit_target: bytes(&limits, "target", 16 << 10),
         limit_headers: bytes(&limits, "headers", 64 << 10),

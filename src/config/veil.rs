@@ -59,13 +59,14 @@ pub(super) fn is_secret_header(name: &str) -> bool {
     ["cookie", "-key", "-auth"].iter().any(|part| name.ends_with(part)) || is_secret_key(&name)
 }
 
-/// The same within a table. One that has a secret may hold it under any name that it does not know.
+/// The same within a table, a dot before its name where it is not of the root. One that has a secret
+/// may hold it under any name that it does not know.
 fn is_secret_in(table: &str, key: &str) -> bool {
     let among = |keys: &keys::Keys| is_secret_key(key) || !keys.built.contains(&key);
     match table {
         "tokens" => among(&keys::TOKENS),
         "bootstrap" => among(&keys::BOOTSTRAP),
-        "set" | "set_response" => is_secret_header(key),
+        ".set" | ".set_response" => is_secret_header(key),
         _ => is_secret_key(key),
     }
 }
@@ -78,7 +79,9 @@ fn find_in_table(text: &str, (name, table): (&str, &DeTable<'_>), spans: &mut Ve
         if &**key.get_ref() == PROOF {
             find_in_proof(text, value, spans);
         } else if !is_secret_in(name, key.get_ref()) || inner.is_table() {
-            find_in_value(text, (key.get_ref(), inner), value.span(), spans);
+            let dot = if name.is_empty() { "" } else { "." };
+            let name = format!("{dot}{}", key.get_ref());
+            find_in_value(text, (&name, inner), value.span(), spans);
         } else {
             match inner.as_array() {
                 Some(items) => {
@@ -174,21 +177,47 @@ pub(super) fn without_secrets(text: &str) -> String {
 /// What stands before an `@`, and whatever follows a word such as `secret`, to the end of the line,
 /// or beyond it where a list or a string of several lines begins.
 fn find_in_lines(text: &str, spans: &mut Vec<Range<usize>>) {
-    let part_of_word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    let mut at = 0;
-    for word in text.split_inclusive(|c| !part_of_word(c)) {
-        at += word.len();
-        let word = word.trim_end_matches(|c| !part_of_word(c));
-        if word == PROOF || is_secret_header(word) {
-            spans.push(at..at + length_of_secret(text.get(at..).unwrap_or("")));
-        }
-    }
-    let mut start = 0;
+    let (mut start, mut header) = (0, "");
     for line in text.split_inclusive('\n') {
+        if line.trim_start().starts_with('[') {
+            header = line;
+        }
+        let found = ends_of_secret_words(line, header);
+        spans.extend(found.into_iter().map(|end| {
+            let at = start + end;
+            at..at + length_of_secret(text.get(at..).unwrap_or(""))
+        }));
         let value = line.find('=').unwrap_or(0);
         spans.extend(line.rfind('@').map(|end| start + value..start + end));
         start += line.len();
     }
+}
+
+/// Where the words of a line end behind which a secret may stand; so may one behind its first word,
+/// below a header whose table knows no such key.
+fn ends_of_secret_words(line: &str, header: &str) -> Vec<usize> {
+    let part_of_word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    let table = header.trim_start().trim_start_matches('[').split(']').next().unwrap_or("").trim();
+    // Its keys, such as `cookie`, have times.
+    let of_times = [line, header].iter().any(|text| text.contains("retry_window"));
+    let is_secret = |word: &str| {
+        word == PROOF
+            || word.ends_with("_file")
+            || is_secret_key(word)
+            || (is_secret_header(word) && !of_times)
+    };
+    let mut ends = Vec::new();
+    let mut at = 0;
+    for word in line.split_inclusive(|c| !part_of_word(c)) {
+        let before = line.get(..at).unwrap_or(line);
+        let is_first = before.chars().all(|c| c.is_whitespace() || c == '"' || c == '\'');
+        at += word.len();
+        let word = word.trim_end_matches(|c| !part_of_word(c));
+        if is_secret(word) || (is_first && !word.is_empty() && is_secret_in(table, word)) {
+            ends.push(at);
+        }
+    }
+    ends
 }
 
 fn length_of_secret(rest: &str) -> usize {
@@ -257,6 +286,14 @@ mod tests {
             ("secret \n\"a=\"\n[x]", "secret \n****\n[x]"),
             ("secret = '\n  \"a\",\n]\nx = 1", "secret ***\n******\n*\nx = 1"),
             ("proof = { \"lue = \"x\" }", "proof ****************"),
+            ("secret_file = \"a\nb = 1", "secret_file ****\nb = 1"),
+            ("[tokens] # x\nkey = \"a\n[x]", "[tokens] # x\nkey ****\n[x]"),
+            ("[tokens]\nalgorithm = \"a\n[x]", "[tokens]\nalgorithm = \"a\n[x]"),
+            ("[[bootstrap]]\n\"pas\" = \"a\n[x]", "[[bootstrap]]\n\"pas\"*****\n[x]"),
+            ("[u.tokens]\nkey = \"a\n[x]", "[u.tokens]\nkey = \"a\n[x]"),
+            ("retry_window = { cookie = 3s }", "retry_window = { cookie = 3s }"),
+            ("[s.retry_window]\ncookie = 3s", "[s.retry_window]\ncookie = 3s"),
+            ("X-Auth = \"a", "X-Auth ****"),
         ] {
             let (tree, _) = DeTable::parse_recoverable(text);
             assert_eq!(veil(text, tree.get_ref(), true), expected);
@@ -279,7 +316,13 @@ mod tests {
             ("u = \"pg://b/c?d=e\"", "u = \"pg://b/c?***\""),
             ("[tokens]\nkey = \"a\"", "[tokens]\nkey = ***"),
             ("tls = { key = \"a\" }", "tls = { key = \"a\" }"),
-            ("set = { cookie = \"a\", X-Auth = \"b\" }", "set = { cookie = ***, X-Auth = *** }"),
+            (
+                "h.set = { cookie = \"a\", X-Auth = \"b\" }",
+                "h.set = { cookie = ***, X-Auth = *** }",
+            ),
+            ("[u.tokens]\nservers = \"a\"", "[u.tokens]\nservers = \"a\""),
+            ("[u.bootstrap]\nservers = \"a\"", "[u.bootstrap]\nservers = \"a\""),
+            ("[[bootstrap]]\npas = \"a\"", "[[bootstrap]]\npas = ***"),
             ("retry_window = { cookie = \"1s\" }", "retry_window = { cookie = \"1s\" }"),
             ("proof = { header = \"h\", lue = \"x\" }", "proof = { header = \"h\", lue = *** }"),
             (

@@ -18,7 +18,7 @@ use super::upgrade::{self, Way};
 use super::{Gateway, Snapshot};
 use crate::auth::{DecidedBy, Renewal};
 use crate::identity::{Caller, Why};
-use crate::policy::{self, BearerPolicy, Matched, Permitted, Target, Unmatched};
+use crate::policy::{self, BearerPolicy, Matched, Permitted, Route, Target, Unmatched};
 use crate::request::{FirstBytes, Malformed, NormalRequest, Peer, Upload, UploadState};
 use crate::revocation::{Cut, Place, Standing};
 use crate::telemetry::{Decision, Exchange};
@@ -251,6 +251,7 @@ impl Gateway {
             Ok(answer) => return Ok(answer),
             Err(permitted) => permitted,
         };
+        name_upstream(visit, permitted.route());
         let owning = self.owning(visit, &permitted);
         let request_id = visit.exchange.request_id();
         let facts = Facts {
@@ -262,11 +263,6 @@ impl Gateway {
             assertion: self.assertion(visit, &permitted)?,
             withheld: owning.as_deref().map_or(&[], Owning::withheld),
         };
-        if let Target::Upstream(upstream) = permitted.route().target
-            && let Some(name) = visit.snapshot.upstream_name(upstream)
-        {
-            visit.exchange.upstream(name);
-        }
         let state = upload.state();
         let returning = Returning::of(&permitted);
         let upgrade = upgrade::wanted(&permitted, has_body(&upload))?;
@@ -375,6 +371,15 @@ fn unanswered(visit: &mut Visit, failure: &upstream::Failure, state: &UploadStat
         visit.exchange.upstream_failed(kind, &failure.to_string());
     }
     Refused::upstream(failure, state)
+}
+
+/// For the record of the exchange.
+fn name_upstream(visit: &mut Visit, route: &Route) {
+    if let Target::Upstream(upstream) = route.target
+        && let Some(name) = visit.snapshot.upstream_name(upstream)
+    {
+        visit.exchange.upstream(name);
+    }
 }
 
 /// Changes of roles that a request lives through on its way: nobody makes as many by hand.

@@ -140,16 +140,20 @@ async fn announced<S: Service>(
 /// A client that left before it was accepted is no trouble; a lack of descriptors or memory passes
 /// when connections end, and would else be met again at once.
 async fn recover(error: &io::Error, service: &impl Service) {
-    let passes_at_once = matches!(
+    if !passes_at_once(error) {
+        service.cannot_accept(error);
+        sleep(PAUSE).await;
+    }
+}
+
+/// Whether an accept failed by that one connection alone.
+pub fn passes_at_once(error: &io::Error) -> bool {
+    matches!(
         error.kind(),
         io::ErrorKind::ConnectionAborted
             | io::ErrorKind::ConnectionReset
             | io::ErrorKind::Interrupted
-    );
-    if !passes_at_once {
-        service.cannot_accept(error);
-        sleep(PAUSE).await;
-    }
+    )
 }
 
 /// How long nobody is accepted after a lack of something.

@@ -39,7 +39,7 @@ use thiserror::Error;
 use crate::request::{Peer, PeerKind};
 use crate::revocation::Cut;
 
-pub use accept::{Door, serve};
+pub use accept::{Door, passes_at_once, serve};
 pub use connection::{Settings, Tuning};
 pub use doors::Inherited;
 pub use inherit::{Handed, inherit};

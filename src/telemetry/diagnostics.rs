@@ -156,7 +156,7 @@ fn count(lines: &[u8]) -> usize {
 /// Bytes that may wait.
 const ROOM: usize = 512 * 1024;
 
-const WHY: &str = "whoever reads standard error did not keep up";
+const WHY: &str = "standard error did not take them";
 
 #[cfg(test)]
 mod tests {

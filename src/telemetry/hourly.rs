@@ -95,8 +95,8 @@ impl Core {
         let ours = Errno::from_io_error(cause) == Some(Errno::MFILE);
         let remedy = match descriptor_limit().filter(|_| ours) {
             Some(limit) => format!(
-                "; the limit of open files is {limit}: raise it (LimitNOFILE= of systemd, `ulimit -n` \
-                 of a shell), or lower server.max_connections"
+                "; the limit of open files is {limit}: raise it (LimitNOFILE= of systemd), or lower \
+                 server.max_connections"
             ),
             None => String::new(),
         };

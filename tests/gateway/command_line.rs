@@ -2,9 +2,13 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
 use std::process::{Command, Stdio};
+use std::thread;
 
 use serde_json::Value;
 
@@ -512,6 +516,89 @@ fn healthcheck_asks_the_admin_listener_of_a_gateway_without_a_data_folder() {
     let house = House::new("[store]\nurl = \"sqlite::memory:\"");
     house.run(&["healthcheck"]).expect(1).tells(&["no answer from", &house.admin().to_string()]);
     let gateway = house.start();
+    house.run(&["healthcheck"]).expect(0);
+    gateway.stop();
+}
+
+#[test]
+fn healthcheck_asks_a_listener_where_there_is_nothing_else() {
+    let mut house = House::new("[store]\nurl = \"sqlite::memory:\"");
+    house.reconfigure(&format!("admin = \"{}\"", house.admin()), "admin = \"off\"");
+    let ping = format!("http://{}/auth/ping", house.address());
+    house.run(&["healthcheck"]).expect(1).tells(&["no answer from", &ping]);
+    let gateway = house.start();
+    house.run(&["healthcheck"]).expect(0);
+    gateway.stop();
+}
+
+/// Holds the data folder, and closes each conversation on its socket after saying this.
+fn holder_of_the_folder(house: &House, says: &'static str) -> File {
+    let folder = house.path("data");
+    fs::create_dir_all(&folder).unwrap();
+    let lock = File::create(folder.join("lock")).unwrap();
+    lock.lock().unwrap();
+    let _former = fs::remove_file(folder.join("control.sock"));
+    let listener = UnixListener::bind(folder.join("control.sock")).unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut length = [0; 4];
+            stream.read_exact(&mut length).unwrap();
+            let length = usize::try_from(u32::from_be_bytes(length)).unwrap();
+            stream.read_exact(&mut vec![0; length]).unwrap();
+            if !says.is_empty() {
+                let length = u32::try_from(says.len()).unwrap();
+                stream.write_all(&[&length.to_be_bytes()[..], says.as_bytes()].concat()).unwrap();
+            }
+        }
+    });
+    lock
+}
+
+#[test]
+fn healthcheck_asks_the_admin_listener_of_a_gateway_that_does_not_understand_it() {
+    for (says, why) in [
+        (
+            r#"{"version":1,"body":{"refused":"the running gateway is of another release than this command line; restart it"}}"#,
+            "of another release",
+        ),
+        (r#"{"version":2,"body":7}"#, "does not answer on"),
+        ("", "does not answer on"),
+    ] {
+        let mut house = House::new("");
+        let held = holder_of_the_folder(&house, says);
+        let admin = house.admin();
+        house.run(&["healthcheck"]).expect(1).tells(&["no answer from", &admin.to_string()]);
+        let listener = TcpListener::bind(admin).unwrap();
+        let lives = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let _asked = stream.read(&mut [0; 1024]).unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
+        });
+        house.run(&["healthcheck"]).expect(0);
+        lives.join().unwrap();
+        house.reconfigure(&format!("admin = \"{admin}\""), "admin = \"off\"");
+        house.run(&["healthcheck"]).expect(1).tells(&[why]);
+        drop(held);
+    }
+}
+
+#[test]
+fn healthcheck_believes_a_gateway_that_says_it_is_not_well() {
+    let house = House::new("");
+    let says = r#"{"version":1,"body":{"refused":"a worker does not turn"}}"#;
+    let _held = holder_of_the_folder(&house, says);
+    let said = house.run(&["healthcheck"]).expect(1).tells(&["a worker does not turn"]);
+    assert!(!said.err.contains("no answer from"), "{said:?}");
+}
+
+#[test]
+fn healthcheck_without_a_file_asks_the_gateway_of_the_default_folder_first() {
+    let mut house = House::new("");
+    let folder = format!("data_dir = \"{}\"", house.path("data").display());
+    house.reconfigure(&folder, "data_dir = \"./portcullis-data\"");
+    let gateway = house.start();
+    fs::remove_file(house.file()).unwrap();
     house.run(&["healthcheck"]).expect(0);
     gateway.stop();
 }
