@@ -139,7 +139,8 @@ fn on_the_store(mut config: Config, command: Command) -> Result<Answer, Administ
     let issuer = issuer(&config, &config.server.tcp_listeners());
     let auth = build(&config, &Clock::system(), (&telemetry, issuer))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let answer = runtime.map_err(StartError::from)?.block_on(control::run(&auth, command));
+    let runtime = runtime.map_err(StartError::from)?;
+    let answer = runtime.block_on(auth.to_the_last(control::run(&auth, command)));
     telemetry.flush();
     Ok(answer)
 }

@@ -201,7 +201,8 @@ impl Running {
     /// the log files again and reloads. Before this is called they end the process as they end any
     /// other.
     pub fn heed_signals(&self) -> io::Result<()> {
-        signals::watch(self.phase.clone(), self.telemetry.clone(), self.reloader.clone())
+        let reloader = self.reloader.as_ref().map(Arc::downgrade).unwrap_or_default();
+        signals::watch(self.phase.clone(), self.telemetry.clone(), reloader)
     }
 
     /// Tells the service manager, if there is one, that requests are served.
@@ -265,7 +266,9 @@ pub fn start_from(
     let telemetry = Telemetry::open(&config.log, clock).map_err(StartError::Log)?;
     let (bound, inherited_files) = (sockets.bound(), sockets.inherited_files());
     let auth = build(&config, clock, (&telemetry, issuer(&config, &bound.addresses)))?;
-    let users = block_on(settle(&auth, &config))??;
+    let settled = block_on(auth.to_the_last(settle(&auth, &config)));
+    telemetry.flush();
+    let users = settled??;
     let (phase, watching) = watch::channel(Phase::Serving);
     let slots = Slots::new(config.server.max_connections, config.server.max_connections_per_ip);
     let notifier = surroundings.map(Notifier::of).unwrap_or_default();

@@ -1,7 +1,7 @@
 //! Signals of the operating system.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread::Builder;
 use std::time::Duration;
 
@@ -12,11 +12,12 @@ use super::Phase;
 use super::reload::Reloader;
 use crate::telemetry::Telemetry;
 
-/// Watches for signals on a thread of its own, which ends with the process.
+/// Watches for signals on a thread of its own, which ends with the process. The reloader, and with it
+/// the store, ends before: another gateway may take over as soon as the data folder is free.
 pub(super) fn watch(
     phase: watch::Sender<Phase>,
     telemetry: Telemetry,
-    reloader: Option<Arc<Reloader>>,
+    reloader: Weak<Reloader>,
 ) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (mut terminate, mut interrupt, mut hangup) = {
@@ -30,12 +31,12 @@ pub(super) fn watch(
     let watching = async move {
         loop {
             tokio::select! {
-                _ = terminate.recv() => stop(&phase, reloader.as_deref()),
-                _ = interrupt.recv() => stop(&phase, reloader.as_deref()),
+                _ = terminate.recv() => stop(&phase, reloader.upgrade().as_deref()),
+                _ = interrupt.recv() => stop(&phase, reloader.upgrade().as_deref()),
                 _ = hangup.recv() => {
                     // Whatever becomes of the reload: the files may have been rotated away.
                     telemetry.reopen();
-                    tokio::spawn(reload(reloader.clone()));
+                    tokio::spawn(reload(reloader.upgrade()));
                 }
             }
         }

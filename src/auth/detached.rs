@@ -82,6 +82,13 @@ impl Detached {
         let _either_way = timeout(LONGEST, count.wait_for(|count| *count == 0)).await;
     }
 
+    /// Waits however long it takes: for who has nothing else to do, and waits for the store to close.
+    pub(super) async fn all_ended(&self) {
+        let mut count = self.0.subscribe();
+        // The sender lives as long as this.
+        drop(count.wait_for(|count| *count == 0).await);
+    }
+
     fn begin(&self) -> UnderWay {
         self.0.send_modify(|count| *count = count.saturating_add(1));
         UnderWay(self.0.clone())
@@ -93,12 +100,11 @@ async fn in_time<T, E: From<Unavailable>>(
     interest: Interest,
     work: JoinHandle<Result<T, E>>,
 ) -> Result<T, E> {
-    let outcome = timeout(LONGEST, work).await;
-    drop(interest);
-    match outcome {
-        Ok(outcome) => outcome.map_err(stopped)?,
-        Err(_) => Err(Unavailable(LATE.to_owned()).into()),
+    if let Ok(outcome) = timeout(LONGEST, work).await {
+        return outcome.map_err(stopped)?;
     }
+    interest.in_vain();
+    Err(Unavailable(LATE.to_owned()).into())
 }
 
 /// Only a runtime that stops ends work early.

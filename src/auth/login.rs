@@ -14,7 +14,7 @@ use crate::limit::{self, Bucket, Wait};
 use crate::password::{Asker, Busy, PasswordHash, Typed};
 use crate::secret::{self, Secret};
 use crate::session::Transport;
-use crate::store::{Applicant, Begun, Store, Unavailable, User};
+use crate::store::{Applicant, Begun, CancellationToken, Unavailable, User};
 use crate::telemetry::{AuditEvent, Counter};
 
 /// One try to log in.
@@ -127,7 +127,7 @@ impl Parts {
                 let parts = Arc::clone(self);
                 let welcome = |cancellation| async move {
                     let arrival = Arrival { user: *user, attempt, permits };
-                    parts.welcome(arrival, parts.store.until(cancellation)).await
+                    parts.welcome(arrival, cancellation).await
                 };
                 self.detached.once_begun(welcome).await
             }
@@ -181,7 +181,11 @@ impl Parts {
         self.hasher.verify(Typed::new(password), hash, asker).await
     }
 
-    async fn welcome(&self, arrival: Arrival, store: Store) -> Result<Login, Failure> {
+    async fn welcome(
+        &self,
+        arrival: Arrival,
+        cancellation: CancellationToken,
+    ) -> Result<Login, Failure> {
         let Arrival { user, attempt, permits } = arrival;
         let wish = Wish {
             transport: attempt.transport,
@@ -191,7 +195,10 @@ impl Parts {
             client: &attempt.client,
         };
         let begun = match self.new_session(&user, wish) {
-            Ok((session, token)) => store.begin(session).await.map(|begun| (begun, token)),
+            Ok((session, token)) => {
+                let store = self.store.until(cancellation.clone());
+                store.begin(session).await.map(|begun| (begun, token))
+            }
             Err(no_token) => {
                 permits.give_back(self);
                 self.tell_no_token(&attempt.client, &user);
@@ -200,7 +207,9 @@ impl Parts {
         };
         let (begun, token) = begun.inspect_err(|_unavailable| {
             permits.give_back(self);
-            self.count_unavailable();
+            if !cancellation.has_left() {
+                self.count_unavailable();
+            }
         })?;
         match begun {
             Begun::Yes { row, ended } => {

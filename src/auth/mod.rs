@@ -237,17 +237,30 @@ impl Auth {
     pub async fn shorten_sessions(&self) -> Result<(), Unavailable> {
         let shortened = self.shorten_rows().await;
         // Some are shorter, even where the store failed at others.
-        self.parts.revocations.tell_of_all();
-        shortened
+        if !matches!(shortened, Ok(false)) {
+            self.parts.revocations.tell_of_all();
+        }
+        shortened.map(drop)
     }
 
-    async fn shorten_rows(&self) -> Result<(), Unavailable> {
+    /// Whether there were any.
+    async fn shorten_rows(&self) -> Result<bool, Unavailable> {
+        let mut any = false;
         for remember in [true, false] {
             let (idle, absolute) = lifetimes(&self.parts.sessions, remember);
             let now = Lifetimes { remember, idle, absolute };
-            while self.parts.store.shorten(now).await? {}
+            while self.parts.store.shorten(now).await? {
+                any = true;
+            }
         }
-        Ok(())
+        Ok(any)
+    }
+
+    /// Does something whose runtime ends with it, and what it left to be told, however late.
+    pub async fn to_the_last<T>(&self, deed: impl Future<Output = T>) -> T {
+        let outcome = deed.await;
+        self.parts.detached.all_ended().await;
+        outcome
     }
 
     /// The `sub` of an identity's tokens: the id, or the username where the configuration says so.

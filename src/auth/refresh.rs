@@ -86,16 +86,19 @@ impl Parts {
             return Ok(self.throttled(&attempt.client, wait));
         }
         let parts = Arc::clone(self);
-        let work = |cancellation| async move {
-            let rotation = parts.rotate((&token, &attempt), MayEnd::Yes, cancellation).await;
+        let work = |cancellation: CancellationToken| async move {
+            let rotation =
+                parts.rotate((&token, &attempt), MayEnd::Yes, cancellation.clone()).await;
+            if rotation.is_err() && !cancellation.has_left() {
+                parts.telemetry.count(Counter::Refresh, "unavailable");
+            }
             if !matches!(&rotation, Ok((Rotation { verdict: Verdict::Rotate, .. }, _))) {
                 permit.into_iter().for_each(|permit| parts.limits.give_back(permit));
             }
             Ok(parts.conclude(&attempt, &token, rotation?))
         };
         let outcome: Result<_, Unavailable> = self.detached.once_begun(work).await;
-        outcome
-            .inspect_err(|_late_or_lost| self.telemetry.count(Counter::Refresh, "unavailable"))?
+        outcome?
     }
 
     /// None: by cookie a session rotates once in a window at most, however many tabs ask at once, and

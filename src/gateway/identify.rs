@@ -126,10 +126,14 @@ impl Gateway {
                 found.by = DecidedBy::Cookie;
                 found.caller = Caller::Anonymous(why);
             }
-            Ok(Peek::NotOurs) if found.caller == Caller::Anonymous(Why::NoCredential) => {
-                found.caller = Caller::Anonymous(Why::NotByCookie);
+            Ok(Peek::NotOurs) => {
+                if let Caller::Anonymous(why @ (Why::NoCredential | Why::Expired)) =
+                    &mut found.caller
+                {
+                    *why = Why::NotByCookie;
+                }
             }
-            Ok(Peek::Anonymous(_) | Peek::NotOurs) => {}
+            Ok(Peek::Anonymous(_)) => {}
             // An access token that still holds needs no store.
             Err(failure) if !still_known => return Err(failure.into()),
             Err(_) => {}

@@ -265,8 +265,8 @@ impl Store {
         drop(self.operations.try_send(Op::Write(Write::Touch(sessions))));
     }
 
-    /// Shortens sessions that live longer than sessions may now, 1,000 at most; true: more may be
-    /// left. None is made longer.
+    /// Shortens sessions that live longer than sessions may now, 1,000 at most; false: there were
+    /// none any more. None is made longer.
     pub async fn shorten(&self, lifetimes: Lifetimes) -> Result<bool, Unavailable> {
         self.write(|reply| Write::Shorten(lifetimes, reply)).await
     }

@@ -391,28 +391,6 @@ fn a_change_of_roles_that_a_reload_overtakes_is_judged_by_what_is_in_force() {
 }
 
 #[test]
-fn a_cookies_request_that_a_change_of_roles_overtakes_is_permitted_by_the_new_ones() {
-    let crowded = Crowded::start();
-    let gateway = &crowded.gateway;
-    let store = gateway.auth().store();
-    let alice = block_on(store.user(&Username::new("alice").unwrap())).unwrap().unwrap().id;
-    let cookies = gateway.login_by_cookie("alice").cookie_header();
-    keep_readers_busy(crowded.reads, gateway, &crowded.done);
-    let mut client = gateway.connect();
-    client.send(gateway.request("POST /edit/x", &[("Cookie", &cookies)], "the whole body"));
-    // The first overtakes it here or there, the second as it waits for what its application is told.
-    for role in ["user", "editor"] {
-        let roles = vec![portcullis::identity::Role::new(role).unwrap()];
-        let _changed = block_on(store.set_roles(alice, roles)).unwrap();
-        block_on(store.user_by_id(alice)).unwrap();
-    }
-    assert_eq!(client.head().map(|(status, _)| status), Some(200));
-    let seen = crowded.upstream.seen();
-    let [seen] = &seen[..] else { panic!("{seen:?}") };
-    assert_eq!(seen.body, b"the whole body");
-}
-
-#[test]
 fn a_stream_does_not_outlive_its_sessions_end_by_time() {
     let sessions = "[sessions]\nidle = \"2h\"\nabsolute = \"3h\"\nremember_default = false\n";
     let gateway = Gateway::start(&(routes(&streaming().url()) + sessions));

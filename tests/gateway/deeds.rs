@@ -5,9 +5,11 @@ use std::future::poll_fn;
 use std::net::Ipv4Addr;
 use std::task::Poll;
 
+use portcullis::app::administration::administer;
 use portcullis::app::control::{self, Answer, Command, Which};
 use portcullis::auth::{Attempt, Auth, Client, Name, Newcomer, RefreshAttempt, Users};
 use portcullis::clock::Timestamp;
+use portcullis::config::{self, Environment};
 use portcullis::identity::{Role, Username};
 use portcullis::secret::Secret;
 use portcullis::session::Transport;
@@ -288,6 +290,21 @@ fn what_the_store_does_late_is_told_when_it_is_done() {
     late("INSERT ON sessions", "auth.login.success", &|| {
         runtime.block_on(gateway.auth().login(attempt())).unwrap_err().to_string()
     });
+}
+
+#[test]
+fn what_a_command_without_a_gateway_does_late_is_told_when_it_is_done() {
+    let mut gateway = Gateway::start("");
+    let config = config::load(&gateway.file(), &Environment::fixed([])).unwrap().config;
+    gateway.stop();
+    let database = rusqlite::Connection::open(gateway.database()).unwrap();
+    slow_down(&database, "UPDATE OF roles ON users");
+    let (user, roles) = ("alice".to_owned(), vec!["editor".to_owned()]);
+    let answer = administer(config, Command::UserRoles { user, roles });
+    assert!(matches!(&answer, Ok(Answer::Refused(told)) if told.contains("done all the same")));
+    database.execute_batch(AT_SPEED).unwrap();
+    let audit = std::fs::read_to_string(gateway.folder().join("audit.log")).unwrap();
+    assert_eq!(audit.matches("auth.user.roles").count(), 1, "{audit}");
 }
 
 #[test]

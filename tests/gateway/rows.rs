@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 
 use crate::sessions::row;
-use crate::support::{Gateway, eventually};
+use crate::support::{Client, Gateway, eventually, request};
 
 #[test]
 fn every_row_of_the_behaviours_has_a_test_by_its_number() {
@@ -92,7 +92,7 @@ fn count(steps: u64) -> String {
 
 #[test]
 fn row_54_an_answer_that_comes_after_the_commit_and_too_late_costs_one_retry() {
-    let gateway = Gateway::start("");
+    let gateway = Gateway::start(WITH_ADMIN);
     let login = gateway.login_by_cookie("alice");
     let (cookies, session) = (login.cookie_header(), login.member("session_id"));
     gateway.advance(Duration::from_secs(60));
@@ -115,4 +115,12 @@ fn row_54_an_answer_that_comes_after_the_commit_and_too_late_costs_one_retry() {
     gateway.get("/auth/me", &[("Cookie", &retry.cookie_header())]).expect(200);
     let next = gateway.refresh_by_cookie(&retry.cookie_header()).expect(200);
     assert_eq!(next.cookie("pc_rt"), retry.cookie("pc_rt"));
+    let request = request("GET /metrics", &[("Connection", "close")], "");
+    let metrics = Client::connect(gateway.admin_address()).ask(request).text();
+    let refreshes = metrics.lines().filter(|line| line.starts_with("portcullis_refresh_total{"));
+    let count = |line: &str| line.rsplit(' ').next().unwrap().parse::<u32>().unwrap();
+    assert_eq!(refreshes.map(count).sum::<u32>(), 3, "each has one outcome, the late one too");
 }
+
+const WITH_ADMIN: &str = "[server]\nlisten = \"127.0.0.1:0\"\ndata_dir = \"FOLDER/data\"\n\
+    admin = \"127.0.0.1:0\"\nworkers = 2\n";

@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -65,15 +66,28 @@ pub(super) fn hold(path: &Path) -> Result<File, OpenError> {
     let itself = fs::canonicalize(path).map_err(|error| explain_io(path, &error))?;
     let mut name = itself.into_os_string();
     name.push(".lock");
+    let name = PathBuf::from(name);
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
     options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
-    let lock = options.open(name).map_err(|error| explain_io(path, &error))?;
-    match lock.try_lock() {
+    let lock = options.open(&name).map_err(|error| explain_io(&name, &error))?;
+    match lock_soon(&lock) {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => Err(OpenError::Held { path: path.to_owned() }),
-        Err(TryLockError::Error(error)) => Err(explain_io(path, &error)),
+        Err(TryLockError::Error(error)) => Err(explain_io(&name, &error)),
     }
+}
+
+/// Tries for about a second: a command may hold it for a moment.
+#[expect(clippy::disallowed_methods, reason = "there is nothing else to do yet")]
+fn lock_soon(lock: &File) -> Result<(), TryLockError> {
+    for _ in 0..20 {
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(50)),
+            tried => return tried,
+        }
+    }
+    lock.try_lock()
 }
 
 /// Opens an existing file, to look at it; None: there is none, and one may be made.

@@ -187,7 +187,12 @@ impl Model {
 
     fn pair(&mut self, session: usize) -> Pair {
         let row = &self.sessions[session].row;
-        let issued = row.issued(at(self.clock)).as_secs().unsigned_abs();
+        // Of this second only where it came with what was made in it; else of the one before.
+        let made = row.given.map_or(row.rotated, |given| given.max(row.rotated));
+        let made = made.as_millis().unsigned_abs();
+        let issued =
+            if made + SECOND > self.clock { made.min(self.clock) } else { self.clock - SECOND };
+        let issued = issued / SECOND;
         let off =
             self.access as f64 * 0.2 * self.dice.between(0, 1 << 20) as f64 / (1 << 20) as f64;
         let life = (self.access as f64 - off).ceil() as u64;
