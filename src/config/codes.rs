@@ -178,9 +178,7 @@ that lost replies and parallel tabs sign nobody out. It must stay at or below a 
 
 LIFETIMES "E042"
 "A session has two ends: when it was idle too long, and an absolute one. An idle end beyond the
-absolute one is never reached, so one of the two is not what its writer meant. And one that is hardly
-longer than an access token lives signs out people who are active: their sessions move it when their
-access token is renewed, and not with each request."
+absolute one is never reached, so one of the two is not what its writer meant."
 
 IDLE_SECRET "E043"
 "`tokens.secret` is the shared secret of HS256. The other algorithms sign with private keys that the
@@ -455,6 +453,15 @@ begin with it: whoever follows one gets no answer. `http_redirect` leads from ht
 
     public_url = \"https://localhost:8443\"     # not http
     tls        = { cert = \"tls.crt\", key = \"tls.key\" }"
+
+SHORT_IDLE "W020"
+"An idle end that is hardly longer than an access token lives signs out people who are active: their
+sessions move it when their access token is renewed, and not with each request.
+
+    [tokens]
+    access_ttl = \"5m\"
+    [sessions]
+    idle       = \"10m\"     # at least access_ttl, retry_window.cookie and a minute together"
 
 NO_ROUTES "W015"
 "The file has no route, so the gateway serves its own pages and nothing else. That is how a file

@@ -234,7 +234,7 @@ fn check_idle<'a>(section: &Section<'a>, (key, idle): (&'a str, Duration), least
     }
     // The defaults are longer than any.
     let problem = Problem::new(
-        &codes::LIFETIMES,
+        &codes::SHORT_IDLE,
         section.place_of(key),
         format!("`{key}` ({}) signs out people who are active", duration_text(idle)),
     )
