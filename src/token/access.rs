@@ -114,8 +114,9 @@ impl KeyRing {
     }
 
     /// Whether a Bearer value claims to be ours: `pcr_…`, `pca_…`, our `kid`, or (unverified) our
-    /// `iss`. Such a value decides alone, whether or not it verifies. Read as leniently as the most
-    /// lenient application could: whatever is no letter of base64 parts words, and each may be ours.
+    /// `iss`. Such a value decides alone, whether or not it verifies. Read far more leniently than a token
+    /// is: whatever is no letter of base64 parts words, and each may be ours. Letters that an application
+    /// would have to leave out of the midst of a word are not looked for.
     pub fn claims_ours(&self, value: &str, rules: &AccessRules) -> bool {
         value.split(|char| !is_base64(char)).any(|word| self.claims_word(word, rules))
     }
