@@ -38,7 +38,11 @@ pub(super) fn tell_request_id(answer: &mut Response<Content>, id: RequestId) {
 /// Tells that the connection ends with an answer that leaves a body unread (RFC 9112 section 9.6);
 /// HTTP/2, which resets that stream alone, carries no such header.
 pub(super) fn tell_unread(answer: &mut Response<Content>, upload: &UploadState) {
-    if !upload.is_whole() && !matches!(answer.body(), Content::Tunnel(_)) {
+    let is_told = |value: &HeaderValue| value == "close";
+    if !upload.is_whole()
+        && !matches!(answer.body(), Content::Tunnel(_))
+        && !answer.headers().get_all(CONNECTION).iter().any(is_told)
+    {
         answer.headers_mut().append(CONNECTION, HeaderValue::from_static("close"));
     }
 }
